@@ -1,0 +1,342 @@
+"""Every type of event that AIOS itself emits, with the shape of its data. The reference in the docs is generated from here.
+
+A type is AIOS's own (bookkeeping) when it starts with one of `OWN_PREFIXES`: an inbox may not use those, and the reactor
+does not see them unless a playbook names the exact type. What sensors see is no own type: any program may say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+OWN_PREFIXES = ("run.", "approval.", "scheduler.", "reactor.", "journal.", "playbook.", "score.", "daemon.", "timer.")
+
+# Field types are CEL's, so that expressions over `event.data` are checked when a playbook is loaded.
+STR, INT, DOUBLE, BOOL, MAP, LIST = "string", "int", "double", "bool", "map", "list"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One type: what it means, its usual severity, its data fields (name -> (CEL type, meaning))."""
+
+    doc: str
+    severity: str
+    fields: Mapping[str, tuple[str, str]]
+
+
+def _t(doc: str, severity: str = "info", **fields: tuple[str, str]) -> EventType:
+    return EventType(doc, severity, fields)
+
+
+_RUN = {
+    "run": (STR, "the run's id"),
+    "playbook": (STR, "the playbook's name"),
+}
+_USED = {
+    "used": (DOUBLE, "share in use, 0 to 1"),
+    "threshold": (DOUBLE, "the share that counts as too much"),
+    "for_s": (DOUBLE, "seconds for which it has been so"),
+}
+
+CATALOGUE: Mapping[str, EventType] = {
+    # --- the daemon's own life
+    "daemon.started": _t(
+        "The daemon is up: from here on this version, these settings and playbooks are in force.",
+        version=(STR, "version of AIOS"),
+        pid=(INT, "process id"),
+        boot_id=(STR, "the kernel's boot id"),
+        mode_max=(STR, "the highest mode the settings allow"),
+        blind_since=(STR, "time of the last sign of life before; empty at the first start"),
+        clean=(BOOL, "whether the one before ended in order"),
+    ),
+    "daemon.stopped": _t("The daemon ends in order.", reason=(STR, "signal or command")),
+    "daemon.heartbeat": _t(
+        "A sign of life, each minute: what lies between two further apart was blind time.",
+        queue=(INT, "events that wait"),
+        open_runs=(INT, "runs that are open"),
+        rss_kb=(INT, "resident memory of the daemon, kB"),
+    ),
+    "daemon.settings_loaded": _t(
+        "These settings are in force from here on.", hash=(STR, "blob that holds them"), path=(STR, "file they came from")
+    ),
+    "daemon.paused": _t(
+        "A person paused all acts.", "warning", by=(STR, "who"), reason=(STR, "why"), until=(STR, "time it ends; empty: never")
+    ),
+    "daemon.resumed": _t("Acts are allowed again.", by=(STR, "who")),
+    "daemon.clock_jumped": _t(
+        "The wall clock leapt against the monotonic one.", "warning", seconds=(DOUBLE, "by how much; negative is back")
+    ),
+    "daemon.hands_lost": _t("The hands process ended and is started again.", "warning", status=(STR, "how it ended")),
+    # --- the journal
+    "journal.quarantined": _t(
+        "Something could not be read and was put aside.",
+        "warning",
+        file=(STR, "where it stood"),
+        offset=(INT, "byte offset there"),
+        length=(INT, "its length in bytes"),
+        reason=(STR, "why it could not be taken"),
+        kept=(STR, "file below quarantine/ that holds it"),
+    ),
+    "journal.torn": _t(
+        "A crash left half a line at the end of a part; it was closed off.",
+        "warning",
+        part=(STR, "the part"),
+        offset=(INT, "where the half line begins"),
+        length=(INT, "its length in bytes"),
+    ),
+    "journal.part_failed": _t(
+        "A write or sync failed; that part is left as it is and a new one was begun.",
+        "error",
+        part=(STR, "the part that is left"),
+        error=(STR, "the error"),
+    ),
+    "journal.inbox_failed": _t(
+        "An inbox file cannot be read.", "warning", file=(STR, "the file"), error=(STR, "the error")
+    ),
+    "journal.inbox_lost": _t(
+        "An inbox file was truncated or removed before it was read to the end.",
+        "warning",
+        file=(STR, "the file"),
+        offset=(INT, "how far it had been read"),
+        length=(INT, "bytes known to be lost; -1: unknown"),
+    ),
+    # --- playbooks
+    "playbook.loaded": _t(
+        "These playbooks are in force from here on.",
+        playbooks=(MAP, "name -> blob that holds the text"),
+        disabled=(LIST, "names that are switched off"),
+    ),
+    "playbook.invalid": _t(
+        "A playbook cannot be used; its last good version stays in force.",
+        "error",
+        path=(STR, "the file"),
+        line=(INT, "line, from 1"),
+        column=(INT, "column, from 1"),
+        message=(STR, "what is wrong"),
+        hint=(STR, "the cure"),
+    ),
+    "playbook.enabled": _t("A person switched a playbook on.", playbook=(STR, "its name"), by=(STR, "who")),
+    "playbook.disabled": _t("A person switched a playbook off.", "warning", playbook=(STR, "its name"), by=(STR, "who")),
+    "playbook.kept": _t(
+        "A last-good copy was taken.",
+        playbook=(STR, "its name"),
+        manifest=(STR, "blob that holds the manifest"),
+        files=(LIST, "what was copied"),
+    ),
+    # --- decisions
+    "reactor.decided": _t(
+        "What was decided about an event that a playbook matched (a run that opens says so itself).",
+        event=(STR, "the event's id"),
+        verdict=(STR, "joined | coalesced | held | dead | released"),
+        playbook=(STR, "the playbook"),
+        run=(STR, "the run that was joined"),
+        guard=(STR, "the guard that held it"),
+        until=(STR, "when it is offered again; empty: not by time"),
+        why=(STR, "one sentence"),
+        considered=(LIST, "every playbook that was looked at, and what it said"),
+    ),
+    "scheduler.spilled": _t(
+        "The queue was full; events wait in the journal and are read again later.",
+        "warning",
+        priority=(INT, "the class that was spilled"),
+        since=(STR, "position of the first"),
+        count=(INT, "how many"),
+    ),
+    "scheduler.dead_letter": _t(
+        "An event or run could not be processed; it is kept and can be retried.",
+        "error",
+        letter=(STR, "id of the dead letter"),
+        event=(STR, "the event's id"),
+        position=(STR, "where it stands"),
+        reason=(STR, "why"),
+    ),
+    "scheduler.retried": _t("A person had a dead letter tried again.", letter=(STR, "its id"), by=(STR, "who")),
+    # --- runs
+    "run.opened": _t(
+        "A run began.",
+        **_RUN,
+        hash=(STR, "blob of the playbook's text"),
+        event=(STR, "the event it answers"),
+        mode=(STR, "observe | shadow | suggest | approve | auto"),
+        resources=(LIST, "what it locks"),
+        trigger=(MAP, "the event, whole"),
+        considered=(LIST, "every playbook that was looked at, and what it said"),
+        parent=(STR, "the run whose fallback or retry this is"),
+        by=(STR, "the person who asked for it"),
+    ),
+    "run.step_intended": _t(
+        "An act is about to be started; on disk before it is.",
+        **_RUN,
+        step=(STR, "the step's id"),
+        attempt=(INT, "from 1"),
+        skill=(STR, "the skill"),
+        params=(MAP, "its checked parameters"),
+        files=(LIST, "files it touches"),
+        units=(LIST, "services it touches"),
+    ),
+    "run.step_done": _t(
+        "A step ended.",
+        **_RUN,
+        step=(STR, "the step's id"),
+        attempt=(INT, "from 1"),
+        skill=(STR, "the skill"),
+        kind=(STR, "observe | act | verify"),
+        ok=(BOOL, "whether it did what was asked"),
+        skipped=(BOOL, "its `if` said no, or a dry run stood in for it"),
+        result=(MAP, "what came of it"),
+        evidence=(LIST, "where the proof lies"),
+        next=(LIST, "retry | fallback | human_check"),
+        error=(STR, "what went wrong, one sentence"),
+        ms=(DOUBLE, "how long it took, milliseconds"),
+    ),
+    "run.waiting": _t(
+        "A run waits; it holds no slot and no lock.",
+        **_RUN,
+        waits_for=(STR, "retry | approval | rung | hands"),
+        until=(STR, "when the wait ends"),
+        step=(STR, "the step it stands at"),
+    ),
+    "run.cleared": _t("The symptom was gone before we acted.", **_RUN, **{"ms": (DOUBLE, "since it opened, ms")}),
+    "run.healed": _t(
+        "Acted, and proven well.",
+        **_RUN,
+        ms=(DOUBLE, "since it opened, milliseconds"),
+        proof=(LIST, "what verify saw"),
+        acts=(LIST, "steps that acted"),
+    ),
+    "run.not_healed": _t(
+        "Not well after all was done; what was done is taken back next.",
+        "error",
+        **_RUN,
+        why=(STR, "one sentence"),
+        proof=(LIST, "what verify saw"),
+    ),
+    "run.unknown": _t("Nobody can say whether it is well; treated as not healed.", "error", **_RUN, why=(STR, "one sentence")),
+    "run.rolled_back": _t(
+        "What the run did was taken back.",
+        "warning",
+        **_RUN,
+        ok=(BOOL, "whether everything is as before"),
+        proof=(LIST, "per file or unit: hashes before the act, after it, after the rollback"),
+        error=(STR, "what could not be taken back"),
+        by=(STR, "the person who asked for it; empty: the run itself"),
+    ),
+    "run.rung_done": _t(
+        "One rung of the ladder after a failure was climbed.",
+        "warning",
+        **_RUN,
+        rung=(INT, "which, from 0"),
+        what=(STR, "fallback | notify"),
+        run_opened=(STR, "the fallback's run"),
+        healed=(BOOL, "whether that ended it"),
+        error=(STR, "what went wrong"),
+    ),
+    "run.escalated": _t(
+        "A person is needed.", "critical", **_RUN, why=(STR, "one sentence"), asked=(LIST, "what the run tried first")
+    ),
+    "run.observed": _t(
+        "A run that may not act has looked (modes observe, shadow).",
+        **_RUN,
+        would=(LIST, "the acts it would have done"),
+        verdict=(STR, "what verify said: well | not_well | no_data"),
+    ),
+    "run.suggested": _t(
+        "A run that may not act proposes its acts; `aios runs approve` turns it into a run.",
+        "warning",
+        **_RUN,
+        would=(LIST, "the acts it proposes"),
+        verdict=(STR, "what verify said: well | not_well | no_data"),
+    ),
+    "run.cancelled": _t("A person ended a run.", "warning", **_RUN, by=(STR, "who")),
+    "approval.requested": _t(
+        "A run asks before its first act.",
+        "warning",
+        **_RUN,
+        acts=(LIST, "what it wants to do"),
+        plan=(STR, "hash of that"),
+        until=(STR, "no answer by then is no"),
+    ),
+    "approval.given": _t("A person said yes.", **_RUN, plan=(STR, "hash of what was approved"), by=(STR, "who")),
+    "approval.denied": _t("A person said no.", "warning", **_RUN, by=(STR, "who")),
+    "approval.expired": _t("Nobody answered in time; that is a no.", "warning", **_RUN),
+    # --- score
+    "score.updated": _t(
+        "A score moved enough to matter.",
+        score=(DOUBLE, "0 to 1"),
+        before=(DOUBLE, "what it was"),
+        dimensions=(MAP, "success, latency, stability, resources"),
+    ),
+    "score.degraded": _t(
+        "A score fell below the line.", "error", score=(DOUBLE, "0 to 1"), dimensions=(MAP, "each dimension's value")
+    ),
+    "score.recovered": _t("A score is above the line again.", score=(DOUBLE, "0 to 1"), degraded_s=(DOUBLE, "for how long it was low")),
+    "timer.due": _t("A timer of the settings is due.", timer=(STR, "its name"), planned=(STR, "the time it was planned for")),
+    # --- what sensors see (not own types)
+    "service.down": _t(
+        "A service that should run does not, or does not answer.",
+        "error",
+        failures=(INT, "failed probes in a row, or deaths in the last hour"),
+        reason=(STR, "exit | probe | failed | missing"),
+        status=(STR, "exit status or the probe's error"),
+        backend=(STR, "systemd | managed | probe"),
+    ),
+    "service.up": _t("A service runs and answers.", backend=(STR, "systemd | managed | probe"), pid=(INT, "main process id")),
+    "service.stopped": _t("A person stopped a service; it is not down.", backend=(STR, "systemd | managed")),
+    "service.flapping": _t("A service falls again and again.", "error", falls=(INT, "how often"), within_s=(DOUBLE, "in how many seconds")),
+    "endpoint.down": _t(
+        "A probed address does not answer.", "error", failures=(INT, "in a row"), status=(STR, "the probe's error")
+    ),
+    "endpoint.up": _t("A probed address answers again.", down_s=(DOUBLE, "for how long it did not")),
+    "resource.cpu_spike": _t("The processors are busy.", "warning", **_USED),
+    "resource.cpu_normal": _t("The processors are well again.", **_USED),
+    "resource.memory_high": _t("Memory runs short.", "warning", **_USED),
+    "resource.memory_normal": _t("There is memory again.", **_USED),
+    "resource.disk_full": _t("A file system is nearly full.", "error", **_USED, path=(STR, "mount point"), free_mb=(DOUBLE, "MB free")),
+    "resource.disk_normal": _t("A file system has room again.", **_USED, path=(STR, "mount point"), free_mb=(DOUBLE, "MB free")),
+    "resource.pressure_high": _t(
+        "Work stalls for want of a resource (pressure stall information).",
+        "warning",
+        resource=(STR, "cpu | memory | io"),
+        avg10=(DOUBLE, "percent of the last 10 s in which some task stalled"),
+    ),
+    "resource.pressure_normal": _t("Work flows again.", resource=(STR, "cpu | memory | io"), avg10=(DOUBLE, "percent of the last 10 s")),
+    "host.sampled": _t(
+        "The machine's load over the last minute; what the score's resource dimension reads.",
+        cpu=(DOUBLE, "share used, 0 to 1"),
+        memory=(DOUBLE, "share used, 0 to 1"),
+        disk=(DOUBLE, "share used of the fullest watched file system, 0 to 1"),
+    ),
+    "probe.sampled": _t(
+        "A probe's last minute; what the score's success and latency dimensions read.",
+        ok=(INT, "answers"),
+        failed=(INT, "failures"),
+        p95_ms=(DOUBLE, "95th percentile of the answers' time, milliseconds"),
+    ),
+    "agent.error": _t("An agent reports an error.", "error", message=(STR, "what it said"), kind=(STR, "its own word for the error")),
+    "agent.stalled": _t("An agent has shown no progress.", "error", since_s=(DOUBLE, "for how long")),
+    "model.unavailable": _t("A model cannot be reached.", "error", status=(STR, "the error")),
+    "budget.warning": _t("A budget is nearly used up.", "warning", used=(DOUBLE, "share, 0 to 1"), limit=(STR, "which limit")),
+}
+
+# A closing type ends the symptom that the other opened, on the same subject.
+CLOSES: Mapping[str, tuple[str, ...]] = {
+    "service.up": ("service.down", "service.flapping", "agent.error", "agent.stalled"),
+    "service.stopped": ("service.down", "service.flapping"),
+    "endpoint.up": ("endpoint.down",),
+    "resource.cpu_normal": ("resource.cpu_spike",),
+    "resource.memory_normal": ("resource.memory_high",),
+    "resource.disk_normal": ("resource.disk_full",),
+    "resource.pressure_normal": ("resource.pressure_high",),
+    "score.recovered": ("score.degraded",),
+}
+
+
+def is_own(event_type: str) -> bool:
+    """Whether only AIOS itself may say this."""
+    return event_type.startswith(OWN_PREFIXES)
+
+
+def usual_severity(event_type: str) -> str:
+    """The severity that an event has when its producer names none."""
+    known = CATALOGUE.get(event_type)
+    return known.severity if known else "info"

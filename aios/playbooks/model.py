@@ -1,0 +1,148 @@
+"""A playbook as a value: what `load` makes of YAML, and what reactor and runs read. Durations are in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+from aios.events.calls import Kind
+
+Mode = Literal["observe", "shadow", "suggest", "approve", "auto"]
+MODES: tuple[Mode, ...] = ("observe", "shadow", "suggest", "approve", "auto")
+
+
+def lesser_mode(a: str, b: str) -> Mode:
+    """The one that may do less."""
+    return MODES[min(MODES.index(a), MODES.index(b))]  # type: ignore[arg-type]
+
+
+class Truth(NamedTuple):
+    """What a condition says: True, False, or None (cannot say, which never runs); `why` is one sentence."""
+
+    value: bool | None
+    why: str = ""
+
+
+class Condition(Protocol):
+    """A CEL expression that was checked when it was loaded."""
+
+    source: str
+
+    def evaluate(self, variables: Mapping[str, Any]) -> Truth: ...
+
+
+class CannotSay(Exception):
+    """A template's expression has no value for these variables; the text says which and why."""
+
+
+class Template(Protocol):
+    """JSON with `${ }` in it."""
+
+    source: Any
+
+    def render(self, variables: Mapping[str, Any]) -> Any:
+        """Put in the values, once. Raises `CannotSay`."""
+        ...
+
+
+class Pattern(Protocol):
+    """An event pattern. `describe` explains one event: which condition said no, about which value."""
+
+    def matches(self, event: Mapping[str, Any]) -> bool: ...
+    def describe(self, event: Mapping[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often an act is tried in all, and how long between: see `aios.backoff`."""
+
+    attempts: int = 1
+    backoff_s: float = 2.0
+    factor: float = 2.0
+    ceiling_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    id: str
+    kind: Kind
+    skill: str
+    params: Template
+    condition: Condition | None = None
+    timeout_s: float = 30.0
+    retry: Retry = Retry()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One entry of `verify`: must become well within `within_s` and then stay well for `hold_s`."""
+
+    skill: str
+    params: Template
+    hold_s: float = 0.0
+    within_s: float = 30.0
+    timeout_s: float = 10.0
+    every_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Both count runs that reached an act, per playbook and subject; `limit` is (how many, in how many seconds)."""
+
+    cooldown_s: float = 300.0
+    limit: tuple[int, float] | None = (3, 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A last-good copy of these files, taken when `verify` has held for `after_s`."""
+
+    files: tuple[str, ...]
+    after_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the ladder after a failure."""
+
+    what: Literal["fallback", "notify"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    name: str
+    hash: str
+    path: str
+    description: str
+    types: tuple[str, ...]
+    pattern: Pattern | None
+    match: Mapping[str, Any]
+    when: Condition | None = None
+    mode: Mode = "auto"
+    priority: int = 0
+    enabled: bool = True
+    guard: Guard = Guard()
+    keep: Keep | None = None
+    steps: tuple[Step, ...] = ()
+    verify: tuple[Check, ...] = ()
+    on_failure: tuple[Rung, ...] = ()
+    tests: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+
+    @property
+    def acts(self) -> bool:
+        """Whether any step changes anything."""
+        return any(step.kind == "act" for step in self.steps)
+
+
+def variables(
+    event: Mapping[str, Any], *, now: float, score: float | None, system_score: float | None, steps: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What expressions may name. A score that nobody knows is left out, so that a condition on it cannot say."""
+    known: dict[str, Any] = {"event": event, "now": now, "steps": steps}
+    if score is not None:
+        known["score"] = score
+    if system_score is not None:
+        known["system_score"] = system_score
+    return known
