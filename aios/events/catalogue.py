@@ -24,7 +24,7 @@ class EventType:
     fields: Mapping[str, tuple[str, str]]
 
 
-def _t(doc: str, severity: str = "info", **fields: tuple[str, str]) -> EventType:
+def _t(doc: str, severity: str = "info", /, **fields: tuple[str, str]) -> EventType:
     return EventType(doc, severity, fields)
 
 
@@ -90,9 +90,7 @@ CATALOGUE: Mapping[str, EventType] = {
         part=(STR, "the part that is left"),
         error=(STR, "the error"),
     ),
-    "journal.inbox_failed": _t(
-        "An inbox file cannot be read.", "warning", file=(STR, "the file"), error=(STR, "the error")
-    ),
+    "journal.inbox_failed": _t("An inbox file cannot be read.", "warning", file=(STR, "the file"), error=(STR, "the error")),
     "journal.inbox_lost": _t(
         "An inbox file was truncated or removed before it was read to the end.",
         "warning",
@@ -196,7 +194,7 @@ CATALOGUE: Mapping[str, EventType] = {
         until=(STR, "when the wait ends"),
         step=(STR, "the step it stands at"),
     ),
-    "run.cleared": _t("The symptom was gone before we acted.", **_RUN, **{"ms": (DOUBLE, "since it opened, ms")}),
+    "run.cleared": _t("The symptom was gone before we acted.", **_RUN, ms=(DOUBLE, "since it opened, ms")),
     "run.healed": _t(
         "Acted, and proven well.",
         **_RUN,
@@ -269,7 +267,9 @@ CATALOGUE: Mapping[str, EventType] = {
     "score.degraded": _t(
         "A score fell below the line.", "error", score=(DOUBLE, "0 to 1"), dimensions=(MAP, "each dimension's value")
     ),
-    "score.recovered": _t("A score is above the line again.", score=(DOUBLE, "0 to 1"), degraded_s=(DOUBLE, "for how long it was low")),
+    "score.recovered": _t(
+        "A score is above the line again.", score=(DOUBLE, "0 to 1"), degraded_s=(DOUBLE, "for how long it was low")
+    ),
     "timer.due": _t("A timer of the settings is due.", timer=(STR, "its name"), planned=(STR, "the time it was planned for")),
     # --- what sensors see (not own types)
     "service.down": _t(
@@ -282,7 +282,9 @@ CATALOGUE: Mapping[str, EventType] = {
     ),
     "service.up": _t("A service runs and answers.", backend=(STR, "systemd | managed | probe"), pid=(INT, "main process id")),
     "service.stopped": _t("A person stopped a service; it is not down.", backend=(STR, "systemd | managed")),
-    "service.flapping": _t("A service falls again and again.", "error", falls=(INT, "how often"), within_s=(DOUBLE, "in how many seconds")),
+    "service.flapping": _t(
+        "A service falls again and again.", "error", falls=(INT, "how often"), within_s=(DOUBLE, "in how many seconds")
+    ),
     "endpoint.down": _t(
         "A probed address does not answer.", "error", failures=(INT, "in a row"), status=(STR, "the probe's error")
     ),
@@ -291,7 +293,9 @@ CATALOGUE: Mapping[str, EventType] = {
     "resource.cpu_normal": _t("The processors are well again.", **_USED),
     "resource.memory_high": _t("Memory runs short.", "warning", **_USED),
     "resource.memory_normal": _t("There is memory again.", **_USED),
-    "resource.disk_full": _t("A file system is nearly full.", "error", **_USED, path=(STR, "mount point"), free_mb=(DOUBLE, "MB free")),
+    "resource.disk_full": _t(
+        "A file system is nearly full.", "error", **_USED, path=(STR, "mount point"), free_mb=(DOUBLE, "MB free")
+    ),
     "resource.disk_normal": _t("A file system has room again.", **_USED, path=(STR, "mount point"), free_mb=(DOUBLE, "MB free")),
     "resource.pressure_high": _t(
         "Work stalls for want of a resource (pressure stall information).",
@@ -299,7 +303,9 @@ CATALOGUE: Mapping[str, EventType] = {
         resource=(STR, "cpu | memory | io"),
         avg10=(DOUBLE, "percent of the last 10 s in which some task stalled"),
     ),
-    "resource.pressure_normal": _t("Work flows again.", resource=(STR, "cpu | memory | io"), avg10=(DOUBLE, "percent of the last 10 s")),
+    "resource.pressure_normal": _t(
+        "Work flows again.", resource=(STR, "cpu | memory | io"), avg10=(DOUBLE, "percent of the last 10 s")
+    ),
     "host.sampled": _t(
         "The machine's load over the last minute; what the score's resource dimension reads.",
         cpu=(DOUBLE, "share used, 0 to 1"),
@@ -312,7 +318,9 @@ CATALOGUE: Mapping[str, EventType] = {
         failed=(INT, "failures"),
         p95_ms=(DOUBLE, "95th percentile of the answers' time, milliseconds"),
     ),
-    "agent.error": _t("An agent reports an error.", "error", message=(STR, "what it said"), kind=(STR, "its own word for the error")),
+    "agent.error": _t(
+        "An agent reports an error.", "error", message=(STR, "what it said"), kind=(STR, "its own word for the error")
+    ),
     "agent.stalled": _t("An agent has shown no progress.", "error", since_s=(DOUBLE, "for how long")),
     "model.unavailable": _t("A model cannot be reached.", "error", status=(STR, "the error")),
     "budget.warning": _t("A budget is nearly used up.", "warning", used=(DOUBLE, "share, 0 to 1"), limit=(STR, "which limit")),

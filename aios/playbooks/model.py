@@ -14,7 +14,7 @@ MODES: tuple[Mode, ...] = ("observe", "shadow", "suggest", "approve", "auto")
 
 def lesser_mode(a: str, b: str) -> Mode:
     """The one that may do less."""
-    return MODES[min(MODES.index(a), MODES.index(b))]  # type: ignore[arg-type]
+    return MODES[min(MODES.index(a), MODES.index(b))]
 
 
 class Truth(NamedTuple):
