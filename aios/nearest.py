@@ -1,0 +1,21 @@
+"""Did you mean …? Used wherever a person writes a name that we do not know: settings, commands, control requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like this one; empty when none is near."""
+    import difflib  # only a mistake pays for it
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return close[0] if close else ""
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A cure in words: the nearest known word, else `otherwise`, else all of them."""
+    names = sorted(known)
+    if near := nearest(word, names):
+        return f"did you mean {near!r}?"
+    return otherwise or "known are: " + ", ".join(names)

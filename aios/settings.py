@@ -1,0 +1,649 @@
+"""Settings: one TOML file, `AIOS_…` variables, `--data`; read once, checked, then still.
+
+`load` is called by the two processes' wiring and by the command line. Each setting carries its own help, from which
+`docs/settings.md` is made. Attributes carry their units (`settle_s`), the file has the plain word (`settle = "10s"`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from aios.errors import ConfigError, ConfigErrors
+from aios.events.durations import format_duration, parse_duration
+from aios.nearest import did_you_mean
+from aios.places import default_data, default_playbooks, read_toml, settings_file
+
+VARIABLE_PREFIX = "AIOS_"
+OTHER_VARIABLES = frozenset({"AIOS_SETTINGS"})
+"""Variables that are ours and no setting."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_SECRET = "***"
+_ALL = "docs/settings.md lists them all"
+
+
+# --- kinds of values ------------------------------------------------------------------------------------------------
+
+
+def _duration(value: object) -> float:
+    return parse_duration(typing.cast(str, value))
+
+
+def _longer_than_nothing(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is no name; use up to 64 letters, digits and _ . @ -, and begin with a letter or digit")
+    return text
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f"{path[:80]!r} is no absolute path; begin it with /")
+    return os.path.normpath(path)
+
+
+def _time_of_day(text: str) -> str:
+    if not _CLOCK.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is no time of day; write it as 07:00")
+    return text
+
+
+def _shape(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return text
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ValueError(f"{text[:80]!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text[:80]!r} is no HTTP URL; write it as http://127.0.0.1:8080/health")
+    return text
+
+
+def _zone(text: str) -> str:
+    if not text:
+        return text
+    from zoneinfo import ZoneInfo  # only who names a zone pays for it
+
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{text[:80]!r} is no time zone of this machine; write it as Europe/Berlin") from error
+    return text
+
+
+_CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_CRON_PART = re.compile(r"(\*|\d{1,2}|[a-z]{3})(?:-(\d{1,2}|[a-z]{3}))?(?:/(\d{1,2}))?")
+_CRON_WORDS = frozenset(
+    [
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "may",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "oct",
+        "nov",
+        "dec",
+        "sun",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+    ]
+)
+
+
+def _cron(text: str) -> str:
+    fields = text.split()
+    if len(fields) != 5:
+        raise ValueError(f"{text[:80]!r} has {len(fields)} fields, not five: minute hour day month weekday, such as 0 3 * * *")
+    for field, (what, low, high) in zip(fields, _CRON_RANGES, strict=True):
+        for part in field.lower().split(","):
+            _check_cron_part(part, what, low, high)
+    return text
+
+
+def _check_cron_part(part: str, what: str, low: int, high: int) -> None:
+    found = _CRON_PART.fullmatch(part)
+    if not found or found[3] == "0":
+        raise ValueError(
+            f"{part[:20]!r} is no {what}; write *, a number from {low} to {high}, a range a-b, a list a,b or a step */n"
+        )
+    for word in (found[1], found[2]):
+        if word is None or word == "*":
+            continue
+        if word not in _CRON_WORDS and not (word.isdigit() and low <= int(word) <= high):
+            raise ValueError(f"{word!r} is no {what}; it goes from {low} to {high}")
+
+
+def _in_order(normal: float, high: float) -> None:
+    if normal > high:
+        raise ValueError(f"normal ({normal}) is above high ({high}); it would never be well again")
+
+
+def _log_level(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+_AS_WRITTEN = PlainSerializer(format_duration, when_used="json")
+Duration = Annotated[float, BeforeValidator(_duration), _AS_WRITTEN]
+LongDuration = Annotated[float, BeforeValidator(_duration), AfterValidator(_longer_than_nothing), _AS_WRITTEN]
+Name = Annotated[str, AfterValidator(_name)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+Shape = Annotated[str, AfterValidator(_shape)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+# --- the sections ---------------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, str_max_length=4096, allow_inf_nan=False)
+
+
+class Journal(Section):
+    """How the journal is written."""
+
+    clock_trusted: bool = Field(
+        default=False,
+        description="Believe the clock when it leaps forward over a day, even without a sign that it is in sync (NTP).",
+    )
+    part_max_mb: int = Field(default=64, ge=1, le=4096, description="A part of a day is closed when it has this many MiB.")
+
+
+class Threshold(Section):
+    """Alarm above `high` for as long as `for`; well again below `normal`."""
+
+    high: Share = Field(default=0.95, description="Share in use (0 to 1) above which there is an alarm.")
+    normal: Share = Field(default=0.80, description="Share in use below which it is well again; at most `high`.")
+    for_s: Duration = Field(default=60.0, alias="for", description="For how long it must be above `high`.")
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Threshold:
+        _in_order(self.normal, self.high)
+        return self
+
+
+class Memory(Threshold):
+    """Memory in use: what is not available to a new program."""
+
+    high: Share = Field(default=0.92, description="Share in use (0 to 1) above which there is an alarm.")
+    normal: Share = Field(default=0.85, description="Share in use below which it is well again; at most `high`.")
+    for_s: Duration = Field(default=30.0, alias="for", description="For how long it must be above `high`.")
+
+
+class Disk(Threshold):
+    """File systems in use."""
+
+    high: Share = Field(default=0.90, description="Share in use (0 to 1) above which there is an alarm.")
+    normal: Share = Field(default=0.85, description="Share in use below which it is well again; at most `high`.")
+    for_s: Duration = Field(default=0.0, alias="for", description="For how long it must be above `high`.")
+    mounts: tuple[AbsolutePath, ...] = Field(
+        default=(), max_length=64, description="Mount points that are watched; empty: every one that is on a disk."
+    )
+
+
+class Pressure(Section):
+    """Work that stalls for want of processor, memory or disk (pressure stall information, `avg10`)."""
+
+    enabled: bool = Field(default=True, description="Watch it, where the kernel tells it.")
+    high: float = Field(default=40.0, gt=0, le=100, description="Percent of the last 10 s above which there is an alarm.")
+    normal: float = Field(default=20.0, gt=0, le=100, description="Percent below which it is well again; at most `high`.")
+    for_s: Duration = Field(default=30.0, alias="for", description="For how long it must be above `high`.")
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Pressure:
+        _in_order(self.normal, self.high)
+        return self
+
+
+class Host(Section):
+    """When the machine itself counts as ill."""
+
+    enabled: bool = Field(default=True, description="Watch processor, memory and disks.")
+    every_s: LongDuration = Field(default=5.0, alias="every", description="How often it is looked at.")
+    cpu: Threshold = Field(default_factory=Threshold, description="Processor time in use.")
+    memory: Memory = Field(default_factory=Memory, description="Memory in use.")
+    disk: Disk = Field(default_factory=Disk, description="File systems in use.")
+    pressure: Pressure = Field(default_factory=Pressure, description="Work that stalls.")
+
+
+class Service(Section):
+    """A service or agent that AIOS itself starts and watches."""
+
+    name: Name = Field(description="Its name; its subject is `NAME.service`, or `agent:NAME`.")
+    kind: Literal["service", "agent"] = Field(default="service", description="`service` or `agent`.")
+    argv: tuple[str, ...] = Field(min_length=1, max_length=256, description="The command and its arguments; no shell reads it.")
+    folder: AbsolutePath = Field(default="/", description="Working folder.")
+    env: Mapping[str, str] = Field(default_factory=dict, description="Environment variables, besides PATH, LANG and HOME.")
+    user: str = Field(default="", max_length=64, description="The user it runs as; empty: the daemon's own.")
+    needs: tuple[str, ...] = Field(default=(), max_length=64, description="Subjects that must run for it to run.")
+    autostart: bool = Field(default=True, description="Start it with the daemon, if it does not run yet.")
+    log: str = Field(default="", description="File for its output; empty: `logs/NAME.log` in the state folder.")
+    stop_timeout_s: LongDuration = Field(
+        default=10.0, alias="stop_timeout", description="How long it has to end after SIGTERM, before SIGKILL."
+    )
+
+    @property
+    def subject(self) -> str:
+        return f"agent:{self.name}" if self.kind == "agent" else f"{self.name.removesuffix('.service')}.service"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Service:
+        if any("\0" in word for word in self.argv) or not self.argv[0]:
+            raise ValueError("argv needs a command, and no argument may hold a NUL")
+        if any(not key or "=" in key or "\0" in key + value for key, value in self.env.items()):
+            raise ValueError("env holds a name that is empty or has = in it, or a NUL")
+        return self
+
+
+class Probe(Section):
+    """An address that is asked again and again whether it answers: HTTP (`url`) or TCP (`host` and `port`)."""
+
+    name: Name = Field(description="Its name.")
+    url: HttpUrl | None = Field(default=None, description="Address of an HTTP probe.")
+    host: str = Field(default="", max_length=255, description="Host of a TCP probe.")
+    port: Port | None = Field(default=None, description="Port of a TCP probe.")
+    subject: str = Field(default="", max_length=256, description="What is ill when it fails; empty: the address itself.")
+    every_s: LongDuration = Field(default=10.0, alias="every", description="How often it is asked.")
+    timeout_s: LongDuration = Field(default=3.0, alias="timeout", description="No answer within this time is a failure.")
+    failures: int = Field(default=2, ge=1, le=1000, description="So many failures in a row make it ill.")
+    status: int = Field(default=200, ge=100, le=599, description="The HTTP status that counts as well.")
+    contains: str = Field(default="", max_length=1024, description="Text that the answer must hold.")
+
+    @property
+    def about(self) -> str:
+        """The subject of its events."""
+        return self.subject or (f"url:{self.url}" if self.url else f"tcp:{self.host}:{self.port}")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Probe:
+        if (self.url is None) == (not self.host or self.port is None):
+            raise ValueError("needs either url, or host and port")
+        if self.url is not None and (self.host or self.port is not None):
+            raise ValueError("needs either url, or host and port, not both")
+        return self
+
+
+class Timer(Section):
+    """Emits `timer.due` with its name, for playbooks to answer."""
+
+    name: Name = Field(description="Its name; the subject is `host`, and `data.timer` is this name.")
+    cron: Cron | None = Field(default=None, description="When: `minute hour day month weekday`, such as `0 3 * * *`.")
+    every_s: LongDuration | None = Field(default=None, alias="every", description="Instead of `cron`: how often.")
+    timezone: Zone = Field(default="", description="Time zone of `cron`; empty: the machine's own.")
+
+    @model_validator(mode="after")
+    def _one_plan(self) -> Timer:
+        if (self.cron is None) == (self.every_s is None):
+            raise ValueError("needs either cron or every")
+        return self
+
+
+class Skills(Section):
+    """What skills may do on this machine."""
+
+    look_commands: tuple[str, ...] = Field(
+        default=("df", "du", "free", "lsblk", "ps", "uname", "uptime"),
+        max_length=256,
+        description="Commands (`argv[0]`, as playbooks write it) of which `run_command` counts as looking.",
+    )
+    disposable: tuple[AbsolutePath, ...] = Field(
+        default=("/var/cache/apt/archives", "/var/cache/dnf", "/var/cache/pacman/pkg"),
+        max_length=256,
+        description="Folders below which `cleanup_files` may delete in mode `auto`; what is deleted there does not come back.",
+    )
+
+
+class Notify(Section):
+    """How a person is called."""
+
+    webhook: HttpUrl | None = Field(default=None, description="Each call is also posted here, as JSON.")
+    headers: Mapping[str, str] = Field(default_factory=dict, description="HTTP headers that go with it, such as Authorization.")
+    timeout_s: LongDuration = Field(default=10.0, alias="timeout", description="How long the other side has to answer.")
+
+
+class Score(Section):
+    """How health is measured."""
+
+    window_s: LongDuration = Field(default=900.0, alias="window", description="The time that a score looks back on.")
+    latency_target_ms: Mapping[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="By subject: the 95th percentile of its answers, in ms, that counts as well."
+    )
+
+
+class Redact(Section):
+    """Secrets that are struck out before anything is written. Names such as password and token are built in."""
+
+    names: tuple[str, ...] = Field(default=(), max_length=256, description="Further names of fields whose values are struck out.")
+    values: tuple[str, ...] = Field(default=(), max_length=256, description="Known secrets, struck out wherever they appear.")
+    shapes: tuple[Shape, ...] = Field(default=(), max_length=64, description="Regular expressions of what is struck out.")
+
+
+class Systemd(Section):
+    """Which of systemd's units are watched."""
+
+    enabled: bool = Field(default=True, description="Watch systemd over D-Bus, where it is.")
+    watch: tuple[str, ...] = Field(default=("*.service",), max_length=256, description="Patterns (* and ?) of unit names.")
+
+
+class Control(Section):
+    """Who may use the control socket, besides root and the daemon's own user."""
+
+    group: str = Field(default="", max_length=64, description="A group whose members may; empty: the daemon's own group.")
+
+
+class Log(Section):
+    """What the daemon writes on standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)] = Field(
+        default="info", description="The least that is written: debug, info, warning or error."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`console` for people, `json` for machines; `auto`: console on a terminal."
+    )
+
+
+class Settings(Section):
+    """Everything that an operator decides. `file` is where it came from; empty when there is none."""
+
+    data: str = Field(default="", description="The state folder. A relative path counts from the settings file.")
+    playbooks: tuple[str, ...] = Field(
+        default=(), max_length=64, description="Folders of playbooks; of two with one name, the one in the later folder wins."
+    )
+    mode_max: Literal["observe", "shadow", "suggest", "approve", "auto"] = Field(
+        default="auto", description="The highest mode that any playbook may run in."
+    )
+    slots: int = Field(default=5, ge=2, le=64, description="How many runs may go on at once; the last is kept for P0.")
+    acts_per_hour: int = Field(default=30, ge=0, le=100_000, description="Acts on the whole machine in a sliding hour.")
+    settle_s: Duration = Field(
+        default=10.0, alias="settle", description="For so long after a run, what is seen on its resources is put down to the run."
+    )
+    approval_expires_s: LongDuration = Field(
+        default=86400.0, alias="approval_expires", description="No answer to a question within this time is a no."
+    )
+    queue_max: int = Field(
+        default=10_000,
+        ge=100,
+        le=1_000_000,
+        description="Events that may wait in memory; more are read again later.",
+    )
+    report_at: TimeOfDay = Field(default="07:00", description="When the daily report is written; the machine's own time.")
+    protected: tuple[str, ...] = Field(
+        default=(), max_length=1000, description="Subjects that AIOS never acts on, besides those that are built in."
+    )
+    journal: Journal = Field(default_factory=Journal, description="How the journal is written.")
+    host: Host = Field(default_factory=Host, description="When the machine itself counts as ill.")
+    service: tuple[Service, ...] = Field(
+        default=(), max_length=1000, description="Services and agents that AIOS itself starts and watches."
+    )
+    probe: tuple[Probe, ...] = Field(default=(), max_length=1000, description="Addresses that are asked whether they answer.")
+    timer: tuple[Timer, ...] = Field(default=(), max_length=1000, description="Timers that emit `timer.due`.")
+    skills: Skills = Field(default_factory=Skills, description="What skills may do on this machine.")
+    notify: Notify = Field(default_factory=Notify, description="How a person is called.")
+    score: Score = Field(default_factory=Score, description="How health is measured.")
+    redact: Redact = Field(default_factory=Redact, description="Secrets that are struck out.")
+    systemd: Systemd = Field(default_factory=Systemd, description="Which of systemd's units are watched.")
+    control: Control = Field(default_factory=Control, description="Who may use the control socket.")
+    log: Log = Field(default_factory=Log, description="What the daemon writes on standard error.")
+
+    _file: str = PrivateAttr(default="")
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Settings:
+        for what, entries in (("service", self.service), ("probe", self.probe), ("timer", self.timer)):
+            seen: set[str] = set()
+            for entry in entries:
+                name = entry.subject if isinstance(entry, Service) else entry.name
+                if name in seen:
+                    raise ValueError(f"two [[{what}]] have the name {entry.name!r}; give one of them another")
+                seen.add(name)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """All that is in force, as the file would say it, with what may be secret struck out."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        plain["notify"]["headers"] = dict.fromkeys(plain["notify"]["headers"], _SECRET)
+        plain["redact"]["values"] = [_SECRET] * len(plain["redact"]["values"])
+        for service in plain["service"]:
+            service["env"] = dict.fromkeys(service["env"], _SECRET)
+        return plain
+
+
+# --- variables ------------------------------------------------------------------------------------------------------
+
+
+class Variable(NamedTuple):
+    """An environment variable that stands for a setting; `many`: a list, its entries separated by commas."""
+
+    path: tuple[str, ...]
+    many: bool
+
+
+def variables() -> dict[str, Variable]:
+    """Every setting that a variable can give, by the variable's name: all but tables with names of their own."""
+    return {VARIABLE_PREFIX + "_".join(path).upper(): Variable(path, many) for path, many in _scalars(Settings, ())}
+
+
+def _scalars(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    for name, field in model.model_fields.items():
+        path = (*prefix, field.alias or name)
+        inner = section_of(field.annotation)
+        if inner is None:
+            if not _is_mapping(field.annotation):
+                yield path, typing.get_origin(field.annotation) is tuple
+        elif typing.get_origin(field.annotation) is not tuple:
+            yield from _scalars(inner, path)
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field holds, one or many; None when it is a plain value."""
+    for part in (annotation, *typing.get_args(annotation)):
+        if isinstance(part, type) and not isinstance(part, types.GenericAlias) and issubclass(part, Section):
+            return part
+    return None
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is Mapping
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def load(path: str | None, environ: Mapping[str, str], data: str | None = None) -> Settings:
+    """The settings in force: `--data`, then variables, then the file, then defaults. Raises `ConfigErrors`, all at once.
+
+    `path` names the file; without it, it is looked for (`aios.places.settings_file`), and there need not be one.
+    """
+    file = settings_file(path, environ)
+    text, raw = read_toml(file) if file else ("", {})
+    origins, errors = _put_variables(raw, environ)
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        errors += _explain(error, file or "settings", text, origins)
+    if errors:
+        raise ConfigErrors(errors)
+    settings = settings.model_copy(update=_folders(settings, file, environ, data, origins))
+    settings._file = file or ""
+    return settings
+
+
+def _put_variables(raw: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[tuple[str, ...], str], list[ConfigError]]:
+    """Put what variables say into `raw`. Gives which path came from which variable, and the variables nobody knows."""
+    known = variables()
+    origins: dict[tuple[str, ...], str] = {}
+    errors = []
+    for name in sorted(environ):
+        if not name.startswith(VARIABLE_PREFIX) or name in OTHER_VARIABLES:
+            continue
+        if name not in known:
+            errors.append(
+                ConfigError(name, "no setting has this variable", hint=did_you_mean(name, known, "see docs/settings.md"))
+            )
+            continue
+        variable = known[name]
+        value = [word for word in environ[name].split(",") if word] if variable.many else environ[name]
+        if _put(raw, variable.path, value):
+            origins[variable.path] = name
+    return origins, errors
+
+
+def _put(raw: dict[str, Any], path: tuple[str, ...], value: object) -> bool:
+    """False when the file has something else where a section should be; that is told as the file's own error."""
+    for name in path[:-1]:
+        raw = raw.setdefault(name, {})
+        if not isinstance(raw, dict):
+            return False
+    raw[path[-1]] = value
+    return True
+
+
+def _folders(
+    settings: Settings, file: str | None, environ: Mapping[str, str], data: str | None, origins: Mapping[tuple[str, ...], str]
+) -> dict[str, Any]:
+    """State folder and playbook folders, absolute: from the file they count from it, else from where we stand."""
+    beside = os.path.dirname(file) if file else os.getcwd()
+
+    def absolute(name: str, path: str) -> str:
+        return os.path.abspath(path if (name,) in origins else os.path.join(beside, path))
+
+    folder = os.path.abspath(data) if data else absolute("data", settings.data) if settings.data else default_data(environ)
+    playbooks = tuple(absolute("playbooks", entry) for entry in settings.playbooks) or default_playbooks()
+    return {"data": folder, "playbooks": playbooks}
+
+
+# --- what is wrong, where, and what to do ---------------------------------------------------------------------------
+
+
+def _explain(error: ValidationError, file: str, text: str, origins: Mapping[tuple[str, ...], str]) -> list[ConfigError]:
+    from aios.toml_places import key_places, nearest_place  # only a mistake pays for it
+
+    places = key_places(text)
+    lines = text.split("\n")
+    found = []
+    for problem in error.errors(include_url=False, include_context=False):
+        path = tuple(problem["loc"])
+        variable = next((name for at, name in origins.items() if at == path[: len(at)]), "")
+        place = nearest_place(places, path)
+        snippet = lines[place.line - 1][:200] if place.line and not variable else ""
+        message, hint = _in_words(problem["type"], problem["msg"], path, problem.get("input"))
+        where = (0, 0) if variable else place
+        found.append(ConfigError(variable or file, message, *where, hint, snippet))
+    return found
+
+
+def _in_words(kind: str, message: str, path: tuple[str | int, ...], value: object) -> tuple[str, str]:
+    """Message and cure for one of pydantic's problems."""
+    name = dotted(path)
+    model, field = _look_up(path)
+    if kind == "extra_forbidden":
+        known = [entry.alias or key for key, entry in model.model_fields.items()]
+        return f"there is no setting {name!r}", did_you_mean(str(path[-1]), known)
+    cure = _example(str(path[-1]), field) if path else ""
+    if kind == "missing":
+        return f"{name!r} is missing", cure
+    if kind == "value_error":
+        text = message.removeprefix("Value error, ")
+        return (f"{name}: {text}" if name else text), cure
+    shown = "" if isinstance(value, (Mapping, list, tuple)) else f", not {str(value)[:80]!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}{shown}", cure
+
+
+def _example(name: str, field: FieldInfo | None) -> str:
+    """A line that would do, and what it means."""
+    if field is None:
+        return ""
+    shown = default_text(field)
+    example = f"write, say, {name} = {shown}: " if shown not in ("", "{}") else ""
+    return example + (field.description or "")
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """`("service", 0, "argv")` as people read it: `service[1].argv` (they count from 1)."""
+    text = ""
+    for part in path:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _look_up(path: tuple[str | int, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The section that the path's last key belongs to, and the last field that is known on the way there."""
+    model: type[BaseModel] = Settings
+    known: FieldInfo | None = None
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = next((field for key, field in model.model_fields.items() if part == (field.alias or key)), None)
+        if field is None:
+            break
+        known = field
+        inner = section_of(field.annotation)
+        if inner is None:
+            break
+        model = inner
+    return model, known
+
+
+def default_text(field: FieldInfo) -> str:
+    """A field's default as the file would have it; empty when it must be given."""
+    if field.is_required() or field.default_factory is not None:
+        return "" if field.is_required() else "{}"
+    value = field.default
+    if value is None:
+        return ""
+    if (field.alias or "") and isinstance(value, float):
+        return f'"{format_duration(value)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{entry}"' for entry in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
