@@ -6,13 +6,15 @@ Adapters live in the rooms above (`journal/`, `blobs/`, `hands/`, `skills/`, `se
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from aios.events.calls import SkillCall, SkillResult, Touches
 from aios.events.event import Draft, Event, Position, Stored
+
+if TYPE_CHECKING:
+    from asyncio import Future  # hands reads this module too, and asyncio would cost it 9 MB
 
 # --- the disk -------------------------------------------------------------------------------------------------------
 

@@ -146,8 +146,9 @@ class SkillSpec:
     """A skill as the brains see it: all but its body.
 
     `check` takes raw parameters (after `${ }`) and returns plain JSON ones; it raises `ValueError` with one sentence
-    that names the parameter and the cure. `touches` takes checked parameters. `probe_reruns` says that a looking body
-    exists for `check_before_retry`.
+    that names the parameter and the cure. `touches`, `dry_text` (what it would do, one sentence) and `only_looks` take checked
+    parameters. `touch_params` decide what is touched; they may not depend on `steps.`. `only_looks(params, env)` says whether the
+    daemon may run it; else it goes through hands, like an act.
     """
 
     name: str
@@ -160,6 +161,9 @@ class SkillSpec:
     timeout_s: float = 30.0
     irreversible: bool = False
     result_fields: Mapping[str, str] = field(default_factory=dict)
+    touch_params: tuple[str, ...] = ()
+    dry_text: Callable[[Mapping[str, Any]], str] | None = None
+    only_looks: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None = None
 
 
 SkillCatalogue = Mapping[str, SkillSpec]

@@ -1,0 +1,170 @@
+"""How a skill is written: one file, one `Skill` value, one entry point in the group `aios.skills`.
+
+    [project.entry-points."aios.skills"]
+    restart_service = "aios.skills.restart_service:SKILL"
+
+The parameters are a plain frozen dataclass of the types in `types.py`: the daemon checks them with pydantic, hands makes the
+dataclass from what was checked and never loads pydantic. A field that would be a Python keyword ends in an underscore
+(`from_` is `from` in a playbook).
+
+A skill that looks (observe, verify) has `look`, a coroutine in the daemon; one that acts has `act`, an ordinary function in a
+process of its own, which may block, print (it ends in the attempt's `output`) and be killed at any moment. Called by
+`catalogue.py` (which makes the `SkillSpec` that the brains see), `looker.py` and hands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Protocol
+
+from aios.clock import Clock
+from aios.events.calls import Kind, RerunClass, SkillCall, SkillResult, Touches, failed
+from aios.ports import Blobs, Files, ServiceActs, Services
+
+GROUP = "aios.skills"
+
+
+@dataclass(frozen=True, slots=True)
+class LookContext:
+    """What a looking body may use. `env` is the call's: what the settings say that bodies need."""
+
+    state_dir: str
+    env: Mapping[str, Any]
+    services: Services
+    clock: Clock
+
+
+class SafeFiles(Protocol):
+    """Files that are touched, changed so that no link swapped in leads elsewhere, and that a crash leaves old or new.
+
+    All raise OSError; `ELOOP` or `EXDEV` when a link lies in the way.
+    """
+
+    def replace(self, path: str, data: bytes, *, mode: int | None = None) -> None:
+        """Put a whole file in place (temporary, fsync, rename); an existing one keeps owner, mode and xattrs."""
+        ...
+
+    def unlink(self, path: str) -> None:
+        """Remove one file or link; never what a link points to."""
+        ...
+
+    def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
+        """Put the last-good copies back; a proof for each file. Raises `Permanent` when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ActContext:
+    """What an acting body may use. `folder` is the attempt's folder, absolute."""
+
+    state_dir: str
+    env: Mapping[str, Any]
+    services: ServiceActs
+    blobs: Blobs
+    files: Files
+    folder: str
+    call: SkillCall
+    safe: SafeFiles
+
+
+Look = Callable[[Any, LookContext], Awaitable[SkillResult]]
+Act = Callable[[Any, ActContext], SkillResult]
+AlreadyDone = Callable[[Any, ActContext], bool | None]
+
+
+def touches_nothing(_params: Any) -> Touches:
+    """What a skill that looks touches."""
+    return Touches()
+
+
+def always_looks(_params: Any, _env: Mapping[str, Any]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """A skill, whole.
+
+    name: as playbooks write it. doc: first line of the reference. params: a frozen dataclass.
+    look / act: the body; an observe skill may have both when `only_looks` decides by its parameters and the settings.
+    touches: what the call changes. touch_params: the parameters that decide that; they may not depend on `steps.`.
+    rerun: what may be done with an attempt that a crash cut off; `check_before_retry` needs `already_done`, which says True (the
+    act has had its effect), False (it has not) or None (cannot say, a person is asked).
+    dry: one sentence for what it would do. irreversible: no snapshot can take it back; it leaves a manifest instead.
+    result_fields: name -> CEL type of what stands in `result`, so that expressions are checked when a playbook is loaded.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    params: type
+    look: Look | None = None
+    act: Act | None = None
+    touches: Callable[[Any], Touches] = touches_nothing
+    touch_params: tuple[str, ...] = ()
+    rerun: RerunClass = "idempotent"
+    already_done: AlreadyDone | None = None
+    timeout_s: float = 30.0
+    dry: Callable[[Any], str] | None = None
+    irreversible: bool = False
+    only_looks: Callable[[Any, Mapping[str, Any]], bool] = always_looks
+    result_fields: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a skill that cannot work, when it is loaded and not when it is needed. Raises ValueError."""
+        if (self.act if self.kind == "act" else self.look) is None:
+            raise ValueError(f"skill {self.name}: kind {self.kind} needs {'act' if self.kind == 'act' else 'look'}=")
+        if (self.rerun == "check_before_retry") != (self.already_done is not None):
+            raise ValueError(f"skill {self.name}: already_done= goes with rerun='check_before_retry', and only with it")
+        unknown = set(self.touch_params) - set(param_names(self.params))
+        if unknown:
+            raise ValueError(f"skill {self.name}: touch_params names no parameter: {', '.join(sorted(unknown))}")
+
+
+def param_names(params: type) -> tuple[str, ...]:
+    """The parameters as playbooks write them."""
+    return tuple(f.name.rstrip("_") for f in fields(params))
+
+
+def required_names(params: type) -> tuple[str, ...]:
+    """The parameters that have no default."""
+    return tuple(f.name.rstrip("_") for f in fields(params) if f.default is MISSING and f.default_factory is MISSING and f.init)
+
+
+def make_params(skill: Skill, checked: Mapping[str, Any]) -> Any:
+    """The dataclass from parameters that were checked before (JSON has lists where the dataclass has tuples)."""
+    values = {f.name: checked[f.name.rstrip("_")] for f in fields(skill.params) if f.name.rstrip("_") in checked}
+    return skill.params(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def plain_params(params: Any) -> dict[str, Any]:
+    """The dataclass as plain JSON, as a call carries it."""
+    values = {f.name.rstrip("_"): getattr(params, f.name) for f in fields(params)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def verdict(well: bool | None, why: str = "", **result: Any) -> SkillResult:
+    """What a verify skill answers: True is well, False not well, None no data. `why` is one sentence."""
+    word = "no_data" if well is None else "well" if well else "not_well"
+    return SkillResult(ok=bool(well), result={"verdict": word, **result}, error="" if well else why)
+
+
+__all__ = [
+    "GROUP",
+    "Act",
+    "ActContext",
+    "AlreadyDone",
+    "Look",
+    "LookContext",
+    "SafeFiles",
+    "Skill",
+    "SkillResult",
+    "Touches",
+    "failed",
+    "make_params",
+    "param_names",
+    "plain_params",
+    "required_names",
+    "verdict",
+]
