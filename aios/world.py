@@ -1,0 +1,303 @@
+"""The live state, folded from the journal: `apply` is called for every durable event, in order, and by nobody else.
+
+After a crash the newest checkpoint is loaded and the events after it are applied again, which gives the same world. It
+decides nothing and touches nothing; the reactor reads it. Everything in it is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aios.events.catalogue import CLOSES, is_own
+from aios.events.event import START, Event, Position, parse_time
+from aios.events.origin import InboxCursor, fold_cursor
+from aios.playbooks.guards import GuardBook
+from aios.playbooks.run import RESERVED_STEPS, Run
+from aios.scheduler.dead import DeadLetters
+from aios.scores.scores import Scores
+
+CHECKPOINT_VERSION = 1
+RECENT_RUNS_MAX = 500
+SYMPTOMS_MAX = 20_000
+INCIDENT_QUIET_S = 600.0
+
+_CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
+
+
+class Symptom(NamedTuple):
+    """Something is ill and has not been told well again."""
+
+    event: str
+    since: float
+    position: Position
+
+
+class Holding(NamedTuple):
+    """A matched event that a guard held; offered again, once, at `until` (0: not by time)."""
+
+    event: str
+    position: Position
+    playbook: str
+    subject: str
+    type: str
+    guard: str
+    until: float
+    since: float
+
+
+class Incident(NamedTuple):
+    """What is going on with a subject: named by the first matched event, closed after ten quiet minutes."""
+
+    id: str
+    last: float
+    called: bool
+
+
+@dataclass(slots=True)
+class World:
+    scores: Scores
+    position: Position = START
+    alive_at: float = 0.0
+    clean: bool = True
+    runs: dict[str, Run] = field(default_factory=dict)
+    recent: OrderedDict[str, Run] = field(default_factory=OrderedDict)
+    guards: GuardBook = field(default_factory=GuardBook)
+    symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
+    held: dict[tuple[str, str], Holding] = field(default_factory=dict)
+    undecided: dict[str, Position] = field(default_factory=dict)
+    incidents: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
+    cursors: dict[str, InboxCursor] = field(default_factory=dict)
+    dead: DeadLetters = field(default_factory=DeadLetters)
+    paused: dict[str, Any] | None = None
+    disabled: set[str] = field(default_factory=set)
+    playbooks: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+    def apply(self, event: Event, position: Position) -> None:
+        """Take one durable event in."""
+        self.position = position
+        if event.origin:
+            fold_cursor(self.cursors, event)
+        if is_own(event.type):
+            self._apply_own(event, position)
+        else:
+            self._apply_seen(event, position)
+        self.scores.apply(event)
+
+    # --- what is seen outside ---
+
+    def _apply_seen(self, event: Event, position: Position) -> None:
+        self.undecided[event.id] = position
+        if event.type in _CLOSING_OF:
+            self.symptoms.setdefault((event.subject, event.type), Symptom(event.id, event.taken, position))
+            if len(self.symptoms) > SYMPTOMS_MAX:
+                self.symptoms.popitem(last=False)
+        for opened in CLOSES.get(event.type, ()):
+            self._close(event.subject, opened)
+
+    def _close(self, subject: str, event_type: str) -> None:
+        if self.symptoms.pop((subject, event_type), None) is not None:
+            for key in [k for k, h in self.held.items() if (h.subject, h.type) == (subject, event_type)]:
+                del self.held[key]
+
+    def stands(self, holding: Holding) -> bool:
+        """Whether what was held is still ill. What nothing can close stands until it is offered."""
+        if holding.type not in _CLOSING_OF:
+            return True
+        return (holding.subject, holding.type) in self.symptoms
+
+    # --- bookkeeping ---
+
+    def _apply_own(self, event: Event, position: Position) -> None:
+        self.alive_at = event.taken
+        kind = event.type
+        if kind.startswith(("run.", "approval.")):
+            self._apply_run(event)
+        elif (handler := _HANDLERS.get(kind)) is not None:
+            handler(self, event)
+        elif kind in _CLOSING_OF:  # score.degraded: a playbook may name it
+            self.symptoms.setdefault((event.subject, kind), Symptom(event.id, event.taken, position))
+        for opened in CLOSES.get(kind, ()):
+            self._close(event.subject, opened)
+
+    def _apply_run(self, event: Event) -> None:
+        data, at = event.data, event.taken
+        run_id = data["run"]
+        if event.type == "run.opened":
+            if run_id in self.runs or run_id in self.recent:
+                return
+            run = self.runs[run_id] = Run(run_id, incident=event.correlationid)
+            run.fold(event.type, data, at)
+            self._decided(data["event"])
+            self.held.pop((run.playbook, run.subject), None)
+            self._touch_incident(event)
+            return
+        found = self.runs.get(run_id) or self.recent.get(run_id)
+        if found is None:
+            return  # it ended so long ago that it was forgotten
+        acted_before = found.acted
+        found.fold(event.type, data, at)
+        if event.type == "run.step_intended" and not data["step"].startswith(RESERVED_STEPS):
+            self.guards.acted(at)
+            if not acted_before:
+                self.guards.began_to_act(found.playbook, found.subject, at)
+        self._touch_incident(event)
+        self._settle(found, at)
+
+    def _settle(self, run: Run, at: float) -> None:
+        """Open runs stand in `runs`, ended ones in `recent`; a person may wake an ended one to take it back."""
+        if run.ended and run.id in self.runs:
+            del self.runs[run.id]
+            self.recent[run.id] = run
+            if run.acted:
+                self.guards.ended(run.playbook, run.subject, at)
+            if len(self.recent) > RECENT_RUNS_MAX:
+                self.recent.popitem(last=False)
+        elif not run.ended and run.id in self.recent:
+            self.runs[run.id] = self.recent.pop(run.id)
+
+    def _decided(self, event_id: str) -> None:
+        self.undecided.pop(event_id, None)
+
+    def _on_decided(self, event: Event) -> None:
+        data = event.data
+        self._decided(data["event"])
+        for other in data.get("others", ()):
+            self._decided(other)
+        key = (data["playbook"], event.subject)
+        if data["verdict"] == "held":
+            until = parse_time(data["until"]) if data["until"] else 0.0
+            position = Position.parse(data["position"])
+            holding = Holding(data["event"], position, *key, data["type"], data["guard"], until, event.taken)
+            self.held[key] = holding
+        elif data["verdict"] == "released":
+            self.held.pop(key, None)
+        self._touch_incident(event)
+
+    def _on_dead_letter(self, event: Event) -> None:
+        self._decided(event.data["event"])
+        self.dead.apply(event)
+
+    def _on_called(self, event: Event) -> None:
+        incident = self.incidents.get(event.subject)
+        if incident is not None:
+            self.incidents[event.subject] = incident._replace(called=True, last=event.taken)
+
+    def _touch_incident(self, event: Event) -> None:
+        if not event.correlationid:
+            return
+        known = self.incidents.pop(event.subject, None)
+        called = known.called if known is not None and known.id == event.correlationid else False
+        self.incidents[event.subject] = Incident(event.correlationid, event.taken, called)
+        while self.incidents and next(iter(self.incidents.values())).last < event.taken - INCIDENT_QUIET_S:
+            self.incidents.popitem(last=False)
+
+    def incident_of(self, subject: str, now: float) -> Incident | None:
+        """The incident that is open on this subject."""
+        incident = self.incidents.get(subject)
+        return incident if incident is not None and incident.last >= now - INCIDENT_QUIET_S else None
+
+    def _on_paused(self, event: Event) -> None:
+        self.paused = {**event.data}
+
+    def _on_resumed(self, _event: Event) -> None:
+        self.paused = None
+
+    def is_paused(self, now: float) -> bool:
+        if self.paused is None:
+            return False
+        until = self.paused.get("until")
+        return not until or now < parse_time(until)
+
+    def _on_enabled(self, event: Event) -> None:
+        self.disabled.discard(event.data["playbook"])
+
+    def _on_disabled(self, event: Event) -> None:
+        self.disabled.add(event.data["playbook"])
+
+    def _on_loaded(self, event: Event) -> None:
+        self.playbooks = dict(event.data["playbooks"])
+
+    def _on_kept(self, event: Event) -> None:
+        self.kept[event.data["playbook"]] = event.data["manifest"]
+
+    def _on_started(self, _event: Event) -> None:
+        self.clean = False
+
+    def _on_stopped(self, _event: Event) -> None:
+        self.clean = True
+
+    # --- causes ---
+
+    def attributed(self, subject: str, now: float, settle_s: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
+        """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
+        open_runs = list(self.runs.values())
+        late = [run for run in reversed(self.recent.values()) if run.ended_at + settle_s > now]
+        for run in (*open_runs, *late):
+            if run.acted and (subject in run.resources or subject in dependents.get(run.id, ())):
+                return run
+        return None
+
+    # --- checkpoints ---
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": CHECKPOINT_VERSION,
+            "position": str(self.position),
+            "alive_at": self.alive_at,
+            "clean": self.clean,
+            "scores": self.scores.to_json(),
+            "runs": [run.to_json() for run in self.runs.values()],
+            "recent": [run.to_json() for run in self.recent.values()],
+            "guards": self.guards.to_json(),
+            "symptoms": [[*key, s.event, s.since, str(s.position)] for key, s in self.symptoms.items()],
+            "held": [[*h[:1], str(h.position), *h[2:]] for h in self.held.values()],
+            "undecided": {event: str(position) for event, position in self.undecided.items()},
+            "incidents": [[subject, *incident] for subject, incident in self.incidents.items()],
+            "cursors": {name: list(cursor) for name, cursor in self.cursors.items()},
+            "dead": self.dead.to_json(),
+            "paused": self.paused,
+            "disabled": sorted(self.disabled),
+            "playbooks": self.playbooks,
+            "kept": self.kept,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], scores: Callable[[Mapping[str, Any]], Scores]) -> World:
+        """Read a checkpoint. Raises ValueError for a version that this program does not know."""
+        if raw.get("version") != CHECKPOINT_VERSION:
+            raise ValueError(f"checkpoint version {raw.get('version')}, this program writes {CHECKPOINT_VERSION}")
+        world = cls(scores(raw["scores"]), Position.parse(raw["position"]), raw["alive_at"], raw["clean"])
+        world.runs = {r["id"]: Run.from_json(r) for r in raw["runs"]}
+        world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
+        world.guards = GuardBook.from_json(raw["guards"])
+        for subject, kind, event, since, position in raw["symptoms"]:
+            world.symptoms[subject, kind] = Symptom(event, since, Position.parse(position))
+        for event, position, playbook, subject, *rest in raw["held"]:
+            world.held[playbook, subject] = Holding(event, Position.parse(position), playbook, subject, *rest)
+        world.undecided = {event: Position.parse(position) for event, position in raw["undecided"].items()}
+        world.incidents = OrderedDict((subject, Incident(*rest)) for subject, *rest in raw["incidents"])
+        world.cursors = {name: InboxCursor(*cursor) for name, cursor in raw["cursors"].items()}
+        world.dead = DeadLetters.from_json(raw["dead"])
+        world.paused, world.disabled = raw["paused"], set(raw["disabled"])
+        world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
+        return world
+
+
+_HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
+    "reactor.decided": World._on_decided,
+    "reactor.called": World._on_called,
+    "scheduler.dead_letter": World._on_dead_letter,
+    "scheduler.retried": lambda world, event: world.dead.apply(event),
+    "daemon.paused": World._on_paused,
+    "daemon.resumed": World._on_resumed,
+    "daemon.started": World._on_started,
+    "daemon.stopped": World._on_stopped,
+    "playbook.enabled": World._on_enabled,
+    "playbook.disabled": World._on_disabled,
+    "playbook.loaded": World._on_loaded,
+    "playbook.kept": World._on_kept,
+}
