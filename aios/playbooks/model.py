@@ -27,7 +27,8 @@ class Truth(NamedTuple):
 class Condition(Protocol):
     """A CEL expression that was checked when it was loaded."""
 
-    source: str
+    @property
+    def source(self) -> str: ...
 
     def evaluate(self, variables: Mapping[str, Any]) -> Truth: ...
 
@@ -39,7 +40,8 @@ class CannotSay(Exception):
 class Template(Protocol):
     """JSON with `${ }` in it."""
 
-    source: Any
+    @property
+    def source(self) -> Any: ...
 
     def render(self, variables: Mapping[str, Any]) -> Any:
         """Put in the values, once. Raises `CannotSay`."""
