@@ -1,0 +1,107 @@
+"""Where a line from the inbox stood, as text in the event's `origin`, and the cursor that is folded from it.
+
+The inbox writes origins, the world folds cursors, and neither knows the other. The text is
+
+    inbox/NAME@DEVICE.INODE.GENERATION:OFFSET+LENGTH~MARK
+
+where NAME is the file below `inbox/` without `.jsonl`, LENGTH counts the newline, and MARK is the CRC-32 of the line's bytes
+(of its last 64 KiB, should it be longer): by it a file that was truncated and has grown again is told from the one we knew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from hashlib import sha1
+from typing import NamedTuple
+from zlib import crc32
+
+from aios.events.codec import LINE_MAX
+from aios.events.event import Draft, Event
+
+PREFIX = "inbox/"
+MARK_SPAN = LINE_MAX
+CURSORS_MAX = 10_000
+"""Files whose cursors are remembered; beyond that the one that has been quiet longest is forgotten."""
+
+_NAMESPACE = bytes.fromhex("a105e4e27b1d5c0f9a3e6d2f80c14b57")  # drawn once, for AIOS
+_TEXT = re.compile(r"inbox/(.+)@(\d+)\.(\d+)\.(\d+):(\d+)\+(\d+)~([0-9a-f]{8})", re.DOTALL)
+
+
+class InboxCursor(NamedTuple):
+    """How far one inbox file was durably taken. `length` and `mark` describe the last line, which ends at `offset`.
+
+    `generation` rises whenever what stands under the name is truncated or replaced, and never falls.
+    """
+
+    device: int
+    inode: int
+    generation: int
+    offset: int
+    length: int
+    mark: int
+
+
+def mark_of(raw: bytes) -> int:
+    """The mark of a line, given its bytes with the newline (the last 64 KiB are enough)."""
+    return crc32(raw[-MARK_SPAN:])
+
+
+def origin_text(name: str, cursor: InboxCursor) -> str:
+    """The origin of the line that ends at the cursor."""
+    device, inode, generation, offset, length, mark = cursor
+    return f"inbox/{name}@{device}.{inode}.{generation}:{offset - length}+{length}~{mark:08x}"
+
+
+def parse_origin(text: str) -> tuple[str, InboxCursor] | None:
+    """The file's name and the cursor after that line; None when the origin is not an inbox's."""
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        return None
+    name, device, inode, generation, offset, length, mark = found.groups()
+    end = int(offset) + int(length)
+    return name, InboxCursor(int(device), int(inode), int(generation), end, int(length), int(mark, 16))
+
+
+def fold_cursor(cursors: MutableMapping[str, InboxCursor], event: Event) -> None:
+    """Move the cursor of the file that this event came from; events from elsewhere change nothing."""
+    if not event.origin.startswith(PREFIX):
+        return
+    parsed = parse_origin(event.origin)
+    if parsed is None:
+        return
+    name, cursor = parsed
+    cursors.pop(name, None)  # so that the mapping's order is by last use
+    cursors[name] = cursor
+    if len(cursors) > CURSORS_MAX:
+        del cursors[next(iter(cursors))]
+
+
+def missing_id(origin: str, raw: bytes) -> str:
+    """The id of a line that names none: UUIDv5 (RFC 9562, 5.5) of its origin and its bytes, so that it is the same again."""
+    digest = bytearray(sha1(b"%b%b\n%b" % (_NAMESPACE, origin.encode(), raw), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def quarantined(
+    *, file: str, offset: int, length: int, reason: str, kept: str = "", origin: str = "", causationid: str = ""
+) -> Draft:
+    """The draft that tells of bytes put aside; with `origin` the cursor moves past them."""
+    data = {"file": file, "offset": offset, "length": length, "reason": reason, "kept": kept}
+    return Draft(type="journal.quarantined", subject="host", data=data, origin=origin, causationid=causationid)
+
+
+def refused(draft: Draft, reason: str) -> Draft:
+    """For a taken draft that no line can hold after all (`BadLine` from `encode`): what goes into the journal in its stead."""
+    parsed = parse_origin(draft.origin)
+    name, cursor = parsed if parsed else (draft.source, InboxCursor(0, 0, 0, 0, 0, 0))
+    return quarantined(
+        file=f"inbox/{name}.jsonl" if parsed else name,
+        offset=cursor.offset - cursor.length,
+        length=cursor.length,
+        reason=reason,
+        origin=draft.origin,
+    )
