@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TextIO
 from aios.clock import Clock, SystemClock
 
 Format = Literal["auto", "console", "json"]
-LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS = {"debug": "\033[2m", "info": "\033[32m", "warning": "\033[33m", "error": "\033[31m"}
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 _PLAIN = "\033[0m"
