@@ -164,13 +164,13 @@ def _counted(call: SkillCall, box: Box) -> bool | None:
     return any(line.startswith(begin) for line in box.files.read(path).splitlines())
 
 
-def _hang(call: SkillCall, box: Box) -> Body:
+def _hang(_call: SkillCall, _box: Box) -> Body:
     """Never comes back by itself: only its timeout ends it."""
     while True:
         yield 60.0
 
 
-def _die(call: SkillCall, box: Box) -> Body:
+def _die(_call: SkillCall, _box: Box) -> Body:
     """Ends without a result, as a body that the kernel killed."""
     yield 0.01
     raise BodyDied
