@@ -64,6 +64,7 @@ class World:
     clean: bool = True
     runs: dict[str, Run] = field(default_factory=dict)
     recent: OrderedDict[str, Run] = field(default_factory=OrderedDict)
+    open_pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     guards: GuardBook = field(default_factory=GuardBook)
     symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
     held: dict[tuple[str, str], Holding] = field(default_factory=dict)
@@ -75,6 +76,8 @@ class World:
     disabled: set[str] = field(default_factory=set)
     playbooks: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
+    named_own: frozenset[str] = frozenset()
+    """Own types that a playbook in force names exactly: these are queued like what is seen outside."""
 
     def apply(self, event: Event, position: Position) -> None:
         """Take one durable event in."""
@@ -122,6 +125,8 @@ class World:
             self.symptoms.setdefault((event.subject, kind), Symptom(event.id, event.taken, position))
         for opened in CLOSES.get(kind, ()):
             self._close(event.subject, opened)
+        if kind in self.named_own:
+            self.undecided[event.id] = position
 
     def _apply_run(self, event: Event) -> None:
         data, at = event.data, event.taken
@@ -131,6 +136,7 @@ class World:
                 return
             run = self.runs[run_id] = Run(run_id, incident=event.correlationid)
             run.fold(event.type, data, at)
+            self.open_pairs[run.playbook, run.subject] = run_id
             self._decided(data["event"])
             self.held.pop((run.playbook, run.subject), None)
             self._touch_incident(event)
@@ -151,6 +157,8 @@ class World:
         """Open runs stand in `runs`, ended ones in `recent`; a person may wake an ended one to take it back."""
         if run.ended and run.id in self.runs:
             del self.runs[run.id]
+            if self.open_pairs.get((run.playbook, run.subject)) == run.id:
+                del self.open_pairs[run.playbook, run.subject]
             self.recent[run.id] = run
             if run.acted:
                 self.guards.ended(run.playbook, run.subject, at)
@@ -158,6 +166,7 @@ class World:
                 self.recent.popitem(last=False)
         elif not run.ended and run.id in self.recent:
             self.runs[run.id] = self.recent.pop(run.id)
+            self.open_pairs[run.playbook, run.subject] = run.id
 
     def _decided(self, event_id: str) -> None:
         self.undecided.pop(event_id, None)
@@ -272,6 +281,7 @@ class World:
             raise ValueError(f"checkpoint version {raw.get('version')}, this program writes {CHECKPOINT_VERSION}")
         world = cls(scores(raw["scores"]), Position.parse(raw["position"]), raw["alive_at"], raw["clean"])
         world.runs = {r["id"]: Run.from_json(r) for r in raw["runs"]}
+        world.open_pairs = {(run.playbook, run.subject): run.id for run in world.runs.values()}
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
         world.guards = GuardBook.from_json(raw["guards"])
         for subject, kind, event, since, position in raw["symptoms"]:

@@ -66,6 +66,21 @@ CATALOGUE: Mapping[str, EventType] = {
     "daemon.clock_jumped": _t(
         "The wall clock leapt against the monotonic one.", "warning", seconds=(DOUBLE, "by how much; negative is back")
     ),
+    "daemon.act_intended": _t(
+        "An act that is no run's is about to be started: a managed service at start, a person's request, a last-good copy, a call.",
+        skill=(STR, "the skill"),
+        params=(MAP, "its checked parameters"),
+        key=(STR, "names the attempt"),
+        by=(STR, "who asked"),
+        why=(STR, "one sentence"),
+    ),
+    "daemon.act_done": _t(
+        "Such an act ended.",
+        skill=(STR, "the skill"),
+        key=(STR, "names the attempt"),
+        ok=(BOOL, "whether it did what was asked"),
+        error=(STR, "what went wrong"),
+    ),
     "daemon.hands_lost": _t("The hands process ended and is started again.", "warning", status=(STR, "how it ended")),
     # --- the journal
     "journal.quarantined": _t(

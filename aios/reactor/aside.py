@@ -1,0 +1,75 @@
+"""Acts that are no run's: a managed service at start, what a person asks for by hand, a last-good copy, a call to a person.
+
+Like a run's act, each is intended (durably) before it is started, and goes through hands and a launcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios.entropy import Entropy
+from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, failed
+from aios.events.event import HOST, Draft
+from aios.ports import Emit, Hands
+
+OVERDUE_S = 15.0
+
+
+@dataclass(slots=True)
+class Aside:
+    """See the head of this file."""
+
+    emit: Emit
+    hands: Hands
+    skills: SkillCatalogue
+    entropy: Entropy
+    call_env: Mapping[str, Any]
+    _open: dict[str, Future[SkillResult]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self.hands.on_done(self._done)
+
+    async def act(self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST) -> SkillResult:
+        """Carry it out and tell what came of it. Raises ValueError for parameters that the skill refuses, KeyError for no skill."""
+        spec = self.skills[skill]
+        checked = spec.check(params)
+        call = SkillCall(
+            run=f"aside-{self.entropy.new_id()}",
+            step=skill,
+            attempt=1,
+            skill=skill,
+            kind="act",
+            params=checked,
+            timeout_s=spec.timeout_s,
+            touches=spec.touches(checked),
+            env=self.call_env,
+        )
+        call = SkillCall.from_json({**call.to_json(), "folder": f"runs/{call.run}/{call.step}.1"})
+        data = {"skill": skill, "params": checked, "key": call.key, "by": by, "why": why}
+        await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data))
+        result = await self._carry_out(call)
+        done = {"skill": skill, "key": call.key, "ok": result.ok, "error": result.error}
+        await self.emit(Draft(type="daemon.act_done", subject=subject, data=done, severity="info" if result.ok else "error"))
+        return result
+
+    async def _carry_out(self, call: SkillCall) -> SkillResult:
+        ended: Future[SkillResult] = asyncio.get_running_loop().create_future()
+        self._open[call.key] = ended
+        try:
+            self.hands.start(call)
+            async with asyncio.timeout(call.timeout_s + OVERDUE_S):
+                return await ended
+        except TimeoutError:
+            self.hands.cancel(call.key)
+            return failed(f"no result within {call.timeout_s + OVERDUE_S:g} s")
+        finally:
+            self._open.pop(call.key, None)
+
+    def _done(self, key: str, result: SkillResult) -> None:
+        ended = self._open.get(key)
+        if ended is not None and not ended.done():
+            ended.set_result(result)

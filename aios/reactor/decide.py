@@ -1,0 +1,222 @@
+"""What to do about one matched event: a pure decision, told as drafts of events.
+
+The pump calls `decide` for each event that a playbook's pattern matched. It reads the world and changes nothing; that the
+decision is durable makes it count (`world.apply` folds it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aios.events.calls import SkillCatalogue
+from aios.events.event import Draft, Event, Position, format_time
+from aios.playbooks.guards import Held, loops
+from aios.playbooks.model import MODES, CannotSay, Playbook, lesser_mode, variables
+from aios.playbooks.run import opening, run_id
+from aios.scheduler.priority import priority
+from aios.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is in force besides the playbooks."""
+
+    mode_max: str
+    acts_per_hour: int
+    settle_s: float
+    protected: frozenset[str]
+
+
+class Decision(NamedTuple):
+    """`verdict`: opened, joined, coalesced, held, no_match, cannot_say. Only `no_match` needs no event."""
+
+    verdict: str
+    drafts: tuple[Draft, ...]
+    playbook: str = ""
+
+
+NO_MATCH = Decision("no_match", ())
+
+
+class Candidate(NamedTuple):
+    playbook: Playbook
+    ok: bool
+    why: str
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """An event as expressions and patterns see it."""
+    return {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "severity": event.severity,
+        "data": dict(event.data),
+    }
+
+
+def weigh(event: Event, matches: Sequence[Playbook], world: World, now: float) -> list[Candidate]:
+    """Each matched playbook, best first, and whether its `when` agrees and nobody switched it off."""
+    known: dict[str, Any] | None = None
+    weighed = []
+    for playbook in matches:
+        if not playbook.enabled or playbook.name in world.disabled:
+            weighed.append(Candidate(playbook, False, "switched off"))
+            continue
+        if playbook.when is None:
+            weighed.append(Candidate(playbook, True, "matched"))
+            continue
+        if known is None:
+            known = variables(
+                event_fields(event),
+                now=now,
+                score=world.scores.value(event.subject, now),
+                system_score=world.scores.value("system", now),
+                steps={},
+            )
+        truth = playbook.when.evaluate(known)
+        why = truth.why or ("matched" if truth.value else f"when: {playbook.when.source} is false")
+        weighed.append(Candidate(playbook, truth.value is True, why if truth.value is not None else f"when cannot say: {why}"))
+    return weighed
+
+
+def decide(
+    event: Event,
+    position: Position,
+    matches: Sequence[Playbook],
+    world: World,
+    rules: Rules,
+    skills: SkillCatalogue,
+    now: float,
+    *,
+    opening_now: Mapping[tuple[str, str], str],
+    dependents: Mapping[str, frozenset[str]],
+) -> Decision:
+    """Decide about one event. `opening_now` are runs that were opened in this batch and are not folded yet."""
+    candidates = weigh(event, matches, world, now)
+    willing = [c.playbook for c in candidates if c.ok]
+    considered = [{"playbook": c.playbook.name, "said": c.why} for c in candidates]
+    if not willing:
+        unsaid = next((c for c in candidates if "cannot say" in c.why), None)
+        if unsaid is None:
+            return NO_MATCH
+        return _decided("cannot_say", event, position, unsaid.playbook, "", why=unsaid.why, considered=considered)
+    best = willing[0]
+    key = (best.name, event.subject)
+    incident = world.incident_of(event.subject, now)
+    incident_id = incident.id if incident is not None else event.id
+
+    open_run = opening_now.get(key) or world.open_pairs.get(key)
+    if open_run:
+        return _decided("joined", event, position, best, incident_id, run=open_run, why="its run is open", considered=considered)
+    holding = world.held.get(key)
+    if holding is not None and holding.event != event.id:
+        why = f"held with {holding.event} by guard {holding.guard}"
+        return _decided("coalesced", event, position, best, incident_id, guard=holding.guard, why=why, considered=considered)
+
+    cause = world.attributed(event.subject, now, rules.settle_s, dependents)
+    lineage = [*cause.lineage, [cause.playbook, cause.subject]] if cause is not None else []
+    mode = lesser_mode(best.mode, rules.mode_max)
+    held = _guards(best, event.subject, lineage, mode, world, rules, now)
+    if held is not None:
+        drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
+        if held.calls and not (incident is not None and incident.called):
+            drafts.append(_call(event, best, held, incident_id))
+        return Decision("held", tuple(drafts), best.name)
+    if run_id(event.id, best.name) in world.recent:
+        return _decided("joined", event, position, best, incident_id, run=run_id(event.id, best.name), why="its run has ended")
+    opened = opening(
+        event=event,
+        playbook=best,
+        mode=mode,
+        resources=resources_of(best, event, skills, now),
+        incident=incident_id,
+        priority=priority(event),
+        considered=considered,
+        lineage=lineage,
+        next_best=willing[1].name if len(willing) > 1 else "",
+    )
+    return Decision("opened", (opened,), best.name)
+
+
+def resources_of(playbook: Playbook, event: Event, skills: SkillCatalogue, now: float) -> list[str]:
+    """What a run of this playbook for this event locks: its subject, and all that its acts say they touch."""
+    resources = {event.subject}
+    known = variables(event_fields(event), now=now, score=None, system_score=None, steps={})
+    for step in playbook.steps:
+        spec = skills.get(step.skill)
+        if step.kind != "act" or spec is None:
+            continue
+        resources |= _touched(step.params, spec, known)
+    return sorted(resources)
+
+
+def _touched(params: Any, spec: Any, known: Mapping[str, Any]) -> frozenset[str]:
+    """Parameters that depend on `steps` have no value yet; lint holds that none of them says what is touched."""
+    try:
+        return frozenset(spec.touches(spec.check(params.render(known))).resources())
+    except (CannotSay, ValueError):
+        pass
+    partial = {}
+    for name in spec.touch_params:
+        try:
+            partial[name] = params.render_one(name, known)
+        except (CannotSay, KeyError):
+            return frozenset()
+    try:
+        return frozenset(spec.touches(partial).resources())
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
+
+
+def _guards(
+    best: Playbook, subject: str, lineage: list[list[str]], mode: str, world: World, rules: Rules, now: float
+) -> Held | None:
+    if held := loops(lineage, best.name, subject):
+        return held
+    if not best.acts or MODES.index(mode) < MODES.index("approve"):
+        return None  # it only looks
+    if world.is_paused(now):
+        return Held("paused", 0.0, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
+    if subject in rules.protected:
+        return Held("protected", 0.0, f"{subject} is protected by the settings")
+    return world.guards.verdict(best, subject, now)
+
+
+def _decided(
+    verdict: str,
+    event: Event,
+    position: Position,
+    playbook: Playbook,
+    incident: str,
+    *,
+    run: str = "",
+    guard: str = "",
+    why: str = "",
+    held: Held | None = None,
+    considered: Sequence[Mapping[str, Any]] = (),
+) -> Decision:
+    until = format_time(held.until) if held is not None and held.until else ""
+    data = {
+        "event": event.id,
+        "position": str(position),
+        "type": event.type,
+        "verdict": verdict,
+        "playbook": playbook.name,
+        "run": run,
+        "guard": held.guard if held is not None else guard,
+        "until": until,
+        "why": held.why if held is not None else why,
+        "considered": [dict(c) for c in considered],
+    }
+    draft = Draft(type="reactor.decided", subject=event.subject, data=data, causationid=event.id, correlationid=incident)
+    return Decision(verdict, (draft,), playbook.name)
+
+
+def _call(event: Event, playbook: Playbook, held: Held, incident: str) -> Draft:
+    data = {"playbook": playbook.name, "guard": held.guard, "why": held.why}
+    return Draft(type="reactor.called", subject=event.subject, data=data, causationid=event.id, correlationid=incident)

@@ -1,0 +1,370 @@
+"""Runs, driven: asks each open run what is to be done, does it through the ports, and tells the run what came of it.
+
+The pump calls `folded` after each durable batch; people's answers come through `answer`, `cancel`, `take_back`. Each run has
+at most one thing under way (`_busy`); a run that waits holds no slot. What a run wants next stands in `playbooks/run.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future, Task, TimerHandle
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from aios.clock import Clock
+from aios.entropy import Entropy
+from aios.events.calls import SkillCatalogue, SkillResult
+from aios.events.event import Draft, Position, Stored
+from aios.playbooks.model import Playbook
+from aios.playbooks.run import (
+    Act,
+    Answered,
+    Ask,
+    Cancelled,
+    Checked,
+    Command,
+    CutOff,
+    Env,
+    Happening,
+    Look,
+    OpenFallback,
+    Over,
+    Run,
+    RungEnded,
+    Say,
+    StepEnded,
+    Wait,
+)
+from aios.ports import Emit, Hands, Looker
+from aios.reactor.checks import ask
+from aios.scheduler.slots import Slots
+from aios.world import World
+
+LOST_AFTER_S = 10.0
+"""An act that gave no result so long after its deadline and its cancelling is looked up on the disk."""
+
+
+class EnvOf(Protocol):
+    def __call__(self, run: Run, playbook: Playbook, chance: float) -> Env: ...
+
+
+@dataclass(slots=True)
+class RunnerPorts:
+    clock: Clock
+    entropy: Entropy
+    emit: Emit
+    hands: Hands
+    looker: Looker
+    skills: SkillCatalogue
+
+
+@dataclass(slots=True)
+class Runner:
+    """See the head of this file. `playbook_of(hash, name)` finds a run's own text; `env_of` says what is in force."""
+
+    world: World
+    slots: Slots
+    ports: RunnerPorts
+    playbook_of: Callable[[Run], Playbook]
+    env_of: EnvOf
+    open_fallback: Callable[[Run, str], tuple[Draft, ...] | str]
+    _busy: dict[str, str] = field(default_factory=dict)
+    _granted: set[str] = field(default_factory=set)
+    _asked_for_slot: set[str] = field(default_factory=set)
+    _waits: dict[str, TimerHandle] = field(default_factory=dict)
+    _acts: dict[str, tuple[str, str, int, float]] = field(default_factory=dict)
+    _deadlines: dict[str, TimerHandle] = field(default_factory=dict)
+    _recovering: set[str] = field(default_factory=set)
+    _tasks: set[Task[None]] = field(default_factory=set)
+    acts_started: int = 0
+    closing: bool = False
+
+    def start(self) -> None:
+        """After a restart: runs with an act under way first, since their locks must be theirs before anybody else asks."""
+        self.ports.hands.on_done(self._act_done)
+        in_order = sorted(self.world.runs.values(), key=lambda run: (run.in_flight is None, run.priority, run.opened_at))
+        for run in in_order:
+            if run.in_flight is not None:
+                self._recovering.add(run.id)
+            self._want_slot(run)
+        self._grant()
+
+    def close(self) -> None:
+        """Let go of everything; acts go on in their launchers and are found again."""
+        self.closing = True
+        for timer in (*self._waits.values(), *self._deadlines.values()):
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- what the journal tells ---
+
+    def folded(self, stored: Sequence[Stored]) -> None:
+        """These events are durable and applied: runs that they concern may go on."""
+        for event, _ in stored:
+            if event.type == "run.opened":
+                run = self.world.runs.get(event.data["run"])
+                if run is not None and run.id not in self._busy:
+                    self._want_slot(run)
+        self._grant()
+
+    # --- what people say ---
+
+    def answer(self, run: Run, yes: bool, by: str) -> Future[list[Position]] | None:
+        """A yes or no to a run that asked. None when it asks nothing."""
+        env = self._env(run)
+        drafts = run.advance(Answered(yes, by), env)
+        if not drafts:
+            return None
+        if not yes:
+            drafts = (*drafts, *run.advance(Cancelled(by), env))
+        return self._say_and_wake(run, drafts)
+
+    def cancel(self, run: Run, by: str) -> Future[list[Position]] | None:
+        """End a run; what it did is taken back."""
+        drafts = run.advance(Cancelled(by), self._env(run))
+        if not drafts:
+            return None
+        if run.in_flight is not None:
+            self.ports.hands.cancel(_key(run))
+        return self._say_and_wake(run, drafts)
+
+    def take_back(self, run: Run, by: str) -> None:
+        """Roll an ended run back because a person asks for it."""
+        run.rollback_asked = by
+        self.world.runs[run.id] = run
+        self.world.recent.pop(run.id, None)
+        self._want_slot(run)
+        self._grant()
+
+    def wake_all(self, waits_for: str) -> None:
+        """End the waits of this kind (`resume`, say) now."""
+        for run in list(self.world.runs.values()):
+            if run.wait is not None and run.wait["for"] == waits_for:
+                self._wait_over(run.id)
+
+    def _say_and_wake(self, run: Run, drafts: tuple[Draft, ...]) -> Future[list[Position]]:
+        durable = self.ports.emit(*drafts)
+        durable.add_done_callback(lambda _: self._answered(run.id))
+        return durable
+
+    def _answered(self, run_id: str) -> None:
+        if run_id in self._waits or run_id not in self._busy:
+            self._drop_wait(run_id)
+            run = self.world.runs.get(run_id)
+            if run is not None:
+                self._want_slot(run)
+                self._grant()
+
+    # --- slots ---
+
+    def _want_slot(self, run: Run) -> None:
+        if run.id in self._granted or run.id in self._asked_for_slot:
+            return
+        self._asked_for_slot.add(run.id)
+        resources = frozenset(run.resources) or frozenset((run.subject,))
+        self.slots.request(run.id, run.priority, resources, self.ports.clock.monotonic())
+
+    def _grant(self) -> None:
+        for run_id in self.slots.grant(self.ports.clock.monotonic()):
+            self._asked_for_slot.discard(run_id)
+            self._granted.add(run_id)
+            self._drive(run_id)
+
+    def _release(self, run_id: str) -> None:
+        if run_id in self._granted:
+            self._granted.discard(run_id)
+            self.slots.release(run_id)
+        elif run_id in self._asked_for_slot:
+            self._asked_for_slot.discard(run_id)
+            self.slots.release(run_id)
+
+    # --- driving ---
+
+    def _env(self, run: Run) -> Env:
+        return self.env_of(run, self.playbook_of(run), self.ports.entropy.uniform(0.0, 1.0))
+
+    def _drive(self, run_id: str) -> None:
+        """Ask the run what is to be done and begin it. Its slot is held."""
+        run = self.world.runs.get(run_id)
+        if self.closing or run_id in self._busy:
+            return
+        if run is None:
+            self._over(run_id)
+            return
+        self._obey(run, run.next(self._env(run)))
+
+    def _obey(self, run: Run, command: Command) -> None:
+        match command:
+            case Say(drafts):
+                self._say(run, drafts)
+            case Look():
+                self._begin(run, "look", self._look(run, command))
+            case Ask():
+                self._begin(run, "ask", self._ask(run, command))
+            case Act():
+                self._act(run, command)
+            case Wait(until, _):
+                self._wait(run, until)
+            case OpenFallback(playbook, opened):
+                self._fallback(run, playbook, opened)
+            case Over():
+                self._over(run.id)
+
+    def _say(self, run: Run, drafts: tuple[Draft, ...]) -> None:
+        if not drafts:
+            self._drive(run.id)
+            return
+        self._busy[run.id] = "say"
+        self.ports.emit(*drafts).add_done_callback(lambda _: self._go_on(run.id))
+
+    def _go_on(self, run_id: str) -> None:
+        self._busy.pop(run_id, None)
+        if run_id in self._granted:
+            self._drive(run_id)
+
+    def _begin(self, run: Run, what: str, work: Coroutine[Any, Any, None]) -> None:
+        self._busy[run.id] = what
+        self._spawn(work)
+
+    def _tell(self, run: Run, happening: Happening) -> None:
+        """Something happened to the run: say it, then go on. An ended or unknown run hears nothing."""
+        if self.closing:
+            return
+        self._busy.pop(run.id, None)
+        self._say(run, run.advance(happening, self._env(run)))
+
+    async def _look(self, run: Run, command: Look) -> None:
+        began = self.ports.clock.monotonic()
+        result = await self.ports.looker.look(command.call)
+        took_ms = (self.ports.clock.monotonic() - began) * 1000.0
+        self._tell(run, StepEnded(command.call.step, command.call.attempt, result, took_ms))
+
+    async def _ask(self, run: Run, command: Ask) -> None:
+        began = self.ports.clock.monotonic()
+        verdict, proof = await ask(command, self.ports.looker, self.ports.clock)
+        took_ms = (self.ports.clock.monotonic() - began) * 1000.0
+        self._tell(run, Checked(command.phase, verdict, proof, took_ms))
+
+    # --- acts ---
+
+    def _act(self, run: Run, command: Act) -> None:
+        call = command.call
+        self._busy[run.id] = "act"
+        self._acts[call.key] = (run.id, call.step, call.attempt, self.ports.clock.monotonic())
+        self._watch(call.key, command.deadline_s, partial(self._overdue, command))
+        if run.id in self._recovering:
+            self._recovering.discard(run.id)
+            self._spawn(self._recover(command))
+        else:
+            self.acts_started += 1
+            self.ports.hands.start(call)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: Task[None]) -> None:
+        """A look or a recovery never raises; if one does, that is a bug, and it must be seen."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "a run's task failed", "exception": error})
+
+    def _watch(self, key: str, delay_s: float, then: Callable[[], None]) -> None:
+        if (timer := self._deadlines.pop(key, None)) is not None:
+            timer.cancel()
+        self._deadlines[key] = asyncio.get_running_loop().call_later(delay_s, then)
+
+    def _overdue(self, command: Act) -> None:
+        """The launcher should have ended it itself: have hands end it, then look it up."""
+        self.ports.hands.cancel(command.call.key)
+        self._watch(command.call.key, LOST_AFTER_S, lambda: self._spawn(self._recover(command)))
+
+    async def _recover(self, command: Act) -> None:
+        call = command.call
+        fate = await self.ports.hands.recover(call)
+        if call.key not in self._acts:
+            return
+        if fate.fate == "done" and fate.result is not None:
+            self._act_done(call.key, fate.result)
+        elif fate.fate in ("died", "voided"):
+            self._act_over(call.key, CutOff(call.step, call.attempt, voided=fate.fate == "voided"))
+        else:  # it runs, and hands will tell its end; or hands is being started again
+            self._watch(call.key, command.deadline_s, partial(self._overdue, command))
+
+    def _act_done(self, key: str, result: SkillResult) -> None:
+        known = self._acts.get(key)
+        if known is None:
+            return  # an old attempt's result: nobody waits for it any more
+        _, step, attempt, began = known
+        took_ms = (self.ports.clock.monotonic() - began) * 1000.0
+        self._act_over(key, StepEnded(step, attempt, result, took_ms))
+
+    def _act_over(self, key: str, happening: Happening) -> None:
+        run_id, *_ = self._acts.pop(key)
+        if (timer := self._deadlines.pop(key, None)) is not None:
+            timer.cancel()
+        run = self.world.runs.get(run_id)
+        if run is not None:
+            self._tell(run, happening)
+
+    # --- waits ---
+
+    def _wait(self, run: Run, until: float) -> None:
+        """Wall time says until when, the monotonic clock counts it: a clock that leaps changes no wait that has begun."""
+        self._release(run.id)
+        self._drop_wait(run.id)
+        delay_s = max(0.0, until - self.ports.clock.now())
+        self._waits[run.id] = asyncio.get_running_loop().call_later(delay_s, self._wait_over, run.id)
+        self._grant()
+
+    def _drop_wait(self, run_id: str) -> None:
+        if (timer := self._waits.pop(run_id, None)) is not None:
+            timer.cancel()
+
+    def _wait_over(self, run_id: str) -> None:
+        self._drop_wait(run_id)
+        run = self.world.runs.get(run_id)
+        if run is None or self.closing:
+            return
+        if run.asked is not None:
+            self._say_and_wake(run, run.advance(Answered(yes=False, by=""), self._env(run)))
+            return
+        if run.wait is not None and run.wait["for"] != "rung":
+            run.wake()
+        self._want_slot(run)
+        self._grant()
+
+    # --- the ladder, and the end ---
+
+    def _fallback(self, run: Run, playbook: str, opened: str) -> None:
+        ended = self.world.recent.get(opened)
+        if ended is not None:
+            healed = ended.outcome in ("healed", "cleared")
+            self._tell(run, RungEnded(healed, opened, "" if healed else ended.why or f"it ended {ended.status}"))
+            return
+        if opened not in self.world.runs:
+            drafts = self.open_fallback(run, playbook)
+            if isinstance(drafts, str):
+                self._tell(run, RungEnded(False, "", drafts))
+                return
+            self.ports.emit(*drafts)
+        self._release(run.id)  # until the fallback's run is over, which wakes this one
+        self._grant()
+
+    def _over(self, run_id: str) -> None:
+        self._release(run_id)
+        self._drop_wait(run_id)
+        ended = self.world.recent.get(run_id)
+        parent = self.world.runs.get(ended.parent) if ended is not None and ended.parent else None
+        if parent is not None:
+            self._want_slot(parent)
+        self._grant()
+
+
+def _key(run: Run) -> str:
+    assert run.in_flight is not None
+    return f"{run.id}/{run.in_flight['step']}.{run.in_flight['attempt']}"

@@ -1,0 +1,89 @@
+"""The playbooks in force: read as a folder, kept by hash, indexed; a broken file leaves its last good version in force.
+
+The daemon calls `reload` at start and whenever a folder changed; `Shelf` says what changed as drafts. Their texts are blobs before
+`playbook.loaded` names them, so that a run, a replay or `explain` finds the text that was in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aios.errors import ConfigError, ConfigErrors
+from aios.events.calls import SkillCatalogue
+from aios.events.event import SYSTEM, Draft
+from aios.playbooks.index import Index
+from aios.playbooks.load import load, load_many
+from aios.playbooks.model import Playbook
+from aios.playbooks.run import Run
+from aios.ports import Blobs
+
+TEXTS_MAX = 2000
+
+
+@dataclass(slots=True)
+class Shelf:
+    """See the head of this file."""
+
+    blobs: Blobs
+    skills: SkillCatalogue
+    index: Index = field(default_factory=lambda: Index(()))
+    by_name: dict[str, Playbook] = field(default_factory=dict)
+    errors: tuple[ConfigError, ...] = ()
+    _texts: dict[str, str] = field(default_factory=dict)
+    _good: dict[str, str] = field(default_factory=dict)
+    _by_hash: dict[str, Playbook] = field(default_factory=dict)
+
+    def reload(self, texts: Mapping[str, str]) -> tuple[Draft, ...]:
+        """Take these files (path -> text) as what there is. Nothing changed: no drafts."""
+        if dict(texts) == self._texts:
+            return ()
+        self._texts = dict(texts)
+        loaded = load_many(texts, self.skills)
+        self.errors = tuple(loaded.errors)
+        broken = {error.path for error in loaded.errors}
+        mended = dict(texts)
+        for path in broken & set(mended):
+            if path in self._good:
+                mended[path] = self._good[path]
+            else:
+                del mended[path]
+        if broken:
+            loaded = load_many(mended, self.skills)
+            if loaded.errors:  # a file that is well clashes with an old version of a broken one: the well ones alone
+                mended = {path: text for path, text in texts.items() if path not in broken}
+                loaded = load_many(mended, self.skills)
+        self._good = mended
+        invalid = tuple(_invalid(error) for error in self.errors)
+        before = {name: playbook.hash for name, playbook in self.by_name.items()}
+        self.by_name = {playbook.name: playbook for playbook in loaded.playbooks}
+        after = {name: playbook.hash for name, playbook in self.by_name.items()}
+        if after == before:
+            return invalid
+        for playbook in loaded.playbooks:
+            self.blobs.put(mended[playbook.path].encode())
+            self._by_hash[playbook.hash] = playbook
+        self.index = Index(tuple(loaded.playbooks))
+        disabled = sorted(p.name for p in loaded.playbooks if not p.enabled)
+        draft = Draft(type="playbook.loaded", subject=SYSTEM, data={"playbooks": after, "disabled": disabled})
+        return (*invalid, draft)
+
+    def of(self, run: Run) -> Playbook:
+        """The text that this run was opened with. One that cannot be read any more is empty: the run then ends unknown."""
+        known = self._by_hash.get(run.hash)
+        if known is None:
+            known = self._by_hash[run.hash] = self._from_blob(run)
+            if len(self._by_hash) > TEXTS_MAX:
+                del self._by_hash[next(iter(self._by_hash))]
+        return known
+
+    def _from_blob(self, run: Run) -> Playbook:
+        try:
+            return load(self.blobs.get(run.hash).decode(), f"{run.playbook}.yaml", self.skills)
+        except (KeyError, ValueError, ConfigErrors):
+            return Playbook(run.playbook, run.hash, "", "its text is gone, or is refused by this version", (), None, {})
+
+
+def _invalid(error: ConfigError) -> Draft:
+    data = {"path": error.path, "line": error.line, "column": error.column, "message": error.message, "hint": error.hint}
+    return Draft(type="playbook.invalid", subject=SYSTEM, data=data)

@@ -1,0 +1,103 @@
+"""The river: whatever happens comes in at `Spine.emit`, is made durable, and only then counts.
+
+A sensor, a line of an inbox, a run, a person at the control socket: all of them hand drafts to `emit`. The drafts become
+events (id, source, time, arrival), secrets are struck out, the journal's writer makes them durable, and then, in the journal's
+order, each is applied to the world and offered to whoever listens (the reactor, followers). There is no second path.
+
+What becomes of an event stands in `reactor/`; how it gets on the disk stands in `journal/`.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from aios.clock import Clock
+from aios.entropy import Entropy
+from aios.events.catalogue import is_own, usual_severity
+from aios.events.codec import BadLine, encode, encode_json
+from aios.events.event import Draft, Event, Position, Stored, format_time
+from aios.events.origin import refused
+from aios.events.redact import Redactor
+from aios.ports import Blobs, JournalWriter
+from aios.world import World
+
+Listener = Callable[[Sequence[Stored]], None]
+BLOB_FIELDS_MIN = 2048
+"""In an event of our own that is too long for a line, fields from this many bytes on go to a blob."""
+
+
+class Spine:
+    """See the head of this file."""
+
+    def __init__(
+        self, clock: Clock, entropy: Entropy, writer: JournalWriter, world: World, redactor: Redactor, blobs: Blobs, source: str
+    ) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._writer = writer
+        self._world = world
+        self._redactor = redactor
+        self._blobs = blobs
+        self._source = source
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """`listener(stored)` after each durable batch was applied."""
+        self._listeners.append(listener)
+
+    def emit(self, *drafts: Draft) -> Future[list[Position]]:
+        """The one door. The future resolves when these are durable and applied, with their positions in the journal."""
+        now = format_time(self._clock.now())
+        events = [self._event(draft, now) for draft in drafts]
+        durable = self._writer.append(events)
+        durable.add_done_callback(partial(self._durable, events))
+        return durable
+
+    def _durable(self, events: list[Event], durable: Future[list[Position]]) -> None:
+        if durable.cancelled():
+            return
+        stored = [Stored(event, position) for event, position in zip(events, durable.result(), strict=True)]
+        apply = self._world.apply
+        for event, position in stored:
+            apply(event, position)
+        for listener in self._listeners:
+            listener(stored)
+
+    def _event(self, draft: Draft, now: str) -> Event:
+        event = Event(
+            draft.id or self._entropy.new_id(),
+            draft.source or self._source,
+            draft.type,
+            draft.subject,
+            draft.time or now,
+            draft.data,
+            now,
+            draft.severity or usual_severity(draft.type),
+            draft.origin,
+            draft.causationid,
+            draft.correlationid,
+        )
+        try:
+            line = encode(event)
+        except BadLine as error:
+            return self._fitting(draft, event, now, error)
+        return self._redactor.clean(event, line)
+
+    def _fitting(self, draft: Draft, event: Event, now: str, error: BadLine) -> Event:
+        """An event that no line can hold: ours goes on with its long fields in blobs, a stranger's is refused."""
+        if not is_own(draft.type):
+            return self._event(refused(draft, str(error)), now)
+        clean = self._redactor.value(event.data)
+        data = {name: self._short(value) for name, value in clean.items()}
+        return Event(
+            event.id, event.source, event.type, event.subject, event.time, data, now, event.severity, "",
+            event.causationid, event.correlationid,
+        )  # fmt: skip
+
+    def _short(self, value: object) -> object:
+        raw = encode_json(value)
+        if len(raw) < BLOB_FIELDS_MIN:
+            return value
+        return {"blob": self._blobs.put(raw), "bytes": len(raw)}
