@@ -63,8 +63,8 @@ class Files(Protocol):
 class JournalWriter(Protocol):
     """The one writer. It commits what has gathered, then goes round; there is no timer."""
 
-    def append(self, events: Sequence[Event]) -> Future[list[Position]]:
-        """Put events at the end, in this order and after all that were given before.
+    def append(self, events: Sequence[Event], lines: Sequence[bytes] | None = None) -> Future[list[Position]]:
+        """Put events at the end, in this order and after all that were given before; `lines` are the same, encoded.
 
         The future resolves on the loop when they are durable, in order over all calls. It never resolves for what is
         not durable: on a failed write or sync a new part is begun and they are written again, until the disk takes them.

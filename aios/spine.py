@@ -9,6 +9,7 @@ What becomes of an event stands in `reactor/`; how it gets on the disk stands in
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -50,22 +51,25 @@ class Spine:
     def emit(self, *drafts: Draft) -> Future[list[Position]]:
         """The one door. The future resolves when these are durable and applied, with their positions in the journal."""
         now = format_time(self._clock.now())
-        events = [self._event(draft, now) for draft in drafts]
-        durable = self._writer.append(events)
-        durable.add_done_callback(partial(self._durable, events))
-        return durable
+        sealed = [self._seal(draft, now) for draft in drafts]
+        events = [event for event, _ in sealed]
+        done: Future[list[Position]] = asyncio.get_running_loop().create_future()
+        durable = self._writer.append(events, [line for _, line in sealed])
+        durable.add_done_callback(partial(self._durable, events, done))
+        return done  # not `durable`: who stops waiting for it must not keep the event from being applied
 
-    def _durable(self, events: list[Event], durable: Future[list[Position]]) -> None:
-        if durable.cancelled():
-            return
+    def _durable(self, events: list[Event], done: Future[list[Position]], durable: Future[list[Position]]) -> None:
         stored = [Stored(event, position) for event, position in zip(events, durable.result(), strict=True)]
         apply = self._world.apply
         for event, position in stored:
             apply(event, position)
+        if not done.done():
+            done.set_result(durable.result())
         for listener in self._listeners:
             listener(stored)
 
-    def _event(self, draft: Draft, now: str) -> Event:
+    def _seal(self, draft: Draft, now: str) -> tuple[Event, bytes]:
+        """The event of a draft, without secrets, and the line that the journal will hold."""
         event = Event(
             draft.id or self._entropy.new_id(),
             draft.source or self._source,
@@ -83,18 +87,20 @@ class Spine:
             line = encode(event)
         except BadLine as error:
             return self._fitting(draft, event, now, error)
-        return self._redactor.clean(event, line)
+        clean = self._redactor.clean(event, line)
+        return (event, line) if clean is event else (clean, encode(clean))
 
-    def _fitting(self, draft: Draft, event: Event, now: str, error: BadLine) -> Event:
+    def _fitting(self, draft: Draft, event: Event, now: str, error: BadLine) -> tuple[Event, bytes]:
         """An event that no line can hold: ours goes on with its long fields in blobs, a stranger's is refused."""
         if not is_own(draft.type):
-            return self._event(refused(draft, str(error)), now)
+            return self._seal(refused(draft, str(error)), now)
         clean = self._redactor.value(event.data)
         data = {name: self._short(value) for name, value in clean.items()}
-        return Event(
+        short = Event(
             event.id, event.source, event.type, event.subject, event.time, data, now, event.severity, "",
             event.causationid, event.correlationid,
         )  # fmt: skip
+        return short, encode(short)
 
     def _short(self, value: object) -> object:
         raw = encode_json(value)

@@ -34,7 +34,7 @@ class Aside:
         self.hands.on_done(self._done)
 
     async def act(self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST) -> SkillResult:
-        """Carry it out and tell what came of it. Raises ValueError for parameters that the skill refuses, KeyError for no skill."""
+        """Carry it out and tell what came of it. Raises ValueError for parameters it refuses, KeyError for no such skill."""
         spec = self.skills[skill]
         checked = spec.check(params)
         call = SkillCall(

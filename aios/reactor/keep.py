@@ -1,8 +1,8 @@
 """Last-good copies: files as they were while their subject was proven well. What heals a file that something else broke.
 
-For each playbook with `keep`, `verify` is asked at start, after each start of the subject and each change of the files, then every
-ten seconds until a copy stands. A copy is taken (by hands) only if `verify` held for `after`, and only if the files are older than
-the subject's start: a file that was spoiled under a running service is not good.
+For each playbook with `keep`, `verify` is asked at start, after each start of the subject and each change of the files, then
+every ten seconds until a copy stands. A copy is taken (by hands) only if `verify` held for `after`, and only if the files are
+older than the subject's start: a file that was spoiled under a running service is not good.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The playbooks in force: read as a folder, kept by hash, indexed; a broken file leaves its last good version in force.
 
-The daemon calls `reload` at start and whenever a folder changed; `Shelf` says what changed as drafts. Their texts are blobs before
-`playbook.loaded` names them, so that a run, a replay or `explain` finds the text that was in force.
+The daemon calls `reload` at start and whenever a folder changed; `Shelf` says what changed as drafts. Their texts are blobs
+before `playbook.loaded` names them, so that a run, a replay or `explain` finds the text that was in force.
 """
 
 from __future__ import annotations
