@@ -82,9 +82,9 @@ def _as_file_stat(raw: os.stat_result) -> FileStat:
 
 def write_all(files: Files, fd: int, data: bytes) -> None:
     """All of it, however little each write takes. Raises OSError; what was written until then stays."""
-    done = files.write(fd, data)
+    done = 0
     while done < len(data):
-        more = files.write(fd, data[done:])
+        more = files.write(fd, data[done:] if done else data)
         if more <= 0:
             raise OSError(errno.EIO, "the disk takes no more bytes and gives no reason")
         done += more

@@ -1,0 +1,79 @@
+"""The world at a journal position, kept so that a start folds minutes and not days. Written and read by the daemon.
+
+`checkpoints/POSITION.json`, the newest two. A checkpoint can always be made again from the journal, so one that is damaged, or of
+another version, is passed over in favour of the older one, and then of none. One line: version, position, SHA-256 of the
+payload's bytes, payload.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from aios.disk import make_dirs, read_all, remove_if_there, sweep_temporaries, write_small
+from aios.events.codec import BadLine, decode_json, encode_json
+from aios.events.event import Position
+from aios.ports import Files
+
+_KEPT = 2
+_BYTES_MAX = 512 << 20
+_HEAD = re.compile(rb'\{"version":(\d{1,9}),"position":"([^"\\]{1,64})","sha256":"([0-9a-f]{64})","payload":')
+
+
+class Checkpoints:
+    """`version` is the payload's: another one is not read."""
+
+    def __init__(self, files: Files, folder: str, version: int) -> None:
+        self._files = files
+        self._folder = folder
+        self._version = version
+
+    def save(self, position: Position, payload: Any) -> None:
+        """Durable when it returns; then all but the newest two go. Raises OSError, and then the ones before still stand."""
+        body = encode_json(payload)
+        head = f'{{"version":{self._version},"position":"{position}","sha256":"{sha256(body).hexdigest()}","payload":'
+        make_dirs(self._files, self._folder)
+        sweep_temporaries(self._files, self._folder)
+        write_small(self._files, f"{self._folder}/{position}.json", b"%b%b}\n" % (head.encode(), body))
+        for old in self._positions()[_KEPT:]:
+            remove_if_there(self._files, f"{self._folder}/{old}.json")
+
+    def load(self, usable: Callable[[Position], bool] = lambda _: True) -> tuple[Position, Any] | None:
+        """The newest that is whole and `usable` (its position still stands in the journal, say); None when there is none."""
+        for position in self._positions():
+            payload = self._load_one(position)
+            if payload is not None and usable(position):
+                return position, payload[0]
+        return None
+
+    def _load_one(self, position: Position) -> tuple[Any] | None:
+        try:
+            raw = read_all(self._files, f"{self._folder}/{position}.json", _BYTES_MAX)
+        except OSError:
+            return None
+        head = _HEAD.match(raw)
+        body = raw[head.end() : -2] if head else b""
+        if not head or int(head[1]) != self._version or head[2] != str(position).encode():
+            return None
+        if raw[-2:] != b"}\n" or sha256(body).hexdigest().encode() != head[3]:
+            return None
+        try:
+            return (decode_json(body),)
+        except BadLine:
+            return None
+
+    def _positions(self) -> list[Position]:
+        """Newest first."""
+        try:
+            names = self._files.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        found: list[Position] = []
+        for name in names:
+            try:
+                found.append(Position.parse(name.removesuffix(".json")))
+            except ValueError:
+                continue  # not one of ours
+        return sorted(found, reverse=True)
