@@ -253,8 +253,9 @@ class SystemdServices:
                 pass  # with the connection the rule is gone too
 
     def _judge(self, unit: WatchedUnit) -> None:
-        """Tell how it stands; a unit of which only a row is known is asked about before it is called ill."""
-        if unit.complete or unit.state().state == "up":
+        """Tell how it stands. One that systemd may start again, or of which little is known, is asked before it is called ill."""
+        word = unit.state().state
+        if word == "up" or (unit.complete and (word != "down" or not unit.may_start_again())):
             self._tell(unit)
         else:
             self._in_background(self._ask_and_tell(unit))
@@ -276,8 +277,8 @@ class SystemdServices:
         if unit is not None and self._bus is not None:
             await self._ask(self._bus, unit)
             unit.job_removed(result)
-            self._told[name] = unit.state()
-            self._on_change(unit.state())
+            self._told[name] = unit.confirm()
+            self._on_change(self._told[name])
 
     def _relist_soon(self) -> None:
         if self._relist_timer is None:
@@ -313,7 +314,7 @@ class SystemdServices:
         task.add_done_callback(self._background.discard)
 
     def _tell(self, unit: WatchedUnit, level: bool = False) -> None:
-        now, before = unit.state(), self._told.get(unit.name)
+        now, before = unit.confirm(), self._told.get(unit.name)
         self._told[unit.name] = now
         changed = before is not None and _differs(before, now)
         if changed or (now.state == "down" and (level or before is None)):
@@ -321,4 +322,5 @@ class SystemdServices:
 
 
 def _differs(before: UnitState, now: UnitState) -> bool:
-    return (before.state, before.pid, before.falls, before.exit_status) != (now.state, now.pid, now.falls, now.exit_status)
+    another_pid = before.pid not in (0, now.pid)  # 0: it runs, and nobody has asked for its pid yet
+    return another_pid or (before.state, before.falls, before.exit_status) != (now.state, now.falls, now.exit_status)

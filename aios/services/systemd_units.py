@@ -13,7 +13,7 @@ any more whether a person did that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aios.ports import UnitState, UnitWord
@@ -49,18 +49,20 @@ class WatchedUnit:
     job_result: str = ""
     falls: int = 0
     restarts: int | None = None
+    uncounted: bool = False
 
     # --- what happens
 
     def learn(self, properties: Mapping[str, Any]) -> None:
         """The unit's properties, whole, as asked for."""
-        first, self.complete = not self.complete, True
+        self.complete = True
+        before = self.active_state
         self.properties.update(properties)
         if self.restarts is None:
             self.restarts = properties.get("NRestarts", 0)
         self._count_restarts(properties)
-        if first and self.end == "self" and self._was_meant_to_go_on():
-            self.falls += 1  # only now is it known that it was one
+        if before in _REST and self.active_state not in _REST:
+            self._runs(self.active_state)
 
     def change(self, changed: Mapping[str, Any]) -> None:
         """One PropertiesChanged. systemd sends the service's part first and the unit's (with ActiveState) after it."""
@@ -95,7 +97,7 @@ class WatchedUnit:
 
     def _runs(self, now: str) -> None:
         if now != "deactivating":
-            self.end, self.job_result, self.stop_job_done = "", "", False
+            self.end, self.job_result, self.stop_job_done, self.uncounted = "", "", False, False
 
     def _rests(self, now: str) -> None:
         if self.stop_job_done:
@@ -108,15 +110,26 @@ class WatchedUnit:
     def _rests_by_itself(self, now: str) -> None:
         if now == "failed":
             self._fell("failed")
-        elif self.complete and self._was_meant_to_go_on():
-            self._fell("self")
         else:
-            self.end = "self"
+            self._fell("self")
 
     def _fell(self, end: End) -> None:
-        if self.end not in ("self", "failed"):
-            self.falls += 1
+        """It came to rest. Whether that is a fall is counted in `confirm`, or by systemd, if it starts the unit again."""
+        self.uncounted = self.uncounted or self.end not in ("self", "failed")
         self.end = end
+
+    def confirm(self) -> UnitState:
+        """How it stands, told from here: a fall that systemd does not mend by itself is counted now."""
+        state = self.state()
+        if self.uncounted and state.state == "down":
+            self.uncounted = False
+            self.falls += 1
+            return replace(state, falls=self.falls)
+        return state
+
+    def may_start_again(self) -> bool:
+        """Whether systemd itself may be about to start it: it shows `failed` for an instant before it does."""
+        return not self.complete or self.properties.get("Restart", "no") != "no"
 
     def _count_restarts(self, changed: Mapping[str, Any]) -> None:
         told = changed.get("NRestarts")
