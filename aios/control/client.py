@@ -55,25 +55,35 @@ def ask(path: str, verb: str, args: Mapping[str, Any] | None = None, timeout: fl
 
 
 def follow(path: str, verb: str, args: Mapping[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Iterator[dict[str, Any]]:
-    """What the daemon pushes, until it ends the stream or the caller stops. `timeout` is for the beginning only.
+    """What the daemon pushes, until it ends the stream or the caller stops.
 
-    Raises like `ask`, and `Refused`.
+    When this returns, the daemon listens already: what is read from the journal after that leaves no gap. `timeout` is for
+    the beginning only. Raises like `ask`, and `Refused`.
     """
-    with _connect(path, timeout) as sock:
+    sock = _connect(path, timeout)
+    try:
         lines = _Lines(sock, verb, timeout)
         lines.send(verb, args or {})
-        begun = False
-        while (raw := lines.next()) is not None:
-            if raw.get("ok") is False:
-                raise Refused(str(raw.get("error")), str(raw.get("hint") or ""))
-            if raw.get("end"):
-                return
-            if not begun:
-                begun = True
-                sock.settimeout(None)
-            if "item" in raw:
-                yield raw["item"]
-    raise DaemonSilent(f"the daemon hung up on {verb!r}")
+        _checked(lines.next(), verb)
+        sock.settimeout(None)
+    except BaseException:
+        sock.close()
+        raise
+    return _items(sock, lines, verb)
+
+
+def _items(sock: socket.socket, lines: _Lines, verb: str) -> Iterator[dict[str, Any]]:
+    with sock:
+        while not (raw := _checked(lines.next(), verb)).get("end"):
+            yield raw["item"]
+
+
+def _checked(raw: dict[str, Any] | None, verb: str) -> dict[str, Any]:
+    if raw is None:
+        raise DaemonSilent(f"the daemon hung up on {verb!r}")
+    if raw.get("ok") is False:
+        raise Refused(str(raw.get("error")), str(raw.get("hint") or ""))
+    return raw
 
 
 def lives(path: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -157,15 +157,17 @@ class ControlServer:
             await asyncio.gather(pump, gone, return_exceptions=True)
 
     async def _pump(self, peer: Peer, request: Request, writer: asyncio.StreamWriter) -> None:
+        last = b""
+        items: AsyncIterator[Mapping[str, Any]] | None = None
         try:
-            items = self._streams[request.verb](peer, request.args)
+            items = aiter(self._streams[request.verb](peer, request.args))
+            first = asyncio.ensure_future(anext(items, None))
+            await asyncio.sleep(0)  # the source listens from here on: what the client does next, it will not miss
             await self._send(writer, stream_line(request.id))
-            try:
-                async for item in items:
-                    await self._send(writer, item_line(request.id, item))
-            finally:
-                if hasattr(items, "aclose"):  # a generator lets go of what it holds now, not when it is collected
-                    await items.aclose()
+            item = await first
+            while item is not None:
+                await self._send(writer, item_line(request.id, item))
+                item = await anext(items, None)
             last = end_line(request.id)
         except Refused as error:
             last = error_line(request.id, error.message, error.hint)
@@ -173,6 +175,9 @@ class ControlServer:
             return
         except Exception as error:  # noqa: BLE001 - as in _handled
             last = _bug(request, error)
+        finally:
+            if isinstance(items, AsyncGenerator):  # it lets go of what it holds now, not when it is collected
+                await items.aclose()
         await self._send(writer, last)
 
     async def _send(self, writer: asyncio.StreamWriter, line: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed, ask, follow, lives
+from aios.control.filters import EventFilter
 from aios.control.protocol import BadRequest, parse_request
 from aios.control.server import ControlServer
 from aios.errors import Refused
@@ -384,6 +385,47 @@ def test_a_request_that_json_cannot_say_is_refused_before_it_is_sent(tmp_path: P
             await asyncio.to_thread(ask, path, "echo", {"a": "\ud800"})
 
     with_server(tmp_path, story)
+
+
+def test_a_stream_listens_before_its_follower_is_told(tmp_path: Path) -> None:
+    """Who reads the journal after `follow` returned, then the stream, misses nothing."""
+
+    async def story(house: House, path: str) -> None:
+        stream = await asyncio.to_thread(follow, path, "count", {"to": 1, "wait": True})
+        assert house.streams_open == 1
+        assert await asyncio.to_thread(next, stream) == {"n": 0}
+        stream.close()  # type: ignore[attr-defined]
+        await house.stream_ended.wait()
+
+    with_server(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("args", "seen"),
+    [
+        ({}, True),
+        ({"types": ["service.down"]}, True),
+        ({"types": ["service.*"]}, True),
+        ({"types": ["service"]}, False),
+        ({"types": ["agent.*", "run.*"]}, False),
+        ({"subject": "nginx.service"}, True),
+        ({"subject": "nginx"}, False),
+        ({"severity": "warning"}, True),
+        ({"severity": "critical"}, False),
+    ],
+)
+def test_a_follower_sees_what_it_asked_for(args: dict[str, Any], seen: bool) -> None:
+    """Exact types or a remainder; exact subjects; severity is the least."""
+    assert EventFilter.from_args(args).passes("service.down", "nginx.service", "error") is seen
+    assert EventFilter.from_args(EventFilter.from_args(args).to_args()) == EventFilter.from_args(args)
+
+
+@pytest.mark.parametrize("args", [{"types": "x"}, {"types": [1]}, {"types": ["x"] * 101}, {"subject": 5}, {"severity": "bad"}])
+def test_a_filter_that_makes_no_sense_is_refused(args: dict[str, Any]) -> None:
+    """With a cure."""
+    with pytest.raises(Refused) as caught:
+        EventFilter.from_args(args)
+    assert caught.value.hint
 
 
 def test_what_a_request_is_may_be_left_short() -> None:
