@@ -74,6 +74,7 @@ TABLE: Mapping[tuple[Status, str], Status] = {
     **{(s, "run.cancelled"): "cancelled" for s in (*_BETWEEN, "step_intended")},
     # After a failure: what was done is taken back (an act like others), then the ladder is climbed.
     **{(s, t): s for s in _FAILED for t in ("run.step_intended", "run.step_done", "run.waiting")},
+    **{(s, "run.cancelled"): s for s in ("not_healed", "unknown")},
     **{(s, "run.rolled_back"): "rolled_back" for s in _FAILED},
     **{("rolled_back", t): "rolled_back" for t in ("run.step_intended", "run.step_done", "run.waiting", "run.rung_done")},
     ("rolled_back", "run.escalated"): "escalated",

@@ -71,6 +71,7 @@ class Runner:
     env_of: EnvOf
     open_fallback: Callable[[Run, str], tuple[Draft, ...] | str]
     _busy: dict[str, str] = field(default_factory=dict)
+    _saying: dict[str, Future[list[Position]]] = field(default_factory=dict)
     _granted: set[str] = field(default_factory=set)
     _asked_for_slot: set[str] = field(default_factory=set)
     _waits: dict[str, TimerHandle] = field(default_factory=dict)
@@ -112,24 +113,28 @@ class Runner:
 
     # --- what people say ---
 
-    def answer(self, run: Run, yes: bool, by: str) -> Future[list[Position]] | None:
-        """A yes or no to a run that asked. None when it asks nothing."""
+    async def answer(self, run: Run, yes: bool, by: str) -> bool:
+        """A yes or no to a run that asked; a no ends it. False when it asks nothing (any more)."""
+        await self._quiet(run)
         env = self._env(run)
         drafts = run.advance(Answered(yes, by), env)
         if not drafts:
-            return None
+            return False
         if not yes:
             drafts = (*drafts, *run.advance(Cancelled(by), env))
-        return self._say_and_wake(run, drafts)
+        await self._hear(run, drafts)
+        return True
 
-    def cancel(self, run: Run, by: str) -> Future[list[Position]] | None:
-        """End a run; what it did is taken back."""
+    async def cancel(self, run: Run, by: str) -> bool:
+        """End a run; what it did is taken back. False when it is over already."""
+        await self._quiet(run)
         drafts = run.advance(Cancelled(by), self._env(run))
         if not drafts:
-            return None
+            return False
         if run.in_flight is not None:
             self.ports.hands.cancel(_key(run))
-        return self._say_and_wake(run, drafts)
+        await self._hear(run, drafts)
+        return True
 
     def take_back(self, run: Run, by: str) -> None:
         """Roll an ended run back because a person asks for it."""
@@ -145,18 +150,34 @@ class Runner:
             if run.wait is not None and run.wait["for"] == waits_for:
                 self._wait_over(run.id)
 
-    def _say_and_wake(self, run: Run, drafts: tuple[Draft, ...]) -> Future[list[Position]]:
-        durable = self.ports.emit(*drafts)
-        durable.add_done_callback(lambda _: self._answered(run.id))
-        return durable
+    async def _quiet(self, run: Run) -> None:
+        """Wait until all that was said for this run is folded: what comes next must be decided on that."""
+        while (saying := self._saying.get(run.id)) is not None:
+            await asyncio.shield(saying)
 
-    def _answered(self, run_id: str) -> None:
-        if run_id in self._waits or run_id not in self._busy:
+    def _hear(self, run: Run, drafts: tuple[Draft, ...]) -> Future[list[Position]]:
+        """Say what somebody outside decided about a run, and wake it."""
+        return self._emit(run, drafts, self._heard)
+
+    def _heard(self, run_id: str) -> None:
+        if run_id not in self._busy:
             self._drop_wait(run_id)
             run = self.world.runs.get(run_id)
             if run is not None:
                 self._want_slot(run)
                 self._grant()
+
+    def _emit(self, run: Run, drafts: tuple[Draft, ...], then: Callable[[str], None]) -> Future[list[Position]]:
+        """One saying at a time for each run: the next is decided when this one is folded."""
+        durable = self.ports.emit(*drafts)
+        self._saying[run.id] = durable
+        durable.add_done_callback(lambda _: self._said(run.id, then))
+        return durable
+
+    def _said(self, run_id: str, then: Callable[[str], None]) -> None:
+        self._saying.pop(run_id, None)
+        if not self.closing:
+            then(run_id)
 
     # --- slots ---
 
@@ -218,7 +239,7 @@ class Runner:
             self._drive(run.id)
             return
         self._busy[run.id] = "say"
-        self.ports.emit(*drafts).add_done_callback(lambda _: self._go_on(run.id))
+        self._emit(run, drafts, self._go_on)
 
     def _go_on(self, run_id: str) -> None:
         self._busy.pop(run_id, None)
@@ -232,6 +253,9 @@ class Runner:
     def _tell(self, run: Run, happening: Happening) -> None:
         """Something happened to the run: say it, then go on. An ended or unknown run hears nothing."""
         if self.closing:
+            return
+        if (saying := self._saying.get(run.id)) is not None:
+            saying.add_done_callback(lambda _: self._tell(run, happening))
             return
         self._busy.pop(run.id, None)
         self._say(run, run.advance(happening, self._env(run)))
@@ -331,7 +355,8 @@ class Runner:
         if run is None or self.closing:
             return
         if run.asked is not None:
-            self._say_and_wake(run, run.advance(Answered(yes=False, by=""), self._env(run)))
+            if run_id not in self._saying:
+                self._hear(run, run.advance(Answered(yes=False, by=""), self._env(run)))
             return
         if run.wait is not None and run.wait["for"] != "rung":
             run.wake()
