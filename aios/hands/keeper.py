@@ -25,3 +25,199 @@ whether it lives, and its status is unknown.
 Names: `file_name` keeps letters, digits, `.`, `_`, `-`, `@` and writes every other byte as `%XX` (`agent:coder` is
 `agent%3Acoder`).
 """
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, Protocol
+
+from aios.clock import Clock
+from aios.disk import make_dirs, remove_if_there, write_small
+from aios.errors import Permanent
+from aios.events.codec import decode_json, encode_json
+from aios.hands import proc
+from aios.hands.acting import reset_oom_score
+from aios.ports import Files, ProcessId
+
+PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_STARTED = 127
+_KEPT_FDS = 3
+_WORD_MAX = 4096
+
+
+class KeptSpec(Protocol):
+    """What is started. `folder` is where it runs, `env` comes on top of PATH, LANG and HOME, `user` "" is our own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def argv(self) -> Sequence[str]: ...
+    @property
+    def folder(self) -> str: ...
+    @property
+    def env(self) -> Mapping[str, str]: ...
+    @property
+    def user(self) -> str: ...
+
+
+def file_name(name: str) -> str:
+    """A name as a file's name: one to one, and never `.`, `..` or with a slash in it."""
+    plain = "".join(
+        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "._-@") else f"%{byte:02X}"
+        for byte in os.fsencode(name)
+    )
+    return "%2E" + plain[1:] if plain.startswith(".") else plain
+
+
+def start_kept(spec: KeptSpec, folder: str, log_path: str, *, files: Files, clock: Clock) -> ProcessId:
+    """Start it under a keeper of its own. Raises `Permanent` when it cannot be started; then nothing of it runs."""
+    make_dirs(files, folder)
+    make_dirs(files, os.path.dirname(log_path))
+    word_r, word_w = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _keeper(spec, folder, log_path, files, clock, word_w)
+    os.close(word_w)
+    with open(word_r, "rb") as words:
+        said = words.read(_WORD_MAX)
+    if not said:
+        raise Permanent(f"{spec.name} was not started: its keeper ended without a word")
+    word = decode_json(said)
+    if "error" in word:
+        os.waitpid(pid, 0)
+        raise Permanent(f"{spec.name} was not started: {word['error']}")
+    return ProcessId(word["pid"], word["start"], proc.boot_id())
+
+
+# --- the keeper -----------------------------------------------------------------------------------------------------
+
+
+def _keeper(spec: KeptSpec, folder: str, log_path: str, files: Files, clock: Clock, word: int) -> NoReturn:
+    try:
+        os.setsid()
+        word = _alone(word)
+        proc.prctl(proc.PR_SET_NAME, b"aios-keeper")
+        _Keeper(spec, folder, files, clock).keep(log_path, word)
+        os._exit(0)
+    except BaseException as error:  # noqa: BLE001 - the last line of a process: it says why, and nothing of the act's code runs here
+        try:
+            os.write(word, encode_json({"error": f"{type(error).__name__}: {error}"[:2000]}))
+        finally:
+            os._exit(1)
+
+
+def _alone(word: int) -> int:
+    """Let go of everything of the act's: its streams, its pipes, its signals. Gives the descriptor under its new number."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    moved = os.dup2(word, _KEPT_FDS, inheritable=False) if word != _KEPT_FDS else word
+    os.closerange(_KEPT_FDS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return moved
+
+
+class _Keeper:
+    """Starts one service, writes down its life, waits, writes down its end."""
+
+    def __init__(self, spec: KeptSpec, folder: str, files: Files, clock: Clock) -> None:
+        self._spec = spec
+        self._files = files
+        self._clock = clock
+        self._path = f"{folder}/{file_name(spec.name)}"
+
+    def keep(self, log_path: str, word: int) -> None:
+        log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        go_r, go_w = os.pipe2(os.O_CLOEXEC)
+        exec_r, exec_w = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(go_w)
+            _service(self._spec, log, go_r, exec_w)
+        for fd in (log, go_r, exec_w):
+            os.close(fd)
+        who = ProcessId(pid, _start_of(pid), proc.boot_id())
+        self._write_life(who, log_path)
+        os.write(go_w, b"!")
+        os.close(go_w)
+        with open(exec_r, "rb") as trouble:
+            error = trouble.read(_WORD_MAX).decode(errors="replace")  # ends when its exec worked
+        os.write(word, encode_json({"error": error} if error else {"pid": who.pid, "start": who.start}))
+        os.close(word)
+        self._write_end(who, os.waitpid(pid, 0)[1])
+
+    def _write_life(self, who: ProcessId, log_path: str) -> None:
+        remove_if_there(self._files, f"{self._path}.exit")
+        keeper = proc.myself()
+        life: dict[str, Any] = {"name": self._spec.name, **who._asdict(), "keeper": keeper.pid, "keeper_start": keeper.start}
+        life |= {"started_at": self._clock.now(), "log": log_path, "argv": list(self._spec.argv)}
+        write_small(self._files, f"{self._path}.json", encode_json(life))
+
+    def _write_end(self, who: ProcessId, status: int) -> None:
+        signalled = os.WIFSIGNALED(status)
+        end: dict[str, Any] = {"name": self._spec.name, **who._asdict()}
+        end |= {"status": 0 if signalled else os.WEXITSTATUS(status), "signal": os.WTERMSIG(status) if signalled else 0}
+        end["at"] = self._clock.now()
+        write_small(self._files, f"{self._path}.exit", encode_json(end))
+
+
+def _start_of(pid: int) -> int:
+    stat = proc.read_stat(pid)  # our own child, not waited for: it is there, if only as a zombie
+    return stat.start if stat else 0
+
+
+# --- the service, until its exec ------------------------------------------------------------------------------------
+
+
+def _service(spec: KeptSpec, log: int, go: int, trouble: int) -> NoReturn:
+    try:
+        os.setsid()
+        if os.read(go, 1) != b"!":  # the keeper died first: a life that is not written down must not begin
+            os._exit(NOT_STARTED)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        reset_oom_score()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        environment = _environment(spec)
+        _become(spec.user)
+        os.chdir(spec.folder or "/")
+        os.execvpe(spec.argv[0], list(spec.argv), environment)
+    except BaseException as error:  # noqa: BLE001 - the last line before exec: the keeper passes it on
+        os.write(trouble, f"{spec.argv[0]}: {_why(error)}".encode(errors="replace")[:_WORD_MAX])
+    os._exit(NOT_STARTED)
+
+
+def _why(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _environment(spec: KeptSpec) -> dict[str, str]:
+    home = _account(spec.user).pw_dir if spec.user else os.environ.get("HOME", "/")
+    base = {"PATH": os.environ.get("PATH") or PATH_DEFAULT, "LANG": os.environ.get("LANG", "C.UTF-8"), "HOME": home}
+    return {**base, **({"USER": spec.user, "LOGNAME": spec.user} if spec.user else {}), **spec.env}
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise Permanent(f"there is no user {user!r} on this machine") from None
+
+
+def _become(user: str) -> None:
+    """Groups first: without root they can no longer be changed."""
+    if not user:
+        return
+    account = _account(user)
+    if os.geteuid() == account.pw_uid:
+        return
+    os.initgroups(user, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)

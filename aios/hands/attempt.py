@@ -1,0 +1,149 @@
+"""The attempt's folder `runs/RUN/STEP.ATTEMPT/`: what lies in it, and the one way each file is written and read.
+
+    started          who began (or voided) it; created once, by a link, so whoever comes second stands down
+    manifest.json    what was there before the act; its blobs are durable before it is
+    acting           the act's session, so that what is left of it can be found
+    output           what the act printed, bounded
+    result           what came of it, in room that was reserved before the act
+    after.json       what a rollback found (see `rollback.py`)
+
+Written by the launcher and by recovery, over the `Files` port.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any, Literal, NamedTuple
+
+from aios.disk import read_all, remove_if_there, write_all
+from aios.errors import Permanent
+from aios.events.calls import SkillCall, SkillResult
+from aios.events.codec import decode_json, encode_json
+from aios.ports import Files, ProcessId
+
+STARTED, MANIFEST, ACTING, OUTPUT, RESULT, AFTER = "started", "manifest.json", "acting", "output", "result", "after.json"
+RESERVED = "result.new"
+
+RESULT_ROOM = 64 * 1024
+"""Reserved before the act; a result is at most half of it (see `SkillResult`)."""
+SMALL_MAX = 4096
+_SEAL = b',"crc":"%08x"}'
+
+Role = Literal["launcher", "recovery"]
+
+
+class Started(NamedTuple):
+    """Who created `started`: a launcher, or a recovery that voided the attempt."""
+
+    who: ProcessId
+    role: str
+
+
+def folder_of(state_dir: str, call: SkillCall) -> str:
+    """The attempt's folder, absolute. Raises `Permanent` when the call names one elsewhere."""
+    parts = call.folder.split("/")
+    if len(parts) != 3 or parts[0] != "runs" or not all(_plain(part) for part in parts):
+        raise Permanent(f"call {call.key[:200]!r} names no folder runs/RUN/STEP.ATTEMPT")
+    return f"{state_dir}/{call.folder}"
+
+
+def _plain(part: str) -> bool:
+    return 0 < len(part) <= 200 and part.isprintable() and not part.startswith(".")
+
+
+def fence(files: Files, folder: str, who: ProcessId, role: Role) -> bool:
+    """Create `started`, durably; False when somebody was there before. Raises OSError.
+
+    It is written whole and synced before it gets its name, so whoever sees the name can read who it is.
+    """
+    run = os.path.dirname(folder)
+    for path in (os.path.dirname(run), run, folder):
+        try:
+            files.mkdir(path)
+        except FileExistsError:
+            pass
+    temporary = f"{folder}/.started.{role}.{who.pid}.{who.start}"
+    _write_synced(files, temporary, encode_json({**who._asdict(), "role": role}))
+    try:
+        files.link(temporary, f"{folder}/{STARTED}")
+    except FileExistsError:
+        return False
+    finally:
+        remove_if_there(files, temporary)
+    # All three, whoever made them: one of an earlier life may have died between mkdir and sync.
+    for path in (folder, run, os.path.dirname(run)):
+        files.fsync_dir(path)
+    return True
+
+
+def _write_synced(files: Files, path: str, data: bytes) -> None:
+    fd = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(files, fd, data)
+        files.fsync(fd)
+    finally:
+        files.close(fd)
+
+
+def read_started(files: Files, folder: str) -> Started | None:
+    """None when nobody has started it. One that cannot be read was started by somebody who is gone (pid 0)."""
+    try:
+        raw = decode_json(read_all(files, f"{folder}/{STARTED}", SMALL_MAX))
+        return Started(ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"])), str(raw["role"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, OSError):
+        return Started(ProcessId(0, 0, ""), "damaged")
+
+
+def write_acting(files: Files, folder: str, leader: ProcessId) -> None:
+    """Not synced: it is read only while this boot lasts, and what outlives a power cut is no process."""
+    fd = files.open(f"{folder}/{ACTING}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(files, fd, encode_json(leader._asdict()))
+    finally:
+        files.close(fd)
+
+
+def read_acting(files: Files, folder: str) -> ProcessId | None:
+    """The leader of the act's session; None when no act was begun."""
+    try:
+        raw = decode_json(read_all(files, f"{folder}/{ACTING}", SMALL_MAX))
+        return ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"]))
+    except (ValueError, KeyError, TypeError, OSError):  # written before the act is let go: unreadable means no act
+        return None
+
+
+def reserve(files: Files, folder: str) -> None:
+    """Room for the result, on the disk. Raises OSError."""
+    _write_synced(files, f"{folder}/{RESERVED}", b" " * RESULT_ROOM)
+
+
+def write_result(files: Files, folder: str, result: SkillResult) -> None:
+    """Into the reserved room, sealed with its own CRC-32, then under its name. Raises OSError."""
+    room = f"{folder}/{RESERVED}"
+    data = encode_json(result.to_json())[:-1]
+    data += _SEAL % zlib.crc32(data)
+    fd = files.open(room, os.O_WRONLY | os.O_CREAT)
+    try:
+        write_all(files, fd, data)
+        files.ftruncate(fd, len(data))
+        files.fsync(fd)
+    finally:
+        files.close(fd)
+    files.rename(room, f"{folder}/{RESULT}")
+    files.fsync_dir(folder)
+
+
+def read_result(files: Files, folder: str) -> SkillResult | None:
+    """None when there is none that is whole."""
+    try:
+        data = read_all(files, f"{folder}/{RESULT}", RESULT_ROOM)
+    except OSError:
+        return None
+    body = data[: -len(_SEAL % 0)]
+    if data != body + _SEAL % zlib.crc32(body):
+        return None
+    raw: Any = decode_json(data)
+    return SkillResult.from_json(raw)

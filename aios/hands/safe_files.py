@@ -1,0 +1,78 @@
+"""What acting bodies change files with (`SafeFiles` in the skills' api): no link swapped in leads elsewhere.
+
+A path is reached as it truly lay when the snapshot was taken: its folders' links were followed once, then, and a link put in the
+way since is refused. So what is changed is always what was saved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aios.errors import Permanent
+from aios.hands import keep, tree
+from aios.ports import Blobs, Files
+
+NEW_FILE_MODE = 0o644
+
+
+class SafeFolder:
+    """The files of one attempt: only below what its call touches."""
+
+    def __init__(self, manifest: Mapping[str, Any], kept_folder: str, files: Files, blobs: Blobs) -> None:
+        self._roots = {root["path"]: root["real"] for root in manifest.get("roots", ())}
+        self._missing = [path for root in manifest.get("roots", ()) for path in root["missing"]]
+        self._kept_folder = kept_folder
+        self._files = files
+        self._blobs = blobs
+
+    def replace(self, path: str, data: bytes, *, mode: int | None = None) -> None:
+        real = self._real(path)
+        self._make_folders(real)
+        with tree.folder_of(real) as (folder, name):
+            entry = _dressed_like(folder, name, mode)
+            tree.put_file(folder, name, data, entry)
+
+    def unlink(self, path: str) -> None:
+        with tree.folder_of(self._real(path)) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
+    def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
+        for path in files:
+            self._real(path)
+        return keep.restore_last_good(files, self._kept_folder, self._files, self._blobs)
+
+    def _real(self, path: str) -> str:
+        for root, real in self._roots.items():
+            if path == root:
+                return str(real)
+            if path.startswith(root + "/"):
+                return str(real) + path[len(root) :]
+        raise Permanent(f"{path} is not among what this act touches, so it was not saved and is not changed")
+
+    def _make_folders(self, real: str) -> None:
+        """Those that were missing when the snapshot was taken; a rollback removes them again."""
+        for path in self._missing:
+            if real.startswith(path + "/"):
+                with tree.folder_of(path) as (folder, name):
+                    try:
+                        os.mkdir(name, 0o755, dir_fd=folder)
+                    except FileExistsError:
+                        continue
+                    os.fsync(folder)
+
+
+def _dressed_like(folder: int, name: str, mode: int | None) -> tree.Entry:
+    """Owner, mode and attributes of what is there; of a new file, ours."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        return tree.Entry("", "file", NEW_FILE_MODE if mode is None else mode, os.geteuid(), os.getegid())
+    try:
+        seen = tree.dress_of(fd)
+    finally:
+        os.close(fd)
+    kept = seen.mode if mode is None else mode
+    return tree.Entry("", "file", kept, seen.uid, seen.gid, xattrs=seen.xattrs)

@@ -1,0 +1,199 @@
+"""The hands process: takes calls from its socket and forks a launcher for each. Single-threaded; ends at the socket's end.
+
+Wired by `hands_main`. A launcher is one fork, in a session of its own, that nobody waits for, so it outlives hands. It holds the
+socket too and tells the daemon itself, so that a result needs no third process to arrive. Messages are JSON, one a
+packet (SOCK_SEQPACKET):
+
+    daemon → hands   {"do": "start", "call": …} · {"do": "recover", "call": …} · {"do": "ping", "n": 7}
+    hands → daemon   {"say": "launched", "key": …, "pid": …, "start": …, "boot_id": …} · {"say": "pong", "n": 7}
+    launcher → …     {"say": "done", "key": …, "result": …} · {"say": "fate", "key": …, "fate": …, …}
+
+A launcher that cannot send (the daemon is gone, or its socket is full) leaves its result where recovery finds it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aios.clock import Clock
+from aios.errors import Permanent
+from aios.events.calls import SkillCall, SkillResult, failed
+from aios.events.codec import decode_json, encode_json
+from aios.hands import acting, attempt, keep, launcher, proc, recovery, snapshot
+from aios.hands.rollback import rollback
+from aios.hands.safe_files import SafeFolder
+from aios.ports import Blobs, Files, ProcessId, ServiceActs
+
+PACKET_MAX = 256 * 1024
+
+Body = Callable[[SkillCall, str, ServiceActs, SafeFolder], SkillResult]
+"""Runs a skill's acting body: the call, the attempt's folder, services, files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What hands acts through; made once, before the first fork."""
+
+    state_dir: str
+    clock: Clock
+    blobs: Blobs
+    services: Callable[[SkillCall], ServiceActs]
+    body: Body
+    files: Files
+
+
+def serve(link: socket.socket, wiring: Wiring) -> None:
+    """Until the daemon's end of the socket is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # launchers are nobody's to wait for; the kernel buries them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the daemon's affair
+    gc.collect()
+    gc.freeze()  # what is here now is shared with every launcher; a collection would copy it into each
+    while True:
+        try:
+            packet = link.recv(PACKET_MAX)
+        except ConnectionResetError:
+            return
+        if not packet:
+            return
+        _obey(decode_json(packet), link, wiring)
+
+
+def _obey(message: Mapping[str, Any], link: socket.socket, wiring: Wiring) -> None:
+    if message["do"] == "ping":
+        tell(link, {"say": "pong", "n": message["n"]})
+        return
+    call = SkillCall.from_json(message["call"])
+    work = _launch if message["do"] == "start" else _recover
+    pid = _fork(lambda: work(call, link, wiring))
+    if message["do"] == "start":
+        who = proc.identity(pid) or ProcessId(0, 0, "")  # so quick that it has ended already: its result is there
+        tell(link, {"say": "launched", "key": call.key, **who._asdict()})
+
+
+def tell(link: socket.socket, message: Mapping[str, Any]) -> None:
+    """Never waits: who does not listen now finds what is on the disk."""
+    try:
+        link.send(encode_json(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        return
+
+
+def _fork(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        work()
+        status = 0
+    except BaseException:  # noqa: BLE001 - the last line of a process: a bug is shown, and hands' own loop must not go on in here
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        os._exit(status)
+
+
+# --- in the launcher's process --------------------------------------------------------------------------------------
+
+
+def _launch(call: SkillCall, link: socket.socket, wiring: Wiring) -> None:
+    """The real driver of `launcher.launch`. Nothing is told when somebody else has the attempt: our end is the sign to look."""
+    cancel = _listen_for_cancel()
+    proc.adopt_orphans()
+    tools = _Tools(call, wiring)
+    steps = launcher.launch(call, wiring.files, wiring.state_dir, proc.myself(), tools.take_snapshot)
+    said: SkillResult | None = None
+    try:
+        while True:
+            step = steps.send(said)
+            said = tools.carry_out(cancel) if step == launcher.ACT else None
+    except StopIteration as end:
+        result: SkillResult | None = end.value
+    if result is not None:
+        tell(link, {"say": "done", "key": call.key, "result": result.to_json()})
+
+
+def _listen_for_cancel() -> acting.Cancel:
+    wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    cancel = acting.Cancel(wake_fd=wake_r)
+
+    def asked(_number: int, _frame: Any) -> None:
+        cancel.asked = True
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    return cancel
+
+
+class _Tools:
+    """What one attempt acts with; services are connected to only when they are asked for."""
+
+    def __init__(self, call: SkillCall, wiring: Wiring) -> None:
+        self._call = call
+        self._wiring = wiring
+        self._folder = f"{wiring.state_dir}/{call.folder}"
+        self._manifest: Mapping[str, Any] = {}
+        self._made: ServiceActs | None = None
+
+    def _services(self) -> ServiceActs:
+        if self._made is None:
+            self._made = self._wiring.services(self._call)
+        return self._made
+
+    def take_snapshot(self, call: SkillCall) -> Mapping[str, Any]:
+        self._manifest = snapshot.take(call.touches, self._wiring.blobs, self._services)
+        return self._manifest
+
+    def carry_out(self, cancel: acting.Cancel) -> SkillResult:
+        """Raises nothing: an act that cannot even be forked is a result."""
+        wiring, folder = self._wiring, self._folder
+        try:
+            return acting.carry_out(
+                self._body,
+                wiring.blobs,
+                self._call.timeout_s,
+                wiring.clock,
+                cancel,
+                f"{folder}/{attempt.OUTPUT}",
+                lambda leader: attempt.write_acting(wiring.files, folder, leader),
+            )
+        except OSError as error:
+            return failed(f"the act could not be carried out: {error}")
+
+    def _body(self) -> SkillResult:
+        """In the act's process."""
+        call, wiring = self._call, self._wiring
+        if call.skill == "rollback":
+            return rollback(call.params["attempts"], wiring.state_dir, wiring.files, wiring.blobs, self._services)
+        if call.skill == "keep_copy":
+            return keep.keep_copy(call.params, wiring.state_dir, wiring.files, wiring.blobs)
+        return wiring.body(call, self._folder, self._services(), self._safe())
+
+    def _safe(self) -> SafeFolder:
+        env = self._call.env
+        kept = keep.folder_of(self._wiring.state_dir, str(env.get("playbook", "")), str(env.get("subject", "")))
+        return SafeFolder(self._manifest, kept, self._wiring.files, self._wiring.blobs)
+
+
+def _recover(call: SkillCall, link: socket.socket, wiring: Wiring) -> None:
+    def end_session(leader: ProcessId) -> None:
+        acting.end_session(leader, wiring.clock)
+
+    try:
+        folder = attempt.folder_of(wiring.state_dir, call)
+        found = recovery.recover(wiring.files, folder, proc.myself(), proc.alive, end_session)
+    except (OSError, Permanent) as error:
+        tell(link, {"say": "fate", "key": call.key, "fate": "", "error": str(error)})
+        return
+    result = found.result.to_json() if found.result else None
+    who = found.who._asdict() if found.who else None
+    tell(link, {"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who})

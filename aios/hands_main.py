@@ -1,0 +1,113 @@
+"""The hands process: `python -m aios.hands_main STATE_DIR FD`, started by `aios/hands/client.py`. This page is its whole wiring.
+
+Nothing here decides. It must stay small: no asyncio, no pydantic, no sensors.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from functools import partial
+
+from aios.blobs.store import BlobFolder
+from aios.clock import SystemClock
+from aios.disk import OsFiles
+from aios.errors import ConfigError, Permanent
+from aios.events.calls import SkillCall, SkillResult
+from aios.hands.keeper import start_kept
+from aios.hands.processes import OsProcesses
+from aios.hands.safe_files import SafeFolder
+from aios.hands.server import Wiring, serve
+from aios.ports import ServiceActs, UnitState
+from aios.services.managed_acts import ManagedActs
+from aios.services.spec import ManagedService
+from aios.skills.api import ActContext, make_params
+from aios.skills.catalogue import SkillBodies, dry_sentence, load_bodies
+
+
+def main() -> None:
+    state_dir, number = sys.argv[1:3]
+    link = socket.socket(fileno=int(number))
+    link.set_inheritable(False)
+    os.chdir("/")
+    serve(link, assemble(state_dir))
+
+
+def assemble(state_dir: str) -> Wiring:
+    files, clock = OsFiles(), SystemClock()
+    blobs = BlobFolder(files, f"{state_dir}/blobs")
+    bodies = load_bodies()
+    warm(bodies)
+
+    def services(call: SkillCall) -> ServiceActs:
+        managed = [ManagedService.from_json(raw) for raw in call.env.get("services", ())]
+        start = partial(start_kept, files=files, clock=clock)
+        return AllServices(ManagedActs(managed, f"{state_dir}/services", OsProcesses(), start, f"{state_dir}/logs"))
+
+    def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder) -> SkillResult:
+        return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe))
+
+    return Wiring(state_dir, clock, blobs, services, body, files)
+
+
+def warm(bodies: SkillBodies) -> None:
+    """Load every skill before the first fork, so that no launcher has to. A broken one is told when it is called."""
+    for name in bodies:
+        try:
+            bodies[name]
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+
+
+def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
+    """In the act's own process. `already_done` asks a skill's own look before a second try."""
+    if call.skill == "already_done":
+        skill = bodies[call.params["skill"]]
+        look = skill.already_done
+        done = look(make_params(skill, call.params["params"]), ctx) if look else None
+        return SkillResult(done is not None, {"done": done})
+    if call.skill not in bodies:
+        raise Permanent(f"there is no skill {call.skill!r} in hands; is the package that brings it installed?")
+    skill = bodies[call.skill]
+    if call.dry:
+        return SkillResult(True, {"dry": dry_sentence(skill, call.params)})
+    if skill.act is None:
+        raise Permanent(f"skill {call.skill} only looks; the daemon runs it")
+    return skill.act(make_params(skill, call.params), ctx)
+
+
+class AllServices:
+    """`ServiceActs` over both backends: a subject of the settings is managed, every other one systemd's."""
+
+    def __init__(self, managed: ManagedActs) -> None:
+        self._managed = managed
+        self._systemd: ServiceActs | None = None
+
+    def _of(self, subject: str) -> ServiceActs:
+        if self._managed.knows(subject):
+            return self._managed
+        if self._systemd is None:
+            from aios.services.systemd_acts import SystemdActs  # dbus-fast costs 6 MB: only in a launcher that needs it
+
+            self._systemd = SystemdActs()
+        return self._systemd
+
+    def state(self, subject: str) -> UnitState:
+        return self._of(subject).state(subject)
+
+    def start(self, subject: str, timeout_s: float) -> UnitState:
+        return self._of(subject).start(subject, timeout_s)
+
+    def stop(self, subject: str, timeout_s: float) -> UnitState:
+        return self._of(subject).stop(subject, timeout_s)
+
+    def restart(self, subject: str, timeout_s: float) -> UnitState:
+        return self._of(subject).restart(subject, timeout_s)
+
+    def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
+        self._of(subject).set_enabled(subject, enabled, masked)
+
+
+if __name__ == "__main__":
+    main()
