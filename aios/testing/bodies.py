@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aios.entropy import Entropy
 from aios.errors import Permanent, Temporary
@@ -34,6 +34,27 @@ class Box:
     acts: SimActs
     clock: VirtualClock
     entropy: Entropy
+
+
+class Effect(NamedTuple):
+    """One execution of an act that counts."""
+
+    skill: str
+    run: str
+    step: str
+    attempt: int
+    token: str
+
+
+def read_effects(disk: SimDisk) -> list[Effect]:
+    """All that acts left outside, each skill's in the order in which it happened."""
+    found = []
+    for path, data in disk.tree(EFFECTS).items():
+        skill = path.removeprefix(f"{EFFECTS}/").removesuffix(".log")
+        for line in data.decode().splitlines():
+            run, step, attempt, token = line.split(" ", 3)
+            found.append(Effect(skill, run, step, int(attempt), token))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +185,16 @@ def _counted(call: SkillCall, box: Box) -> bool | None:
     return any(line.startswith(begin) for line in box.files.read(path).splitlines())
 
 
+def _counted_check(call: SkillCall, box: Box) -> Body:
+    """Well once the effect of this token is there: the symptom that only an act can cure."""
+    yield box.entropy.uniform(0.001, 0.01)
+    path = effects_path(str(call.params["skill"]))
+    token = f" {call.params['token']}".encode()
+    lines = box.files.read(path).splitlines() if box.files.exists(path) else []
+    well = any(line.endswith(token) for line in lines)
+    return SkillResult(ok=well, result={"verdict": "well" if well else "not_well"})
+
+
 def _hang(_call: SkillCall, _box: Box) -> Body:
     """Never comes back by itself: only its timeout ends it."""
     while True:
@@ -196,6 +227,7 @@ SKILLS: Mapping[str, SimSkill] = {
         SimSkill("count_idempotent", "act", _count, "Counts; may be run again.", _COUNT),
         SimSkill("count_checked", "act", _count, "Counts; looks first.", _COUNT, "check_before_retry", _counted),
         SimSkill("count_never", "act", _count, "Counts; never again.", _COUNT, "never_retry"),
+        SimSkill("counted_check", "verify", _counted_check, "Whether it was counted.", {"skill": "", "token": ""}),
         SimSkill("hang", "act", _hang, "Hangs until its timeout.", timeout_s=5.0),
         SimSkill("die", "act", _die, "Dies without a result."),
     )

@@ -430,9 +430,13 @@ class SimDisk:
         """The whole file, as readers see it."""
         return bytes(self._find(path).data)
 
-    def durable(self, path: str) -> bytes:
-        """The whole file, as the hardest power cut would leave it."""
-        return bytes(self._find(path).durable)
+    def durable(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """The file, or a stretch of it, as the hardest power cut would leave it; its name counts too."""
+        parent, name = self._split(path)
+        node = parent.durable_names.get(name)
+        if node is None:
+            return b""
+        return bytes(node.durable[offset:] if length is None else node.durable[offset : offset + length])
 
     def append(self, path: str, data: bytes, durable: bool = False) -> None:
         """What another program does: open, append, close (and sync)."""

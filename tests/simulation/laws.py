@@ -14,21 +14,12 @@ from typing import NamedTuple
 from aios.events.calls import RerunClass
 from aios.events.catalogue import is_own
 from aios.events.event import Event
+from aios.testing.bodies import Effect
 
 ENDS = frozenset(("run.healed", "run.cleared", "run.observed", "run.suggested", "run.escalated"))
 RESERVED = ("rollback", "symptom", "verify", "rung")
 GRACE_S = 6.0
 """How much longer than its own timeout an act may take until it is told: the daemon's own grace, and the launcher's work."""
-
-
-class Effect(NamedTuple):
-    """One line that an act left outside, in the order in which they were left."""
-
-    skill: str
-    run: str
-    step: str
-    attempt: int
-    token: str = ""
 
 
 class Acknowledged(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from aios.events.event import Event, format_time
+from aios.testing.bodies import Effect
 from tests.simulation import laws
-from tests.simulation.laws import Acknowledged, Effect, GuardOf
+from tests.simulation.laws import Acknowledged, GuardOf
 
 BEGAN = 1_771_891_200.0
 RUN = "run-1"
@@ -42,7 +43,7 @@ GOOD = [
     done(0.4),
     healed(1.0),
 ]
-EFFECT = Effect("count_never", RUN, "act", 1)
+EFFECT = Effect("count_never", RUN, "act", 1, "t")
 CLASSES: dict[str, Any] = {"count_never": "never_retry", "count_checked": "check_before_retry", "count_idempotent": "idempotent"}
 
 
@@ -133,7 +134,7 @@ def test_check_before_retry_acts_once() -> None:
         intended(3, 2, skill="count_checked"),
         done(4, 2),
     ]
-    one = Effect("count_checked", RUN, "act", 1)
+    one = Effect("count_checked", RUN, "act", 1, "t")
     assert laws.effects_fit_the_rerun_class(history, [one], CLASSES) == []
     assert len(laws.effects_fit_the_rerun_class(history, [one, one._replace(attempt=2)], CLASSES)) == 1
 
@@ -141,7 +142,7 @@ def test_check_before_retry_acts_once() -> None:
 def test_an_honest_failure_allows_another_effect() -> None:
     """Retries that the playbook asks for are no accident."""
     history = [opened(), intended(1, skill="count_checked"), done(2, ok=False), intended(3, 2, skill="count_checked"), done(4, 2)]
-    one = Effect("count_checked", RUN, "act", 1)
+    one = Effect("count_checked", RUN, "act", 1, "t")
     assert laws.effects_fit_the_rerun_class(history, [one, one._replace(attempt=2)], CLASSES) == []
 
 
