@@ -35,7 +35,10 @@ LIST_MAX = 1000
 TEXT_MAX = 32 * 1024
 
 ROOTS = ("event", "score", "system_score", "now", "steps")
-ATTRIBUTES = ("id", "source", "type", "subject", "time", "arrival", "severity", "origin", "causationid", "correlationid")
+ATTRIBUTES = ("id", "source", "type", "subject", "time", "severity")
+"""What expressions see of an event beside its `data`."""
+STEP_FIELDS = ("ok", "result")
+"""What expressions see of a step that is over."""
 
 Fields = tuple[tuple[str, str], ...]
 """The typed fields of `event.data`: (name, CEL type), sorted, so that it can key a cache."""
@@ -47,6 +50,8 @@ _COMMENT = re.compile(r"//[^\n]*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _DATA_FIELD = re.compile(r"\bevent\s*\)?\s*\.\s*data\s*\)?\s*\.\s*([A-Za-z_]\w*)")
 _STEP = re.compile(r"\bsteps\s*\)?\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*[\"'](\w+)[\"']\s*\])")
+_ATTRIBUTE = re.compile(r"(?<![\w.])event\s*\.\s*([A-Za-z_]\w*)")
+_STEP_FIELD = re.compile(r"(?<![\w.])steps\s*\.\s*[A-Za-z_]\w*\s*\.\s*([A-Za-z_]\w*)")
 _STEP_RESULT = re.compile(r"\bsteps\s*\.\s*([A-Za-z_]\w*)\s*\.\s*result\s*\.\s*([A-Za-z_]\w*)")
 _CEL_ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _WORDS = {"int": "a whole number", "double": "a decimal number", "string": "text", "bool": "true or false", "null_type": "null"}
@@ -96,6 +101,7 @@ def compile_expression(source: str, fields: Fields = ()) -> Expression:
     if len(source) > SOURCE_MAX:
         raise BadExpression(f"the expression is longer than {SOURCE_MAX} characters", "split it into several steps or playbooks")
     bare = _bare(source)
+    _refuse_unknown_fields(bare)
     untyped = _words_inside_has(bare)
     typed = tuple((name, kind) for name, kind in fields if name not in untyped)
     attributes = tuple(name for name in ATTRIBUTES if name not in untyped)
@@ -117,9 +123,27 @@ def compile_expression(source: str, fields: Fields = ()) -> Expression:
     )
 
 
+def _refuse_unknown_fields(bare: str) -> None:
+    """CEL takes any name after a map's dot; the two maps whose first names we know are looked at here."""
+    for found in _ATTRIBUTE.finditer(bare):
+        if found[1] not in (*ATTRIBUTES, "data"):
+            near = nearest(found[1], (*ATTRIBUTES, "data"))
+            hint = f"did you mean event.{near}?" if near else f"what its producer says is under event.data: event.data.{found[1]}"
+            raise BadExpression(f"an event has no {found[1]!r}", hint, *_place(bare, found.start(1)))
+    for found in _STEP_FIELD.finditer(bare):
+        if found[1] not in STEP_FIELDS:
+            hint = f"a step has `ok` and `result`: write ….result.{found[1]}"
+            raise BadExpression(f"a step has no {found[1]!r}", hint, *_place(bare, found.start(1)))
+
+
+def _place(text: str, index: int) -> tuple[int, int]:
+    before = text[:index]
+    return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
+
+
 def _bare(source: str) -> str:
     """The source without the inside of quotes and without comments; all else stands where it stood."""
-    without = _QUOTED.sub(lambda found: '"' + " " * (len(found.group()) - 2) + '"', source)
+    without = _QUOTED.sub(lambda found: '"' + re.sub(r"[^\n]", " ", found.group())[2:] + '"', source)
     return _COMMENT.sub("", without)
 
 
@@ -455,9 +479,7 @@ def compile_text(text: str, fields: Fields = ()) -> str | Expression | Text:
             continue
         end = _closing_brace(text, start + 2)
         if end < 0:
-            line = text.count("\n", 0, start) + 1
-            column = start - (text.rfind("\n", 0, start) + 1) + 1
-            raise BadExpression("${ is not closed", "add the }; a plain ${ is written $${", line, column)
+            raise BadExpression("${ is not closed", "add the }; a plain ${ is written $${", *_place(text, start))
         parts.append(text[at:start])
         parts.append(_inner(text, start + 2, end, fields))
         at = end + 1

@@ -1,0 +1,387 @@
+"""From the text of a playbook to a `Playbook`, or to every reason why not, each with its line, column and cure.
+
+Called by the reactor's loader (`load_many`, for the folder), by the command line and by tests. It knows the form of a
+playbook; `read.py` knows how values are read, `read_steps.py` steps and checks, `read_tests.py` tests, `condition.py` and
+`pattern.py` the two small languages. Pure: whoever calls has read the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast
+
+from aios.errors import ConfigError, ConfigErrors
+from aios.events.calls import SkillCatalogue
+from aios.events.catalogue import OWN_PREFIXES, is_own
+from aios.events.durations import parse_duration
+from aios.events.event import SEVERITIES
+from aios.nearest import did_you_mean, nearest
+from aios.playbooks.condition import CelCondition, Fields, field_types
+from aios.playbooks.model import MODES, Guard, Keep, Mode, Playbook, Rung
+from aios.playbooks.pattern import BadPattern, EventPattern, compile_pattern
+from aios.playbooks.read import Reader, keys_with_places, node_at
+from aios.playbooks.read_steps import StepReader
+from aios.playbooks.read_tests import read_tests
+from aios.playbooks.yaml_strict import Node, Source, clip, parse, to_json
+
+KEYS = (
+    "playbook", "description", "on", "when", "mode", "priority", "enabled",
+    "guard", "keep", "steps", "verify", "on_failure", "tests",
+)  # fmt: skip
+MATCH_KEYS = ("subject", "source", "severity", "data")
+CORRELATIONS = ("any", "all", "sequence", "absence", "count", "within", "by")
+TYPES_MAX = 100
+RUNGS_MAX = 10
+FILES_MAX = 100
+PRIORITY_MAX = 1000
+DAY_S = 86400.0
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
+TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?\Z")
+_LIMIT = re.compile(r"\s*(\d{1,6})\s+in\s+(\S+)\s*\Z")
+
+
+def load(text: str, path: str, skills: SkillCatalogue) -> Playbook:
+    """One playbook. Raises ConfigErrors with all that is wrong; another playbook that it names is not looked for."""
+    source = Source(path, text)
+    try:
+        root = parse(source)
+    except ConfigError as error:
+        raise ConfigErrors([error]) from None
+    reader = Reader(source)
+    playbook = _Form(reader, skills).playbook(root, text)
+    if reader.errors or playbook is None:
+        raise ConfigErrors(sorted(reader.errors, key=lambda error: (error.line, error.column)))
+    return playbook
+
+
+class Loaded(NamedTuple):
+    """A folder: what can be used, by name in order, and why the rest cannot. `texts` are those of the usable ones, by name."""
+
+    playbooks: tuple[Playbook, ...]
+    errors: tuple[ConfigError, ...]
+    texts: Mapping[str, str]
+
+
+def load_many(texts: Mapping[str, str], skills: SkillCatalogue) -> Loaded:
+    """The playbooks of a folder (path -> text). One that cannot be used never harms the others."""
+    errors: list[ConfigError] = []
+    found: dict[str, Playbook] = {}
+    for path in sorted(texts):
+        try:
+            playbook = load(texts[path], path, skills)
+        except ConfigErrors as several:
+            errors.extend(several.errors)
+            continue
+        if playbook.name in found:
+            errors.append(_at(texts[path], path, "playbook", f"a second playbook is called {playbook.name!r}",
+                              f"the first is {found[playbook.name].path}; rename one"))  # fmt: skip
+        else:
+            found[playbook.name] = playbook
+    errors.extend(_drop_broken_ladders(found, texts))
+    usable = tuple(found[name] for name in sorted(found))
+    return Loaded(usable, tuple(errors), {p.name: texts[p.path] for p in usable})
+
+
+def _drop_broken_ladders(found: dict[str, Playbook], texts: Mapping[str, str]) -> list[ConfigError]:
+    """A ladder that leads nowhere, or round in a circle, would be found out at the worst moment."""
+    errors: list[ConfigError] = []
+    broken = True
+    while broken:  # each one that goes may have been another's fallback
+        broken = False
+        for playbook in [found[name] for name in sorted(found)]:
+            error = _ladder_error(playbook, found, texts[playbook.path])
+            if error is not None:
+                errors.append(error)
+                del found[playbook.name]
+                broken = True
+    return errors
+
+
+def _ladder_error(playbook: Playbook, found: Mapping[str, Playbook], text: str) -> ConfigError | None:
+    for name in fallbacks(playbook):
+        if name not in found:
+            near = nearest(name, [other for other in found if other != playbook.name])
+            hint = f"did you mean {near!r}?" if near else "load it beside this one, and mend what keeps it from loading"
+            return _at(text, playbook.path, "fallback", f"there is no usable playbook {name!r} to fall back to", hint, name)
+    circle = _circle(playbook.name, found)
+    if circle:
+        message = f"the fallbacks go round in a circle: {' → '.join(circle)}"
+        return _at(text, playbook.path, "fallback", message, "let the last one notify a person", circle[1])
+    return None
+
+
+def fallbacks(playbook: Playbook) -> list[str]:
+    """The playbooks that its ladder names."""
+    return [rung.value for rung in playbook.on_failure if rung.what == "fallback"]
+
+
+def _circle(start: str, found: Mapping[str, Playbook]) -> list[str]:
+    """A way from a playbook back to itself, empty when there is none."""
+    stack = [[start]]
+    seen: set[str] = set()
+    while stack:
+        way = stack.pop()
+        for name in fallbacks(found[way[-1]]) if way[-1] in found else ():
+            if name == start:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                stack.append([*way, name])
+    return []
+
+
+def _at(text: str, path: str, key: str, message: str, hint: str, value: str = "") -> ConfigError:
+    """An error at the line that holds this key (and value), found again in a text that has loaded."""
+    source = Source(path, text)
+    pattern = rf"\b{key}\b\s*:\s*[\"']?{re.escape(value)}" if value else rf"^\s*{key}\s*:"
+    at = re.search(pattern, source.text, re.MULTILINE)
+    return source.error(*(source.place(at.start()) if at else (1, 1)), message, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trigger:
+    types: tuple[str, ...] = ()
+    pattern: EventPattern | None = None
+    match: Mapping[str, Any] | None = None
+
+
+class _Form:
+    """What a playbook may hold, key by key."""
+
+    def __init__(self, reader: Reader, skills: SkillCatalogue) -> None:
+        self._reader = reader
+        self._skills = skills
+
+    def playbook(self, root: Node, text: str) -> Playbook | None:
+        found = self._reader.mapping(root, "a playbook", KEYS, ("playbook", "on", "steps"))
+        name = self._name(found.get("playbook"))
+        trigger = self._trigger(found.get("on"))
+        fields = field_types(trigger.types)
+        steps_of = StepReader(self._reader, self._skills, fields)
+        steps = steps_of.steps(found["steps"]) if "steps" in found else ()
+        checks = steps_of.checks(found["verify"]) if "verify" in found else ()
+        mode = self._mode(found.get("mode"))
+        self._refuse_unproven(found, steps_of, mode)
+        used = {*steps_of.skills.values(), *(check.skill for check in checks)}
+        tests = read_tests(self._reader, found["tests"], steps_of.kinds, used) if "tests" in found else ()
+        priority = self._reader.integer(found["priority"], "priority", -PRIORITY_MAX, PRIORITY_MAX) if "priority" in found else 0
+        enabled = self._reader.flag(found["enabled"], "enabled") if "enabled" in found else True
+        playbook = Playbook(
+            name=name or "",
+            hash=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+            path=self._reader.source.path,
+            description=self._description(found.get("description")),
+            types=trigger.types,
+            pattern=trigger.pattern,
+            match=trigger.match or {},
+            when=self._when(found.get("when"), fields),
+            mode=mode or "auto",
+            priority=priority or 0,
+            enabled=enabled is not False,
+            guard=self._guard(found.get("guard")),
+            keep=self._keep(found.get("keep"), trigger, "verify" in found),
+            steps=steps,
+            verify=checks,
+            on_failure=self._ladder(found.get("on_failure"), name),
+            tests=tests,
+        )
+        return None if self._reader.errors else playbook
+
+    def _name(self, node: Node | None) -> str | None:
+        name = self._reader.text(node, "the playbook's name", 64) if node else None
+        if node and name and not NAME.match(name):
+            better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "my-playbook"
+            self._reader.refuse(node, f"a playbook cannot be called {clip(name)}", f"small letters, digits and -: {better}")
+        return name
+
+    def _description(self, node: Node | None) -> str:
+        return (self._reader.text(node, "description", 2000) or "") if node else ""
+
+    def _mode(self, node: Node | None) -> Mode | None:
+        return cast("Mode | None", self._reader.choice(node, "mode", MODES)) if node else "auto"
+
+    def _when(self, node: Node | None, fields: Fields) -> CelCondition | None:
+        condition = self._reader.condition(node, "when", fields) if node else None
+        if node and isinstance(condition, CelCondition):
+            if "steps" in condition.expression.roots:
+                self._reader.refuse(node, "`when` is asked before any step has run", "put it into the `if` of a later step")
+            return condition
+        return None
+
+    def _refuse_unproven(self, found: Mapping[str, Node], steps: StepReader, mode: Mode | None) -> None:
+        acting = [step for step, kind in steps.kinds.items() if kind == "act"]
+        if acting and "verify" not in found and mode != "observe":
+            self._reader.refuse(
+                found["steps"],
+                f"step {acting[0]!r} acts, and nothing verifies: nobody could say whether it healed anything",
+                "add verify: [{service_check: {unit: …, hold: 10s}}], or mode: observe to look only",
+            )
+
+    # --- on ---
+
+    def _trigger(self, node: Node | None) -> _Trigger:
+        if node is None:
+            return _Trigger()
+        if node.kind == "map" and any(name in node.entries for name in CORRELATIONS):
+            name, key = next((n, k) for n, k in keys_with_places(node).items() if n in CORRELATIONS)
+            self._reader.refuse(
+                key, f"this version does not know `{name}` (several events together)", "write on: {type: …} for one event"
+            )
+            return _Trigger()
+        if node.kind == "scalar" and isinstance(node.scalar, str):
+            self._reader.refuse(node, "on must be a mapping", f"write on: {{type: {node.scalar}}}")
+            return _Trigger()
+        found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
+        types = self._types(found["type"]) if "type" in found else ()
+        pattern, match = self._match(found["match"]) if "match" in found else (None, None)
+        return _Trigger(types, pattern, match)
+
+    def _types(self, node: Node) -> tuple[str, ...]:
+        items = self._reader.items(node, "type", TYPES_MAX) if node.kind == "list" else (node,)
+        if node.kind == "list" and not node.items:
+            self._reader.refuse(node, "type is an empty list", "name at least one type, such as service.down")
+        types = [name for item in items if (name := self._type(item))]
+        return tuple(dict.fromkeys(types))
+
+    def _type(self, node: Node) -> str | None:
+        name = self._reader.text(node, "type", 128)
+        if name is None:
+            return None
+        if not TYPE.match(name):
+            cure = "name a type such as service.down, or a family such as service.*"
+            self._reader.refuse(node, f"{clip(name)} is no type of event", cure)
+            return None
+        if name.endswith(".*") and (is_own(name) or any(prefix.startswith(name[:-1]) for prefix in OWN_PREFIXES)):
+            self._reader.refuse(
+                node, f"{name} never matches: AIOS's own types are reached by their exact name only", "name the exact type"
+            )
+            return None
+        return name
+
+    def _match(self, node: Node) -> tuple[EventPattern | None, Mapping[str, Any] | None]:
+        if node.kind == "map" and "type" in node.entries:
+            self._reader.refuse(
+                node.entries["type"][0], "the type does not stand in match", "write it beside match: on: {type: …, match: …}"
+            )
+            return None, None
+        before = len(self._reader.errors)
+        self._reader.mapping(node, "match", MATCH_KEYS)
+        raw = to_json(node)
+        if len(self._reader.errors) > before or node.kind != "map":
+            return None, None
+        try:
+            pattern = compile_pattern(raw)
+        except BadPattern as error:
+            self._reader.refuse(self._pattern_place(node, error), error.message, error.hint)
+            return None, None
+        self._refuse_hopeless(node)
+        return pattern, raw
+
+    def _pattern_place(self, node: Node, error: BadPattern) -> Node:
+        """The key where the key is wrong, the value where the value is."""
+        owner = node_at(node, error.where[:-1])
+        last = error.where[-1] if error.where else ""
+        if owner.kind == "map" and str(last) in owner.entries and "operator" in error.message:
+            return owner.entries[str(last)][0]
+        return node_at(node, error.where)
+
+    def _refuse_hopeless(self, node: Node) -> None:
+        """Values that these attributes never have."""
+        for name in ("subject", "source", "severity"):
+            values = node.entries[name][1] if name in node.entries else None
+            if values is not None and values.kind != "list":
+                self._reader.refuse(values, f"{name} is a text and has no fields", f"write {name}: [a, b]")
+                continue
+            for value in values.items if values else ():
+                if value.kind == "scalar" and not isinstance(value.scalar, str):
+                    self._reader.refuse(
+                        value, f"{name} is always a text, and this is {value.what}", f'put it in quotes: "{value.scalar}"'
+                    )
+                elif name == "severity" and value.kind == "scalar" and value.scalar not in SEVERITIES:
+                    self._reader.refuse(
+                        value, f"no event has the severity {clip(str(value.scalar))}", did_you_mean(str(value.scalar), SEVERITIES)
+                    )
+        if "data" in node.entries and node.entries["data"][1].kind == "list":
+            self._reader.refuse(node.entries["data"][1], "data is a mapping", "name its fields: data: {failures: [2]}")
+
+    # --- guard, keep, on_failure ---
+
+    def _guard(self, node: Node | None) -> Guard:
+        if node is None:
+            return Guard()
+        found = self._reader.mapping(node, "guard", ("cooldown", "limit"))
+        default = Guard()
+        cooldown = self._reader.duration(found["cooldown"], "cooldown", 0.0, 365 * DAY_S) if "cooldown" in found else None
+        limit = self._limit(found["limit"]) if "limit" in found else default.limit
+        return Guard(default.cooldown_s if cooldown is None else cooldown, limit)
+
+    def _limit(self, node: Node) -> tuple[int, float] | None:
+        if node.kind == "scalar" and node.scalar == "none":
+            return None
+        found = _LIMIT.match(node.scalar) if isinstance(node.scalar, str) else None
+        if not found or int(found[1]) < 1:
+            self._reader.refuse(node, f"limit cannot be {node.what}", "write how many runs in how long: 3 in 1h; or none")
+            return Guard().limit
+        try:
+            seconds = parse_duration(found[2])
+        except ValueError as error:
+            self._reader.refuse(node, f"limit: {str(error).partition('; ')[0]}", "write 3 in 1h")
+            return Guard().limit
+        if not 1.0 <= seconds <= 30 * DAY_S:
+            self._reader.refuse(node, "limit counts over 1s to 30d", "choose another length of time")
+        return int(found[1]), seconds
+
+    def _keep(self, node: Node | None, trigger: _Trigger, verified: bool) -> Keep | None:
+        if node is None:
+            return None
+        found = self._reader.mapping(node, "keep", ("files", "after"), ("files",))
+        after = self._reader.duration(found["after"], "after", 1.0, DAY_S) if "after" in found else None
+        files = [self._file(item) for item in self._reader.items(found["files"], "files", FILES_MAX)] if "files" in found else []
+        if not verified:
+            self._reader.refuse(
+                node, "keep takes a copy when verify has held, and there is no verify", "add verify, or remove keep"
+            )
+        subjects = (trigger.match or {}).get("subject") if trigger.types else ["-"]
+        if not subjects or not all(isinstance(subject, str) for subject in subjects):
+            self._reader.refuse(
+                node, "keep needs exact subjects: whose files are these?", "add match: {subject: [nginx.service]}"
+            )
+        return Keep(tuple(file for file in files if file), 60.0 if after is None else after)
+
+    def _file(self, node: Node) -> str | None:
+        path = self._reader.text(node, "a file", 4096)
+        if path is None:
+            return None
+        if not path.startswith("/") or ".." in path.split("/") or "${" in path or "\0" in path:
+            self._reader.refuse(node, f"{clip(path)} is no absolute path", "begin it with /, without .. and without ${ }")
+            return None
+        return path.rstrip("/") or "/"
+
+    def _ladder(self, node: Node | None, own_name: str | None) -> tuple[Rung, ...]:
+        if node is None:
+            return ()
+        rungs = [self._rung(item, own_name) for item in self._reader.items(node, "on_failure", RUNGS_MAX)]
+        return tuple(rung for rung in rungs if rung is not None)
+
+    def _rung(self, node: Node, own_name: str | None) -> Rung | None:
+        single = self._reader.single(node, "an entry of on_failure", '- notify: "nginx is still down"')
+        if single is None:
+            return None
+        what, key, value = single
+        if what not in ("fallback", "notify"):
+            self._reader.refuse(key, f"on_failure knows no {clip(what)}", did_you_mean(what, ("fallback", "notify")))
+            return None
+        text = self._reader.text(value, what, 1000)
+        if text is None:
+            return None
+        if "${" in text:
+            self._reader.refuse(
+                value, f"{what} is plain text here", "leave ${ } out; the message tells playbook, subject and reason anyway"
+            )
+        if what == "fallback" and text == own_name:
+            self._reader.refuse(value, "a playbook cannot be its own fallback", "name another one, or notify")
+        return Rung(cast("Literal['fallback', 'notify']", what), text)

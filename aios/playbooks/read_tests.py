@@ -1,0 +1,102 @@
+"""A playbook's own tests: `given` an event, with `stub`s for its skills, `expect` an outcome. For `load.py`; run by `trial.py`.
+
+    tests:
+      - name: a second failure restarts it
+        given: {event: {type: service.down, subject: nginx.service, data: {failures: 2}}, score: 0.8}
+        stub: {run_command: {exit_code: 0}, restart_service: ok, http_check: ok}
+        expect: {outcome: healed, steps: [logs, config, restart]}
+
+A stub names a skill or a step; it is `ok`, `fail`, what stands in the result, or a list of these for one call after the other
+(the last one stays). For a check, `ok` means well and `fail` not well, after the acts; before them it is not well, unless
+`given` says `symptom: well` or `symptom: no_data`. What is not stubbed is `ok`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from aios.nearest import did_you_mean
+from aios.playbooks.read import Reader
+from aios.playbooks.yaml_strict import Node, to_json
+
+OUTCOMES = ("healed", "not_healed", "unknown", "cleared", "observed", "suggested", "no_run")
+"""How a test may end: a run's outcome, or `no_run` (the pattern or `when` did not let it begin)."""
+WORDS = ("ok", "fail")
+CHECK_WORDS = (*WORDS, "well", "not_well", "no_data")
+SYMPTOMS = ("well", "not_well", "no_data")
+TESTS_MAX = 100
+
+_EVENT_KEYS = ("type", "subject", "data", "severity", "source", "time", "id")
+
+
+def read_tests(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> tuple[Mapping[str, Any], ...]:
+    """`skills` are those that the playbook's steps and checks use."""
+    tests = [_test(reader, item, steps, skills) for item in reader.items(node, "tests", TESTS_MAX)]
+    return tuple(test for test in tests if test is not None)
+
+
+def _test(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> Mapping[str, Any] | None:
+    before = len(reader.errors)
+    found = reader.mapping(node, "a test", ("name", "given", "stub", "expect"), ("name", "given", "expect"))
+    name = reader.text(found["name"], "a test's name", 200) if "name" in found else None
+    if "given" in found:
+        _given(reader, found["given"])
+    if "stub" in found:
+        _stubs(reader, found["stub"], steps, skills)
+    if "expect" in found:
+        _expect(reader, found["expect"], steps)
+    if len(reader.errors) > before:
+        return None
+    given = to_json(found["given"])
+    return {
+        "name": name,
+        "given": given,
+        "stub": to_json(found["stub"]) if "stub" in found else {},
+        "expect": to_json(found["expect"]),
+        "line": node.line,
+    }
+
+
+def _given(reader: Reader, node: Node) -> None:
+    given = reader.mapping(node, "given", ("event", "score", "system_score", "symptom"), ("event",))
+    for name in ("score", "system_score"):
+        if name in given:
+            reader.number(given[name], name, 0.0, 1.0)
+    if "symptom" in given:
+        reader.choice(given["symptom"], "symptom", SYMPTOMS)
+    if "event" not in given:
+        return
+    event = reader.mapping(given["event"], "event", _EVENT_KEYS, ("type",))
+    for name in ("type", "subject", "severity", "source", "time", "id"):
+        if name in event:
+            reader.text(event[name], f"event.{name}", 500)
+    if "data" in event and event["data"].kind != "map":
+        reader.refuse(event["data"], f"event.data must be a mapping, and this is {event['data'].what}", "write {failures: 2}")
+
+
+def _stubs(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> None:
+    if node.kind != "map":
+        reader.refuse(node, f"stub must be a mapping, and this is {node.what}", "write {restart_service: ok}")
+        return
+    for name, (key, value) in node.entries.items():
+        if name not in steps and name not in skills:
+            known = sorted({*steps, *skills})
+            reader.refuse(
+                key, f"the playbook uses no skill and no step {name!r}", did_you_mean(name, known) if known else "remove it"
+            )
+        for entry in value.items if value.kind == "list" else (value,):
+            if entry.kind == "list" or (entry.kind == "scalar" and entry.scalar not in CHECK_WORDS):
+                reader.refuse(entry, f"a stub cannot be {entry.what}", "ok, fail, or what stands in the result: {exit_code: 0}")
+        if value.kind == "list" and not value.items:
+            reader.refuse(value, "an empty list of results", "write ok, or at least one result")
+
+
+def _expect(reader: Reader, node: Node, steps: Collection[str]) -> None:
+    expect = reader.mapping(node, "expect", ("outcome", "steps"), ("outcome",))
+    if "outcome" in expect:
+        reader.choice(expect["outcome"], "outcome", OUTCOMES)
+    for item in reader.items(expect["steps"], "steps", 1000) if "steps" in expect else ():
+        step = reader.text(item, "a step", 40)
+        if step is not None and step not in steps:
+            reader.refuse(item, f"there is no step {step!r}", did_you_mean(step, steps) if steps else "the playbook has no steps")
