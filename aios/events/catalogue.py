@@ -222,7 +222,7 @@ CATALOGUE: Mapping[str, EventType] = {
     "run.waiting": _t(
         "A run waits; it holds no slot and no lock.",
         **_RUN,
-        waits_for=(STR, "retry | approval | rung | resume | act_limit"),
+        waits_for=(STR, "retry | approval | rung | resume | act_limit | hands"),
         until=(STR, "when the wait ends"),
         step=(STR, "the step it stands at"),
     ),

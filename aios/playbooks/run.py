@@ -36,6 +36,9 @@ RESERVED_STEPS = (ROLLBACK, SYMPTOM, VERIFY, RUNG)
 CRASH_RERUNS_MAX = 3
 """An act that a crash cut off is started again at most so often, beyond its own retries: a poisonous act must not loop."""
 ROLLBACK_ATTEMPTS_MAX = 3
+VOIDS_MAX = 12
+"""An act that cannot even begin (no room for its snapshot, hands away) is brought again so often, waiting longer each time."""
+VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
 ACT_GRACE_S = 5.0
 """How much longer than its own timeout the daemon waits for a launcher, which enforces that timeout itself."""
 
@@ -97,11 +100,12 @@ class StepEnded(NamedTuple):
 
 
 class CutOff(NamedTuple):
-    """A crash ended an attempt: it `died` in the middle, or was `voided` before it had begun."""
+    """An attempt ended without a result: it `died` in the middle, or was `voided` before it had begun."""
 
     step: str
     attempt: int
     voided: bool
+    why: str = ""
 
 
 class Checked(NamedTuple):
@@ -288,6 +292,8 @@ class Run:
     attempts: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
+    voids: dict[str, int] = field(default_factory=dict)
+    must_wait: str = ""
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     in_flight: dict[str, Any] | None = None
     acts: list[dict[str, Any]] = field(default_factory=list)
@@ -384,6 +390,8 @@ class Run:
             self.tries[step] = self.tries.get(step, 1) - 1
             self.acts = [a for a in self.acts if (a["step"], a["attempt"]) != (step, data["attempt"])]
             self.results.pop(step, None)
+            self.voids[step] = self.voids.get(step, 0) + 1
+            self.must_wait = step
             return
         if data.get("died"):
             self.crashes[step] = self.crashes.get(step, 0) + 1
@@ -394,6 +402,7 @@ class Run:
 
     def _waiting(self, data: Mapping[str, Any], _at: float) -> None:
         self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", "")}
+        self.must_wait = ""
         if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
             self.results.pop(data["step"], None)
 
@@ -463,7 +472,7 @@ class Run:
         if (ended.step, ended.attempt) != (self.in_flight["step"], self.in_flight["attempt"]):
             return ()
         done = self._step_event(ended, self.in_flight["skill"], "act")
-        if ended.step == ROLLBACK and (ended.result.ok or ended.attempt >= self._rollback_last()):
+        if ended.step == ROLLBACK and ended.result.ok:
             return done, self._rolled_back_event(ended.result)
         if ended.step.startswith(RUNG):
             return done, self._draft(
@@ -474,7 +483,7 @@ class Run:
     def _on_cut_off(self, cut: CutOff, _env: Env) -> tuple[Draft, ...]:
         if self.in_flight is None or (cut.step, cut.attempt) != (self.in_flight["step"], self.in_flight["attempt"]):
             return ()
-        error = "voided before it began" if cut.voided else "a crash cut it off"
+        error = cut.why or ("voided before it began" if cut.voided else "a crash cut it off")
         flag = {"voided": True} if cut.voided else {"died": True}
         result = SkillResult(ok=False, error=error)
         return (self._step_event(StepEnded(cut.step, cut.attempt, result, 0.0), self.in_flight["skill"], "act", **flag),)
@@ -517,17 +526,21 @@ class Run:
         """From what is folded alone; asking twice gives the same answer."""
         if self.in_flight is not None:
             return self._act_in_flight(env)
-        if self.rollback_asked:
-            return self._take_back(env)
         if self.closed:
-            return Over()
+            return self._take_back(env) if self.rollback_asked else Over()
         if self.wait is not None and (waiting := self._still_waits(env)) is not None:
             return waiting
+        if self.must_wait and self.voids[self.must_wait] <= VOIDS_MAX:
+            return Say((self._waiting_event("hands", env.now + self._void_wait_s(env), self.must_wait),))
         if self.status in _FAILED:
             return self._take_back(env)
         if self.status == "rolled_back":
             return self._climb(env)
         return self._go_on(env)
+
+    def _void_wait_s(self, env: Env) -> float:
+        n = self.voids[self.must_wait]
+        return delay_s(n, base_s=VOID_WAIT_S, factor=2.0, ceiling_s=VOID_WAIT_CEILING_S, chance=env.chance)
 
     def _still_waits(self, env: Env) -> Command | None:
         assert self.wait is not None
@@ -604,6 +617,8 @@ class Run:
     def _before_act(self, step: Step, params: dict[str, Any], env: Env) -> Command:
         spec = env.skills[step.skill]
         touches = spec.touches(params)
+        if self.voids.get(step.id, 0) > VOIDS_MAX:
+            return self._give_up("unknown", f"step {step.id} could not be begun")
         if env.playbook.verify and not self.symptom:
             return self._ask(SYMPTOM, env)
         if self._dry(env):
@@ -669,8 +684,8 @@ class Run:
         if not folders:
             return Say((self._draft("run.rolled_back", ok=True, proof=[], error="", by=self.rollback_asked),))
         attempt = self.attempts.get(ROLLBACK, 0) + 1
-        if known is not None and not known["ok"] and attempt > 1 and attempt > self._rollback_last():
-            error = known.get("error") or "the rollback could not be carried out"
+        if attempt > self._rollback_last() + self.voids.get(ROLLBACK, 0) or self.voids.get(ROLLBACK, 0) > VOIDS_MAX:
+            error = (known or {}).get("error") or "the rollback could not be carried out"
             return Say((self._draft("run.rolled_back", ok=False, proof=[], error=error, by=self.rollback_asked),))
         return Say((self._intend(ROLLBACK, "rollback", {"attempts": folders}, Touches(), by=self.rollback_asked),))
 
@@ -685,6 +700,11 @@ class Run:
         rung = rungs[self.rung]
         if rung.what == "fallback":
             return Say((self._waiting_event("rung", env.now + 86400.0, ""),))
+        if self.voids.get(f"{RUNG}{self.rung}", 0) > VOIDS_MAX:
+            failed = self._draft(
+                "run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error="could not be begun"
+            )
+            return Say((failed,))
         message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})"
         return Say((self._intend(f"{RUNG}{self.rung}", "notify", {"message": message, "level": "critical"}, Touches()),))
 

@@ -324,6 +324,12 @@ class Runner:
         if known is None:
             return  # an old attempt's result: nobody waits for it any more
         _, step, attempt, began = known
+        if result.result.get("died"):
+            self._act_over(key, CutOff(step, attempt, voided=False, why=result.error))
+            return
+        if result.result.get("begun") is False and "retry" in result.next:
+            self._act_over(key, CutOff(step, attempt, voided=True, why=result.error))
+            return
         took_ms = (self.ports.clock.monotonic() - began) * 1000.0
         self._act_over(key, StepEnded(step, attempt, result, took_ms))
 

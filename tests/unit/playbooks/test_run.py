@@ -346,11 +346,21 @@ def test_a_check_before_retry_act_looks_before_it_runs_again() -> None:
 
 def test_a_voided_attempt_counts_as_nothing() -> None:
     """It never began: no try is used up, and it is not among what is rolled back."""
-    story = Story(playbook(Step("pay", "act", "pay", Always({}))), verdicts=["not_well", "well"])
+    story = Story(playbook(Step("pay", "act", "pay", Always({}))), verdicts=["not_well", "not_well", "well"])
     crash(story, voided=True)
     assert story.end() == "healed"
     assert story.acts == ["pay"]
     assert [a["attempt"] for a in story.run.acts] == [2]
+
+
+def test_an_act_that_can_never_begin_is_given_up_after_a_while() -> None:
+    story = Story(playbook(), verdicts=["not_well"] * 20)
+    for _ in range(13):
+        crash(story, voided=True)
+    assert story.end() == "escalated"
+    assert story.acts == ["rung0"]
+    assert "could not be begun" in story.run.why
+    assert story.now > T0 + 60
 
 
 def test_an_old_attempts_result_is_not_taken() -> None:
