@@ -439,6 +439,12 @@ class CelTemplate:
     def render(self, variables: Mapping[str, Any]) -> Any:
         return _render(self.tree, Activation(variables)) if self.expressions else self.tree
 
+    def part(self, name: str) -> CelTemplate | None:
+        """The template of one member; None where there is none of this name."""
+        if not isinstance(self.tree, dict) or name not in self.tree:
+            return None
+        return CelTemplate(self.source[name], self.tree[name], self.expressions)
+
 
 def compile_template(value: Any, fields: Fields = ()) -> Template:
     """Raises BadExpression; who needs the place of each value compiles leaf by leaf with `compile_text`."""

@@ -47,6 +47,10 @@ class Template(Protocol):
         """Put in the values, once. Raises `CannotSay`."""
         ...
 
+    def part(self, name: str) -> Template | None:
+        """The template of one member of an object; None where there is none of this name."""
+        ...
+
 
 class Pattern(Protocol):
     """An event pattern. `describe` explains one event: which condition said no, about which value."""

@@ -203,7 +203,6 @@ class Env:
     paused: bool = False
     disabled: bool = False
     protected: Callable[[frozenset[str]], str] = lambda _resources: ""
-    looks: Callable[[str, Mapping[str, Any]], bool] = lambda _skill, _params: False
     acts_again_at: float = 0.0
     score: float | None = None
     system_score: float | None = None
@@ -588,7 +587,8 @@ class Run:
             return self._give_up("unknown", f"step {step.id}: skill {step.skill} is not there any more")
         except ValueError as error:
             return self._give_up("unknown", f"step {step.id}: {error}")
-        if step.kind != "act" and (step.skill != "run_command" or env.looks(step.skill, params)):
+        spec = env.skills[step.skill]
+        if step.kind != "act" and (spec.only_looks is None or spec.only_looks(params, env.call_env)):
             return Look(self._call(step.id, 1, step.skill, step.kind, params, step.timeout_s, Touches(), env))
         return self._before_act(step, params, env)
 
@@ -622,7 +622,10 @@ class Run:
         if env.playbook.verify and not self.symptom:
             return self._ask(SYMPTOM, env)
         if self._dry(env):
-            return Say((self._skip(step, {"would": {"step": step.id, "skill": step.skill, "params": params}}),))
+            would = {"step": step.id, "skill": step.skill, "params": params}
+            if spec.dry_text is not None:
+                would["says"] = spec.dry_text(params)
+            return Say((self._skip(step, {"would": would}),))
         if why := env.protected(touches.resources()):
             return self._give_up("unknown", f"step {step.id} may not touch {why}: it is protected")
         if env.paused or env.disabled:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from aios.events.calls import SkillCatalogue
+from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.event import Draft, Event, Position, format_time
 from aios.playbooks.guards import Held, loops
-from aios.playbooks.model import MODES, CannotSay, Playbook, lesser_mode, variables
+from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
 from aios.playbooks.run import opening, run_id
 from aios.scheduler.priority import priority
 from aios.world import World
@@ -155,17 +155,19 @@ def resources_of(playbook: Playbook, event: Event, skills: SkillCatalogue, now: 
     return sorted(resources)
 
 
-def _touched(params: Any, spec: Any, known: Mapping[str, Any]) -> frozenset[str]:
+def _touched(params: Template, spec: SkillSpec, known: Mapping[str, Any]) -> frozenset[str]:
     """Parameters that depend on `steps` have no value yet; lint holds that none of them says what is touched."""
     try:
         return frozenset(spec.touches(spec.check(params.render(known))).resources())
     except (CannotSay, ValueError):
         pass
-    partial = {}
+    partial: dict[str, Any] = {}
     for name in spec.touch_params:
         try:
-            partial[name] = params.render_one(name, known)
-        except (CannotSay, KeyError):
+            part = params.part(name)
+            if part is not None:
+                partial[name] = part.render(known)
+        except CannotSay:
             return frozenset()
     try:
         return frozenset(spec.touches(partial).resources())

@@ -48,6 +48,9 @@ class Always:
     def render(self, variables: Mapping[str, Any]) -> Any:
         return self.source
 
+    def part(self, name: str) -> Always:
+        return Always(self.source[name])
+
 
 @dataclass(frozen=True)
 class When:
