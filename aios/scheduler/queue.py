@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aios.events.event import START, Draft, Event, Position, Stored
 from aios.scheduler.priority import CLASSES, P1, P2, P3, RANKS, priority, rank
@@ -62,6 +62,13 @@ class Stretch(NamedTuple):
     after: Position | None
     last: Position
     events: int
+
+
+class Rereader(Protocol):
+    """What a refill needs of the journal's reader (`aios.ports.JournalReader` has it)."""
+
+    def read(self, after: Position | None = None) -> Iterator[Stored]: ...
+    def at(self, position: Position) -> Event | None: ...
 
 
 @dataclass(slots=True)
@@ -274,6 +281,37 @@ class EventQueue:
         if self._spilled[which].empty:
             self._spilling &= ~(1 << which)
 
+    def refill(self, reader: Rereader, limit: int, now: float, wanted: Callable[[Event], bool] = lambda _: True) -> int:
+        """Bring about `limit` spilled events back, while there is room.
+
+        `wanted` says which events go to the queue at all (bookkeeping, say, does not), as it did when they came first.
+        Returns how many were not to be found any more; the caller says so aloud.
+        """
+        missing = 0
+        goal = self._size + min(limit, self.room)
+        for stretch in self.unspill(goal - self._size):
+            read_to = self._restore_stretch(stretch, _events_of(stretch, reader), now, wanted, goal)
+            if read_to is None:
+                break
+            missing += self.finished(stretch._replace(last=read_to))
+            if read_to != stretch.last:
+                break
+        return missing
+
+    def _restore_stretch(
+        self, stretch: Stretch, events: Iterator[Stored], now: float, wanted: Callable[[Event], bool], goal: int
+    ) -> Position | None:
+        """How far it was read: to the end, to where we may look no further, or None where room or goal ended it."""
+        looks = max(1, goal - self._size) * LOOK_AT_MOST
+        for event, position in events:
+            ours = priority(event) == stretch.priority and wanted(event)
+            if ours and (self._size >= goal or not self.restore(event, position, now)):
+                return None
+            looks -= 1
+            if not looks:
+                return position
+        return stretch.last
+
     # --- what others may know
 
     def __len__(self) -> int:
@@ -352,55 +390,13 @@ def aged(place: int, since: float, now: float) -> tuple[int, int]:
     return (which if which <= P1 else max(P1, which - int((now - since) // AGEING_S)), severity)
 
 
-def refill(
-    queue: EventQueue,
-    at: Callable[[Position], Event | None],
-    read: Callable[[Position | None], Iterator[Stored]],
-    now: float,
-    wanted: Callable[[Event], bool] = lambda _: True,
-    limit: int = 256,
-) -> int:
-    """Bring about `limit` spilled events back while there is room; `at` and `read` are the journal reader's.
-
-    `wanted` says which events go to the queue at all (bookkeeping does not), as it did when they came first. Returns how many
-    were not to be found any more; the caller says so aloud.
-    """
-    missing = 0
-    goal = min(len(queue) + limit, len(queue) + queue.room)
-    for stretch in queue.unspill(min(limit, queue.room)):
-        read_to = _restore_stretch(queue, stretch, _events_of(stretch, at, read), now, wanted, goal)
-        if read_to is None:
-            break
-        missing += queue.finished(stretch._replace(last=read_to))
-        if read_to != stretch.last:
-            break
-    return missing
-
-
-def _events_of(
-    stretch: Stretch, at: Callable[[Position], Event | None], read: Callable[[Position | None], Iterator[Stored]]
-) -> Iterator[Stored]:
+def _events_of(stretch: Stretch, reader: Rereader) -> Iterator[Stored]:
     if stretch.after is None:
-        event = at(stretch.last)
+        event = reader.at(stretch.last)
         if event is not None:
             yield Stored(event, stretch.last)
         return
-    for stored in read(stretch.after if stretch.after != START else None):
+    for stored in reader.read(stretch.after if stretch.after != START else None):
         if stored.position > stretch.last:
             return
         yield stored
-
-
-def _restore_stretch(
-    queue: EventQueue, stretch: Stretch, events: Iterator[Stored], now: float, wanted: Callable[[Event], bool], goal: int
-) -> Position | None:
-    """How far it was read: to the end, to where we may look no further, or None where room or goal ended it."""
-    looks = max(1, goal - len(queue)) * LOOK_AT_MOST
-    for event, position in events:
-        ours = priority(event) == stretch.priority and wanted(event)
-        if ours and (len(queue) >= goal or not queue.restore(event, position, now)):
-            return None
-        looks -= 1
-        if not looks:
-            return position
-    return stretch.last

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aios.events.event import Event, Position, Stored
 from aios.scheduler.priority import priority, rank
-from aios.scheduler.queue import AGEING_S, REPORT_EVERY_S, EventQueue, aged, refill
+from aios.scheduler.queue import AGEING_S, REPORT_EVERY_S, EventQueue, aged
 
 P0_TYPE, P1_TYPE, P2_TYPE, P3_TYPE, NOT_QUEUED = "score.degraded", "resource.cpu_spike", "service.down", "a.b", "run.opened"
 
@@ -33,11 +33,11 @@ class Journal:
     def at(self, position: Position) -> Event | None:
         return self.lines.get(position)
 
-    def read(self, after: Position | None) -> Iterator[Stored]:
+    def read(self, after: Position | None = None) -> Iterator[Stored]:
         return (Stored(event, position) for position, event in self.lines.items() if after is None or position > after)
 
     def refill(self, queue: EventQueue, now: float, limit: int = 256) -> int:
-        return refill(queue, self.at, self.read, now, lambda event: event.type != NOT_QUEUED, limit)
+        return queue.refill(self, limit, now, lambda event: event.type != NOT_QUEUED)
 
 
 def fill(queue: EventQueue, journal: Journal, type: str, count: int, now: float = 0.0, severity: str = "info") -> list[str]:
