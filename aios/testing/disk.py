@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -369,6 +370,15 @@ class SimDisk:
     def mend(self) -> None:
         """Take all planned faults back."""
         self._store.faults.clear()
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """No planned fault strikes or counts within: for what the story itself does to the disk."""
+        faults, self._store.faults = self._store.faults, []
+        try:
+            yield
+        finally:
+            self._store.faults = faults
 
     def limit(self, capacity: int) -> None:
         self._store.capacity = capacity

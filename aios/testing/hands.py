@@ -1,22 +1,23 @@
-"""The `Hands` port's twin: the product's own launcher and recovery as simulated processes that can die between any two steps.
+"""The other end of hands' socket: the product's own launcher and recovery as simulated processes that can die at any step.
 
-The rooms of this floor do not know each other, so that code comes in as `HandsCode`; the harness wires `aios.hands` into it.
-Simulated here are only the processes around it: hands itself (which dies and comes back), one launcher an attempt, one
-process for the act's body. Launchers outlive hands and the daemon; a body outlives its launcher until recovery ends it.
+The rooms of this floor do not know each other, so that code comes in as `HandsCode`; the harness wires `aios.hands` into it and
+gives the product's own `HandsClient` a `SimLink`. Simulated here are only processes: hands itself, one launcher an attempt,
+one process for the act's body. Launchers outlive hands and the daemon; a body outlives its launcher until recovery ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from asyncio import Future
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aios.entropy import Entropy
 from aios.events.calls import SkillCall, SkillResult, failed
-from aios.ports import AttemptFate, Fate, Files, ProcessId
+from aios.events.codec import decode_json
+from aios.ports import Fate, Files, ProcessId
 from aios.testing.bodies import SKILLS, BodyDied, Box, SimSkill
 from aios.testing.disk import SimDisk
 from aios.testing.loop import Life, VirtualClock, VirtualLoop, current_life
@@ -25,7 +26,6 @@ from aios.testing.services import SimActs, SimUnits
 
 Launch = Generator[str, SkillResult | None, SkillResult | None]
 TakeSnapshot = Callable[[SkillCall], Mapping[str, Any]]
-OnDone = Callable[[str, SkillResult], None]
 
 
 class Found(Protocol):
@@ -62,8 +62,8 @@ class HandsLuck:
     launcher_dies: float = 0.0
     body_dies: float = 0.0
     hands_dies: float = 0.0
+    hands_dies_at_fork: float = 0.0
     step_s: float = 0.002
-    back_after_s: float = 0.05
 
 
 @dataclass(slots=True)
@@ -93,18 +93,11 @@ class SimHandsWorld:
 
     # --- the launcher's process
 
-    def start_launcher(self, call: SkillCall, told: Callable[[SkillResult | None], None]) -> SimProcess:
-        """`told(result)` when the launcher ends with a word of its own; nobody hears of one that was killed."""
-
-        async def main(process: SimProcess) -> int:
-            result = await self._launch(process, call)
-            told(result)
-            return 0
-
-        return self.processes.spawn(f"launcher:{call.key}", main)
-
-    async def _launch(self, process: SimProcess, call: SkillCall) -> SkillResult | None:
+    async def launch(self, process: SimProcess, call: SkillCall) -> SkillResult | None:
+        """Drive the real launcher; None when somebody else has the attempt. Asked to end (TERM), it ends the act."""
         files = self.disk.seen_by(process.life)
+        cancelled: list[bool] = []
+        process.handlers[signal.SIGTERM] = lambda: self._cancel(call, cancelled)
         steps = self.code.launch(call, files, self.state_dir, process.who, self.code.snapshot(files))
         answer: SkillResult | None = None
         while True:
@@ -116,7 +109,12 @@ class SimHandsWorld:
             answer = None
             await self._between_steps(process)
             if step == self.code.act_step:
-                answer = await self._act(process, call, files)
+                answer = failed("cancelled before it began") if cancelled else await self._act(process, call, files)
+
+    def _cancel(self, call: SkillCall, cancelled: list[bool]) -> None:
+        cancelled.append(True)
+        for body in self.processes.named(f"act:{call.key}"):
+            self.processes.kill_group(body.group)
 
     async def _between_steps(self, process: SimProcess) -> None:
         if self.lucky(self.luck.launcher_dies):
@@ -127,13 +125,12 @@ class SimHandsWorld:
     # --- the act's process
 
     async def _act(self, launcher: SimProcess, call: SkillCall, files: Files) -> SkillResult | None:
-        """Carry the act out in a process group of its own, and end that group when its time is over."""
+        """Carry the act out in a process group of its own, and end that group when its time is over or somebody asks."""
         self.acts += 1
         said: list[SkillResult] = []
         over = asyncio.Event()
         body = self.processes.make(f"act:{call.key}")
-        launcher_life = launcher.life
-        body.life.on_death.append(lambda: launcher_life.run(over.set) if launcher_life.alive else None)
+        body.life.on_death.append(lambda: launcher.life.run(over.set) if launcher.alive else None)
         self.code.write_acting(files, self.folder_of(call), body.who)
         body.life.spawn(self._body(body, call, said))
         try:
@@ -141,8 +138,8 @@ class SimHandsWorld:
                 await over.wait()
         except TimeoutError:
             self.processes.kill_group(body.group)
-            return failed(f"timeout: ended after {call.timeout_s:g} s", timeout=True)
-        return said[0] if said else None
+            return failed(f"timeout: it did not end within {call.timeout_s:g} s and was killed", timed_out=True)
+        return said[0] if said else failed("it ended without a result, or was cancelled")
 
     async def _body(self, process: SimProcess, call: SkillCall, said: list[SkillResult]) -> None:
         try:
@@ -190,7 +187,7 @@ class SimHandsWorld:
 
     def _end_session(self, leader: ProcessId) -> None:
         """Whatever is left of an act whose launcher is gone: the whole group."""
-        self.processes.kill_group(leader.pid)
+        self.processes.kill_group(leader)
 
 
 def _looked_first(known: bool | None) -> SkillResult:
@@ -199,130 +196,125 @@ def _looked_first(known: bool | None) -> SkillResult:
     return SkillResult(ok=False, next=("human_check",), error="nobody can say whether the attempt before had its effect")
 
 
-class SimHands:
-    """The daemon's side, one for each life of the daemon."""
+class SimLink:
+    """The daemon's end of the socket to one hands process, which it starts; made by a `HandsClient` in place of its real link.
 
-    def __init__(self, world: SimHandsWorld) -> None:
+    `told(message)` is called on the loop in the daemon's life, `ended(link, status)` when hands is gone, `drained(link)` when
+    nobody holds the other end any more. What was sent arrives even when the sender dies; what has arrived waits until it is read.
+    """
+
+    def __init__(
+        self,
+        world: SimHandsWorld,
+        told: Callable[[Mapping[str, Any]], None],
+        ended: Callable[[Any, str], None],
+        drained: Callable[[Any], None],
+    ) -> None:
         self._world = world
-        self._callback: OnDone | None = None
-        self._launchers: dict[str, SimProcess] = {}
-        self._hands: SimProcess | None = None
-        self._waiting: list[SkillCall] = []
-        self.on_lost: Callable[[str], None] | None = None
-        self.lost = 0
+        self._told, self._ended, self._drained = told, ended, drained
+        self._daemon = current_life()
+        self._arrived: deque[Mapping[str, Any]] = deque()
+        self._holders = 1
+        self._closed = False
+        self.born = world.loop.time()
+        self._hands = world.processes.spawn("hands", self._hands_main)
+        self.pid = self._hands.pid
+        self._hands.life.on_death.append(self._hands_gone)
+        if self._daemon is not None:
+            self._daemon.on_death.append(self._daemon_gone)
 
-    def on_done(self, callback: OnDone) -> None:
-        self._callback = callback
+    # --- the daemon's side
 
-    def start(self, call: SkillCall) -> None:
+    def send(self, packet: bytes) -> None:
         _refuse_the_dead()
-        if self._alive():
-            self._fork(call)
-        else:
-            self._waiting.append(call)
+        if self._hands.alive and not self._closed:
+            delay_s = self._world.entropy.uniform(0.0, self._world.luck.step_s)
+            self._hands.life.run(self._world.loop.call_later, delay_s, self._obey, decode_json(packet))
 
-    def recover(self, call: SkillCall) -> Awaitable[AttemptFate]:
-        _refuse_the_dead()
-        answer: Future[AttemptFate] = self._world.loop.create_future()
-        mine = current_life()
+    def read(self) -> None:
+        """Everything that lies there."""
+        while self._arrived and not self._closed:
+            self._told(self._arrived.popleft())
 
-        async def main(process: SimProcess) -> int:
-            found = await self._world.recover(process, call)
-            if found.fate == "running" and found.who is not None:
-                self._watch_again(call, found.who, mine)
-            _settle(answer, AttemptFate(found.fate, found.result), mine)
-            return 0
+    async def close(self) -> None:
+        """The end of the socket is the end of hands."""
+        self._closed = True
+        self._world.processes.end(self._hands, 0)
 
-        if not self._alive():
-            answer.set_result(AttemptFate("hands_lost"))
-            return answer
-        process = self._world.processes.spawn(f"recovery:{call.key}", main)
-        process.life.on_death.append(lambda: _settle(answer, AttemptFate("hands_lost"), mine))
-        return answer
+    def _daemon_gone(self) -> None:
+        self._closed = True
+        self._world.processes.end(self._hands, 0)
 
-    def cancel(self, key: str) -> None:
-        """The launcher ends the act's group and tells the result as usual."""
-        _refuse_the_dead()
-        for process in self._world.processes.named(f"act:{key}"):
-            self._world.processes.deliver(process, signal.SIGKILL)
+    def _in_daemon(self, call: Callable[..., None], *args: Any) -> None:
+        if self._closed:
+            return
+        if self._daemon is None:
+            self._world.loop.call_soon(call, *args)
+        elif self._daemon.alive:
+            self._daemon.run(self._world.loop.call_soon, call, *args)
 
-    async def answers(self, within_s: float) -> bool:
-        await asyncio.sleep(min(within_s, self._world.luck.step_s))
-        return self._alive()
-
-    # --- hands' own process
-
-    def begin(self) -> None:
-        """Start hands, as the daemon does early; it is started again whenever it ends."""
-        life = current_life()
-        process = self._world.processes.spawn("hands", self._hands_main)
-        process.life.on_death.append(lambda: self._hands_ended(process, life))
-        self._hands = process
-        waiting, self._waiting = self._waiting, []
-        for call in waiting:
-            self._fork(call)
+    # --- hands' side
 
     async def _hands_main(self, _process: SimProcess) -> int:
+        """Listens until its end of the socket is closed; what arrives comes through `_obey`."""
         while True:
             await asyncio.sleep(1.0 if self._world.luck.hands_dies else 86_400.0)
             if self._world.lucky(self._world.luck.hands_dies):
                 return 1
 
-    def _hands_ended(self, process: SimProcess, daemon: Life | None) -> None:
-        if daemon is None or not daemon.alive:
+    def _hands_gone(self) -> None:
+        self._in_daemon(self._say_ended)
+        self._let_go()
+
+    def _say_ended(self) -> None:
+        self.read()
+        self._ended(self, f"exit status {self._hands.status}")
+
+    def _let_go(self) -> None:
+        self._holders -= 1
+        if self._holders == 0:
+            self._in_daemon(self._drained, self)
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._arrived.append(message)
+        self._in_daemon(self.read)
+
+    def _obey(self, message: Mapping[str, Any]) -> None:
+        if message["do"] == "ping":
+            self._tell({"say": "pong", "n": message["n"]})
             return
-        self.lost += 1
-        if self.on_lost is not None:
-            daemon.run(self.on_lost, f"ended {process.status}")
-        daemon.run(self._world.loop.call_later, self._world.luck.back_after_s, self.begin)
+        call = SkillCall.from_json(message["call"])
+        if message["do"] == "start":
+            process = self._fork(f"launcher:{call.key}", lambda process: self._launch(process, call))
+            if self._world.lucky(self._world.luck.hands_dies_at_fork):
+                self._world.processes.kill(self._hands)
+            self._hands.life.check()
+            self._tell({"say": "launched", "key": call.key, **process.who._asdict()})
+        else:
+            self._fork(f"recovery:{call.key}", lambda process: self._recover(process, call))
 
-    def _alive(self) -> bool:
-        return self._hands is not None and self._hands.alive
+    def _fork(self, name: str, main: Callable[[SimProcess], Coroutine[Any, Any, int]]) -> SimProcess:
+        process = self._world.processes.spawn(name, main)
+        self._holders += 1
+        process.life.on_death.append(self._let_go)
+        return process
 
-    # --- launchers
+    async def _launch(self, process: SimProcess, call: SkillCall) -> int:
+        result = await self._world.launch(process, call)
+        if result is not None:
+            self._tell({"say": "done", "key": call.key, "result": result.to_json()})
+        return 0
 
-    def _fork(self, call: SkillCall) -> None:
-        daemon, hands = current_life(), self._hands
-
-        def told(result: SkillResult | None) -> None:
-            """Through hands' socket: what ends while hands is away is found on the disk instead."""
-            self._launchers.pop(call.key, None)
-            if result is not None and hands is not None and hands.alive:
-                self._tell(call.key, result, daemon)
-
-        self._launchers[call.key] = self._world.start_launcher(call, told)
-
-    def _watch_again(self, call: SkillCall, who: ProcessId, daemon: Life | None) -> None:
-        """A launcher of an earlier life: when it ends, its result is on the disk."""
-        process = next((p for p in self._world.processes.living() if p.who == who), None)
-        if process is None:
-            return
-        process.life.on_death.append(lambda: self._look_up(call, daemon))
-
-    def _look_up(self, call: SkillCall, daemon: Life | None) -> None:
-        if daemon is None or not daemon.alive:
-            return
-
-        async def main(process: SimProcess) -> int:
+    async def _recover(self, process: SimProcess, call: SkillCall) -> int:
+        try:
             found = await self._world.recover(process, call)
-            if found.result is not None:
-                self._tell(call.key, found.result, daemon)
+        except OSError as error:
+            self._tell({"say": "fate", "key": call.key, "fate": "", "error": str(error)})
             return 0
-
-        self._world.processes.spawn(f"recovery:{call.key}", main)
-
-    def _tell(self, key: str, result: SkillResult, daemon: Life | None) -> None:
-        if self._callback is None:
-            return
-        if daemon is None:
-            self._world.loop.call_soon(self._callback, key, result)
-        elif daemon.alive:
-            daemon.run(self._world.loop.call_soon, self._callback, key, result)
-
-
-def _settle(answer: Future[AttemptFate], fate: AttemptFate, daemon: Life | None) -> None:
-    if not answer.done() and (daemon is None or daemon.alive):
-        answer.set_result(fate)
+        result = found.result.to_json() if found.result else None
+        who = found.who._asdict() if found.who else None
+        self._tell({"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who})
+        return 0
 
 
 def _refuse_the_dead() -> None:

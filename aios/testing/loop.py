@@ -346,9 +346,13 @@ def _refuse(what: str, instead: str) -> NoReturn:
 
 
 def _describe_deadlock(loop: VirtualLoop) -> str:
-    waiting = [_where(task) for task in sorted(asyncio.all_tasks(loop), key=_birth)]
+    waiting = [_where(task) for task in sorted(asyncio.all_tasks(loop), key=_birth) if _lives(task)]
     lines = "\n".join(f"  {line}" for line in waiting) or "  (no task at all)"
     return f"nothing is scheduled at {loop.time():.6f} s and nobody outside can wake these tasks:\n{lines}"
+
+
+def _lives(task: asyncio.Task[Any]) -> bool:
+    return not (isinstance(task, VirtualTask) and task.life is not None and not task.life.alive)
 
 
 def _where(task: asyncio.Task[Any]) -> str:

@@ -27,7 +27,7 @@ class SimProcess:
 
     __slots__ = ("_go_on", "group", "handlers", "life", "name", "status", "watchers", "who")
 
-    def __init__(self, who: ProcessId, name: str, life: Life, group: int) -> None:
+    def __init__(self, who: ProcessId, name: str, life: Life, group: ProcessId) -> None:
         self.who = who
         self.name = name
         self.life = life
@@ -110,18 +110,20 @@ class SimProcesses:
     def boot_id(self) -> str:
         return f"00000000-0000-4000-8000-{self._boots:012x}"
 
-    def make(self, name: str, group: int = 0) -> SimProcess:
-        """A process that does nothing yet; `group` 0 makes it the leader of a group of its own."""
+    def make(self, name: str, group: ProcessId | None = None) -> SimProcess:
+        """A process that does nothing yet; without a `group` it is the leader of one of its own."""
         pid = self._free_pid()
         life = Life(self._loop, f"{name}[{pid}]")
         who = ProcessId(pid, int(self._clock.monotonic() * TICKS_A_SECOND), self.boot_id)
-        process = SimProcess(who, name, life, group or pid)
+        process = SimProcess(who, name, life, group or who)
         self._table[pid] = process
         life.on_death.append(lambda: self._reap(process))
         self.started += 1
         return process
 
-    def spawn(self, name: str, main: Callable[[SimProcess], Coroutine[Any, Any, int | None]], group: int = 0) -> SimProcess:
+    def spawn(
+        self, name: str, main: Callable[[SimProcess], Coroutine[Any, Any, int | None]], group: ProcessId | None = None
+    ) -> SimProcess:
         """Start `main(process)`; the process ends with what it returns. A bug in it rises at the end of the simulation."""
         process = self.make(name, group)
         process.life.spawn(self._run(process, main))
@@ -160,7 +162,8 @@ class SimProcesses:
         elif number != 0:
             self.end(process, -number)
 
-    def kill_group(self, group: int) -> None:
+    def kill_group(self, group: ProcessId) -> None:
+        """All that belong to the group of this leader, whether it lives or not."""
         for process in self.living():
             if process.group == group:
                 self.kill(process)

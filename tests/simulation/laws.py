@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aios.events.calls import RerunClass
 from aios.events.catalogue import is_own
@@ -155,9 +155,18 @@ def _attempt_ends(events: Sequence[Event]) -> dict[tuple[str, str], dict[int, st
         if event.type == "run.step_intended":
             ends[data["run"], data["step"]][data["attempt"]] = "open"
         elif event.type == "run.step_done" and data["attempt"] in ends.get((data["run"], data["step"]), {}):
-            word = "died" if data.get("died") else "voided" if data.get("voided") else "ok" if data["ok"] else "failed"
-            ends[data["run"], data["step"]][data["attempt"]] = word
+            ends[data["run"], data["step"]][data["attempt"]] = _end_of(data)
     return ends
+
+
+def _end_of(data: Mapping[str, Any]) -> str:
+    """However it is told: by the run's own flags, or in the result of an attempt whose launcher left none."""
+    result = data.get("result") or {}
+    if data.get("died") or result.get("died"):
+        return "died"
+    if data.get("voided") or result.get("begun") is False:
+        return "voided"
+    return "ok" if data["ok"] else "failed"
 
 
 def _intents(events: Iterable[Event]) -> Iterator[Attempt]:

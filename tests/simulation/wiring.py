@@ -7,8 +7,9 @@ from typing import Any
 
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, launcher, recovery, rollback, snapshot
+from aios.hands.client import HandsClient
 from aios.ports import Blobs, Files, ServiceActs
-from aios.testing.hands import HandsCode
+from aios.testing.hands import HandsCode, SimLink
 from aios.testing.loop import VirtualClock, VirtualLoop
 from aios.testing.machine import STATE_DIR, SimMachine, make_machine
 from aios.testing.services import SimActs
@@ -44,3 +45,14 @@ def machine_with_hands(loop: VirtualLoop, clock: VirtualClock, seed: int, blobs_
     code = hands_code(lambda: SimActs(machines[0].units), blobs_of)
     machines.append(make_machine(loop, clock, seed, code, sync_s=sync_s))
     return machines[0]
+
+
+class SimHands(HandsClient):
+    """The product's own client; only the process at the other end of its socket is simulated."""
+
+    def __init__(self, machine: SimMachine, on_lost: Callable[[str], None] | None = None) -> None:
+        super().__init__(STATE_DIR, machine.processes, machine.luck, on_lost=on_lost)
+        self._machine = machine
+
+    def open(self) -> None:
+        self._link = SimLink(self._machine.hands, self._told, self._ended, self._drained)  # type: ignore[assignment]

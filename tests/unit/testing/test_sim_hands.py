@@ -14,11 +14,10 @@ from aios.ports import AttemptFate
 from aios.testing.blobs import SimBlobs
 from aios.testing.bodies import SKILLS, read_effects
 from aios.testing.disk import Fault
-from aios.testing.hands import SimHands
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
-from aios.testing.machine import SimMachine
+from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
-from tests.simulation.wiring import machine_with_hands
+from tests.simulation.wiring import SimHands, machine_with_hands
 
 Story = Callable[[SimMachine], Awaitable[Any]]
 
@@ -28,7 +27,9 @@ def play(story: Story, seed: int = 0) -> Any:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         blobs = SimBlobs()
-        return await story(machine_with_hands(loop, clock, seed, lambda _files: blobs))
+        machine = machine_with_hands(loop, clock, seed, lambda _files: blobs)
+        machine.disk.make_folders(f"{STATE_DIR}/runs")
+        return await story(machine)
 
     return run_virtual(main, seed)
 
@@ -46,19 +47,19 @@ class Daemon:
     def __init__(self, machine: SimMachine) -> None:
         self.machine = machine
         self.told: dict[str, SkillResult] = {}
-        self.hands = SimHands(machine.hands)
+        self.hands = SimHands(machine)
         self.process: SimProcess = machine.processes.make("daemon")
         self.process.life.run(self._begin)
 
     def _begin(self) -> None:
         self.hands.on_done(self.told.__setitem__)
-        self.hands.begin()
+        self.hands.open()
 
     def start(self, call: SkillCall) -> None:
         self.process.life.run(self.hands.start, call)
 
     async def recover(self, call: SkillCall) -> AttemptFate:
-        return await self.process.life.run(self.hands.recover, call)
+        return await self.process.life.spawn(_awaited(self.hands, call))
 
     def kill(self) -> None:
         self.machine.processes.kill(self.process)
@@ -111,11 +112,11 @@ def test_a_launcher_outlives_the_daemon_and_is_found_again() -> None:
 
     async def story(machine: SimMachine) -> Any:
         first = Daemon(machine)
-        first.start(call_of("count_never", token="t", busy_s=20.0))
-        await asyncio.sleep(0.1)
+        first.start(call_of("count_never", token="t", busy_s=8.0))
+        await asyncio.sleep(0.05)
         first.kill()
         second = Daemon(machine)
-        fate = await second.recover(call_of("count_never", token="t", busy_s=20.0))
+        fate = await second.recover(call_of("count_never", token="t", busy_s=8.0))
         await asyncio.sleep(60)
         return fate, first.told, second.told
 
@@ -135,7 +136,10 @@ def test_an_attempt_that_never_started_is_voided_for_good() -> None:
         await asyncio.sleep(5)
         return fate, daemon.told, read_effects(machine.disk)
 
-    assert play(story) == (AttemptFate("voided"), {}, [])
+    fate, told, effects = play(story)
+    assert fate == AttemptFate("voided")
+    assert told["run1/act.1"].result == {"begun": False}
+    assert effects == []
 
 
 def test_a_restarted_service_has_another_main_process() -> None:
@@ -171,7 +175,7 @@ async def _one_attempt_in_a_storm(machine: SimMachine, skill: str) -> tuple[str,
             machine.power_cut()
         daemon.kill()
         daemon = Daemon(machine)
-        daemon.process.life.spawn(_ignore(daemon.hands, call))
+        daemon.process.life.spawn(_awaited(daemon.hands, call))
     machine.hands.luck.launcher_dies = machine.hands.luck.body_dies = 0.0
     for _ in range(100):
         await asyncio.sleep(1)
@@ -181,8 +185,8 @@ async def _one_attempt_in_a_storm(machine: SimMachine, skill: str) -> tuple[str,
     return fate.fate, len(read_effects(machine.disk))
 
 
-async def _ignore(hands: SimHands, call: SkillCall) -> None:
-    await hands.recover(call)
+async def _awaited(hands: SimHands, call: SkillCall) -> AttemptFate:
+    return await hands.recover(call)
 
 
 @pytest.mark.parametrize("seed", range(150))
