@@ -19,6 +19,11 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 20))
 
 
+def append(path: Path) -> None:
+    with open(path, "a") as file:
+        file.write("{}\n")
+
+
 class Seen:
     """What a waker told, and a way to wait for it."""
 
@@ -51,8 +56,7 @@ def test_appended_created_renamed_and_removed_names_are_told(tmp_path: Path) -> 
         (tmp_path / "a.jsonl").write_text("{}\n")
         await seen.until(lambda s: "a.jsonl" in s.names)
         seen.names.clear()
-        with open(tmp_path / "a.jsonl", "a") as file:
-            file.write("{}\n")
+        append(tmp_path / "a.jsonl")
         await seen.until(lambda s: "a.jsonl" in s.names)
         os.rename(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
         await seen.until(lambda s: "b.jsonl" in s.names)

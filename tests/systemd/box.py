@@ -1,7 +1,7 @@
 """A real systemd as PID 1 in a throw-away copy of this machine: an overlay over `/`, booted by systemd-nspawn in a few seconds.
 
-Nothing that is written inside reaches the host. Needs root and Debian's systemd-container, dbus and polkitd; `why_not` says what is
-missing. The box shares the host's kernel and files, so the checkout and its Python are there under the same paths.
+Nothing that is written inside reaches the host. Needs root and Debian's systemd-container, dbus and polkitd; `why_not` says what
+is missing. The box shares the host's kernel and files, so the checkout and its Python are there under the same paths.
 """
 
 from __future__ import annotations
