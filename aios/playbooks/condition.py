@@ -207,6 +207,8 @@ def _in_our_words(message: str, source: str) -> tuple[str, str]:
     if found := re.search(r"'(and|or|not|AND|OR|NOT|is|if)'", message):
         word = found[1].lower()
         return f"CEL has no word {word!r}", "write && for and, || for or, ! for not, == for is, A ? B : C for if"
+    if re.search(r"token recognition error at: '[\"']", message):
+        return "a quote is not closed", "close it, or take it away"
     if re.search(r"token recognition error at: '='", message) or re.search(r"[^=!<>]=[^=]", _bare(source)):
         return f"this is not CEL: {message}", "write == to compare"
     return f"this is not CEL: {message}", "see docs/playbooks.md for what expressions may say"
@@ -403,9 +405,9 @@ class CelCondition:
         try:
             value = Activation(variables).value(self.expression)
         except CannotSay as reason:
-            return Truth(None, f"cannot say: {reason}")
+            return Truth(None, str(reason))
         if not isinstance(value, bool):
-            return Truth(None, f"cannot say: {self.source.strip()} is {_kind_of(value)}, not true or false")
+            return Truth(None, f"{self.source.strip()} is {_kind_of(value)}, not true or false")
         return Truth(value, f"{self.source.strip()} is {'true' if value else 'false'}")
 
 

@@ -147,6 +147,7 @@ class _Trigger:
     types: tuple[str, ...] = ()
     pattern: EventPattern | None = None
     match: Mapping[str, Any] | None = None
+    sound: bool = True
 
 
 class _Form:
@@ -166,8 +167,9 @@ class _Form:
         checks = steps_of.checks(found["verify"]) if "verify" in found else ()
         mode = self._mode(found.get("mode"))
         self._refuse_unproven(found, steps_of, mode)
-        used = {*steps_of.skills.values(), *(check.skill for check in checks)}
-        tests = read_tests(self._reader, found["tests"], steps_of.kinds, used) if "tests" in found else ()
+        tests = (
+            read_tests(self._reader, found["tests"], steps_of.written_ids, steps_of.written_skills) if "tests" in found else ()
+        )
         priority = self._reader.integer(found["priority"], "priority", -PRIORITY_MAX, PRIORITY_MAX) if "priority" in found else 0
         enabled = self._reader.flag(found["enabled"], "enabled") if "enabled" in found else True
         playbook = Playbook(
@@ -238,7 +240,7 @@ class _Form:
         found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
         types = self._types(found["type"]) if "type" in found else ()
         pattern, match = self._match(found["match"]) if "match" in found else (None, None)
-        return _Trigger(types, pattern, match)
+        return _Trigger(types, pattern, match, sound=match is not None or "match" not in found)
 
     def _types(self, node: Node) -> tuple[str, ...]:
         items = self._reader.items(node, "type", TYPES_MAX) if node.kind == "list" else (node,)
@@ -345,8 +347,8 @@ class _Form:
             self._reader.refuse(
                 node, "keep takes a copy when verify has held, and there is no verify", "add verify, or remove keep"
             )
-        subjects = (trigger.match or {}).get("subject") if trigger.types else ["-"]
-        if not subjects or not all(isinstance(subject, str) for subject in subjects):
+        subjects = (trigger.match or {}).get("subject")
+        if trigger.sound and (not subjects or not all(isinstance(subject, str) for subject in subjects)):
             self._reader.refuse(
                 node, "keep needs exact subjects: whose files are these?", "add match: {subject: [nginx.service]}"
             )

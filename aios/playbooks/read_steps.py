@@ -56,7 +56,8 @@ class StepReader:
         self._places: dict[str, Node] = {}
         self._later: tuple[str, ...] = ()
         self.kinds: dict[str, Kind] = {}
-        self.skills: dict[str, str] = {}
+        self.written_ids: set[str] = set()
+        self.written_skills: set[str] = set()
 
     # --- steps ---
 
@@ -82,7 +83,7 @@ class StepReader:
         if spec and kind == "act":
             self._refuse_wandering_touch(spec, named)
         if step_id and kind and spec:
-            self.kinds[step_id], self.skills[step_id] = kind, spec.name
+            self.kinds[step_id] = kind
             return Step(step_id, kind, spec.name, params, condition, timeout, retry)
         return None
 
@@ -99,6 +100,7 @@ class StepReader:
             self._reader.refuse(node, f"a second step is called {value!r}", f"the first is on line {self._places[value].line}")
         else:
             self._places[value] = node
+            self.written_ids.add(value)
             return value
         return None
 
@@ -116,6 +118,7 @@ class StepReader:
         return kinds[0], self.skill(name, found[kinds[0]], kinds[0]) if name else None
 
     def skill(self, name: str, node: Node, kind: Kind) -> SkillSpec | None:
+        self.written_skills.add(name)
         spec = self._skills.get(name)
         if spec is None:
             fitting = [known for known in self._skills if self._skills[known].kind == kind]

@@ -1,0 +1,261 @@
+"""What loads but should not stay so: findings beyond errors, each with its place and cure.
+
+Called by `aios playbook lint`. `error` findings are those of `load`; a `warning` is probably a mistake; an `info` is worth
+knowing. The codes are stable, so that a person can name the one they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from aios.events.calls import SkillCatalogue
+from aios.events.catalogue import CATALOGUE, EventType
+from aios.events.durations import format_duration
+from aios.nearest import nearest
+from aios.playbooks.condition import CelCondition, CelTemplate, Expression
+from aios.playbooks.index import order, type_fits
+from aios.playbooks.load import Loaded
+from aios.playbooks.model import Playbook, Step
+from aios.playbooks.read import node_at
+from aios.playbooks.yaml_strict import Node, Source, parse
+
+Level = Literal["error", "warning", "info"]
+
+CODES: Mapping[str, str] = {
+    "load": "The playbook cannot be used.",
+    "no-cooldown": "It acts, and nothing keeps it from acting again at once.",
+    "short-cooldown": "The cooldown is shorter than its own acts may take.",
+    "no-limit": "It acts, and no breaker ever opens.",
+    "no-hold": "It acts, and one good answer right after the act counts as proof.",
+    "acts-on-all": "It acts on every subject of a whole family of types.",
+    "unknown-type": "No sensor of AIOS says this type.",
+    "unknown-field": "The type's data has no such field.",
+    "unknown-result": "The skill's result has no such field.",
+    "unreachable": "Another playbook always goes first.",
+    "same-trigger": "Another playbook has the same trigger and priority; the name alone decides.",
+    "nothing-kept": "It puts last-good copies back, and nothing takes them.",
+    "never-put-back": "It takes last-good copies, and nothing puts them back.",
+    "cannot-undo": "An act cannot be rolled back.",
+    "no-tests": "It has no tests of its own.",
+    "no-description": "Nobody can read what it is for.",
+}
+_WARNINGS = frozenset((
+    "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    code: str
+    level: Level
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    snippet: str = ""
+
+
+def lint(loaded: Loaded, skills: SkillCatalogue) -> list[Finding]:
+    """Every finding, by file and line."""
+    found = [Finding("load", "error", e.path, e.line, e.column, e.message, e.hint, e.snippet) for e in loaded.errors]
+    for playbook in loaded.playbooks:
+        place = _Places(playbook, loaded.texts[playbook.name])
+        for check in _CHECKS:
+            found += [place.finding(*said) for said in check(playbook, skills)]
+        found += [place.finding(*said) for said in _beside_others(playbook, loaded.playbooks)]
+    return sorted(found, key=lambda f: (f.path, f.line, f.column, f.code))
+
+
+Said = tuple[str, tuple[str | int, ...], str, str]
+"""(code, where in the file, message, cure)"""
+
+
+class _Places:
+    """Where something stands in a playbook that has loaded."""
+
+    def __init__(self, playbook: Playbook, text: str) -> None:
+        self._source = Source(playbook.path, text)
+        self._root: Node = parse(self._source)
+
+    def finding(self, code: str, where: tuple[str | int, ...], message: str, hint: str) -> Finding:
+        owner = node_at(self._root, where[:-1])
+        node = node_at(owner, where[-1:])
+        if where and owner.kind == "map" and where[-1] in owner.entries and node.kind != "scalar":
+            node = owner.entries[str(where[-1])][0]
+        shown = self._source.error(node.line, node.column, message, hint)
+        level: Level = "warning" if code in _WARNINGS or (code == "unknown-type" and "mean" in hint) else "info"
+        return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet)
+
+
+def _cooldown(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    if not playbook.acts or playbook.mode == "observe":
+        return
+    cooldown, where = playbook.guard.cooldown_s, ("guard", "cooldown")
+    longest = sum(_step_takes_s(step) for step in playbook.steps if step.kind == "act")
+    if cooldown == 0:
+        yield "no-cooldown", where, CODES["no-cooldown"], "write cooldown: 5m, counted from the end of the last run"
+    elif cooldown < longest:
+        took, wanted = format_duration(longest), format_duration(cooldown)
+        message = f"a cooldown of {wanted} is shorter than its own acts may take ({took})"
+        yield "short-cooldown", where, message, f"write cooldown: {took}, or shorter timeouts"
+    if playbook.guard.limit is None:
+        yield "no-limit", ("guard", "limit"), CODES["no-limit"], "write limit: 3 in 1h"
+
+
+def _step_takes_s(step: Step) -> float:
+    """At most, with all its tries and the waits between them."""
+    waits = [min(step.retry.backoff_s * step.retry.factor**n, step.retry.ceiling_s) for n in range(step.retry.attempts - 1)]
+    return step.timeout_s * step.retry.attempts + sum(waits)
+
+
+def _proof(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    if playbook.acts and playbook.mode != "observe" and playbook.verify and not any(c.hold_s for c in playbook.verify):
+        yield "no-hold", ("verify",), CODES["no-hold"], "add hold: 10s to a check: it must stay well for so long"
+
+
+def _reach(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    wild = [name for name in playbook.types if name.endswith(".*")]
+    if wild and playbook.pattern is None and playbook.acts and playbook.mode == "auto":
+        message = f"it acts on every subject of every type {wild[0]}"
+        yield "acts-on-all", ("on", "type"), message, "name the types or subjects, or write mode: suggest"
+
+
+def _types(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    for position, name in enumerate(playbook.types):
+        if any(type_fits(name, known) for known in CATALOGUE):
+            continue
+        near = nearest(name, CATALOGUE)
+        hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
+        where = ("on", "type", position) if len(playbook.types) > 1 else ("on", "type")
+        yield "unknown-type", where, f"no sensor of AIOS says {name}", hint
+
+
+def _known_types(playbook: Playbook) -> list[EventType]:
+    """The catalogue's entries, when it knows all types of the playbook."""
+    known = [CATALOGUE.get(name) for name in playbook.types]
+    return [entry for entry in known if entry is not None] if None not in known else []
+
+
+def _fields(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    types = _known_types(playbook)
+    if not types:
+        return
+    known = sorted({name for entry in types for name in entry.fields})
+    data = playbook.match.get("data")
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        (("on", "match", "data", name), name) for name in (data if isinstance(data, Mapping) else ())
+    ]
+    named += [(where, name) for where, expression in _expressions(playbook) for name in sorted(expression.data_fields)]
+    for where, name in named:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known) or 'no fields'}"
+            yield "unknown-field", where, f"{' and '.join(playbook.types[:3])} has no field {name!r} in its data", hint
+
+
+def _results(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
+    skill_of = {step.id: step.skill for step in playbook.steps}
+    for where, expression in _expressions(playbook):
+        for step, name in sorted(expression.step_results):
+            spec = skills.get(skill_of.get(step, ""))
+            if spec is None or not spec.result_fields or name in spec.result_fields:
+                continue
+            near = nearest(name, spec.result_fields)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(spec.result_fields)}"
+            yield "unknown-result", where, f"{spec.name} gives no {name!r}", hint
+
+
+def _expressions(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], Expression]]:
+    """Every expression with its place in the file."""
+    if isinstance(playbook.when, CelCondition):
+        yield ("when",), playbook.when.expression
+    for position, step in enumerate(playbook.steps):
+        if isinstance(step.condition, CelCondition):
+            yield ("steps", position, "if"), step.condition.expression
+        for expression in cast("CelTemplate", step.params).expressions:
+            yield ("steps", position, "with"), expression
+    for position, check in enumerate(playbook.verify):
+        for expression in cast("CelTemplate", check.params).expressions:
+            yield ("verify", position, check.skill), expression
+
+
+def _copies(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    restoring = [n for n, step in enumerate(playbook.steps) if step.skill == "restore_files"]
+    if restoring and playbook.keep is None:
+        yield "nothing-kept", ("steps", restoring[0], "act"), CODES["nothing-kept"], "add keep: {files: [/etc/nginx], after: 60s}"
+    if playbook.keep is not None and not restoring:
+        yield "never-put-back", ("keep",), CODES["never-put-back"], "add a step act: restore_files, or a fallback that does it"
+
+
+def _undo(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
+    for position, step in enumerate(playbook.steps):
+        if step.kind == "act" and skills[step.skill].irreversible:
+            message = f"what {step.skill} does cannot be rolled back"
+            yield "cannot-undo", ("steps", position, "act"), message, "in auto it works only where the settings allow it"
+
+
+def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    if not playbook.tests:
+        yield "no-tests", ("playbook",), CODES["no-tests"], "add tests: what is given, what is expected; see docs/playbooks.md"
+    if not playbook.description:
+        yield "no-description", ("playbook",), CODES["no-description"], "add description: one sentence"
+
+
+_CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
+    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _manners,
+)  # fmt: skip
+
+
+# --- beside others --------------------------------------------------------------------------------------------------
+
+
+def _beside_others(playbook: Playbook, others: Iterable[Playbook]) -> Iterator[Said]:
+    """Whether another playbook takes every event that this one could have; the first that does is named."""
+    for other in others:
+        if other.name == playbook.name or not (other.enabled and playbook.enabled) or other.when is not None:
+            continue
+        if not all(any(covers_type(wide, name) for wide in other.types) for name in playbook.types):
+            continue
+        if not covers(other.match, playbook.match):
+            continue
+        ranks = [(order(other, name), order(playbook, name)) for name in playbook.types]
+        if all(theirs[:2] < ours[:2] for theirs, ours in ranks):
+            message = f"{other.name} takes every event of this one first"
+            yield (
+                "unreachable",
+                ("on",),
+                message,
+                "give it a higher priority, or a narrower match to the other; it is still its next best",
+            )
+            return
+        if all(theirs[:2] == ours[:2] for theirs, ours in ranks) and other.match == playbook.match and other.name < playbook.name:
+            message = f"{other.name} has the same trigger and priority; it goes first by its name alone"
+            yield "same-trigger", ("on",), message, "say which is meant first with priority"
+            return
+
+
+def covers_type(wide: str, narrow: str) -> bool:
+    """Whether every type that fits `narrow` fits `wide`."""
+    if narrow.endswith(".*"):
+        return wide.endswith(".*") and narrow.startswith(wide[:-1])
+    return type_fits(wide, narrow)
+
+
+def covers(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
+    """Whether every event that `narrow` matches is surely matched by `wide` (by comparing them as they are written)."""
+    for name, wanted in wide.items():
+        if name not in narrow:
+            return False
+        given = narrow[name]
+        if isinstance(wanted, Mapping) and isinstance(given, Mapping):
+            if not covers(wanted, given):
+                return False
+        elif isinstance(wanted, list) and isinstance(given, list):
+            if not all(any(value == other and type(value) is type(other) for other in wanted) for value in given):
+                return False
+        else:
+            return False
+    return True

@@ -1,0 +1,238 @@
+"""The JSON Schema (2020-12) of a playbook, with every installed skill's parameters: what an editor completes and checks by.
+
+Called by `aios playbook schema`. It says what can be said without running anything; `load` says the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aios.events.calls import KINDS, SkillCatalogue, SkillSpec
+from aios.events.catalogue import CATALOGUE
+from aios.events.event import SEVERITIES
+from aios.playbooks.load import NAME, PRIORITY_MAX
+from aios.playbooks.model import MODES
+from aios.playbooks.read_tests import CHECK_WORDS, OUTCOMES, SYMPTOMS
+
+Json = dict[str, Any]
+
+_DURATION: Json = {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s", "5m", "1h"]}
+_TEMPLATE: Json = {"type": "string", "pattern": r"\$\{", "description": "an expression: ${event.subject}"}
+_SCALAR: Json = {"type": ["string", "number", "boolean", "null"]}
+
+
+def schema(skills: SkillCatalogue) -> Json:
+    """The whole schema, as plain JSON."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "AIOS playbook",
+        "description": "When this happens: look, act, verify; else undo and escalate.",
+        **_object(_top(), required=("playbook", "on", "steps")),
+        "$defs": {
+            "duration": _DURATION,
+            "template": _TEMPLATE,
+            "pattern": _pattern(),
+            "operator": _operator(),
+            "step": _step(skills),
+            "check": _check(skills),
+            "test": _test(),
+            **{f"skill.{name}": _params(skills[name]) for name in sorted(skills)},
+        },
+    }
+
+
+def _object(properties: Mapping[str, Any], required: tuple[str, ...] = ()) -> Json:
+    return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _said(words: str, inner: Mapping[str, Any]) -> Json:
+    return {**inner, "description": words}
+
+
+def _top() -> Json:
+    anchored = "^" + NAME.pattern.replace(r"\Z", "$")
+    return {
+        "playbook": _said("Its name: small letters, digits and -.", {"type": "string", "pattern": anchored}),
+        "description": _said("What it is for, in a sentence.", {"type": "string"}),
+        "on": _said("The events it is for.", _object({"type": _types(), "match": _match()}, ("type",))),
+        "when": _said("A CEL expression over event, score, system_score, now.", {"type": "string", "examples": ["score < 0.9"]}),
+        "mode": _said("How far it may go.", {"enum": list(MODES), "default": "auto"}),
+        "priority": _said("A higher one goes first.", {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX}),
+        "enabled": _said("false switches it off.", {"type": "boolean", "default": True}),
+        "guard": _said("How often it may act.", _guard()),
+        "keep": _said("A last-good copy, taken when verify has held.", _keep()),
+        "steps": _said("What it does, in order.", {"type": "array", "minItems": 1, "items": _ref("step")}),
+        "verify": _said("The symptom, and the proof.", {"type": "array", "minItems": 1, "items": _ref("check")}),
+        "on_failure": _said("What is tried after its own acts were taken back.", {"type": "array", "items": _rung()}),
+        "tests": _said("Its own tests: aios playbook test.", {"type": "array", "items": _ref("test")}),
+    }
+
+
+def _types() -> Json:
+    one = {"type": "string", "examples": ["service.down", "service.*", *sorted(CATALOGUE)]}
+    return _said(
+        "An exact type, a list, or a family: service.*", {"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]}
+    )
+
+
+def _match() -> Json:
+    listed = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ref("operator")]}}
+    severity = {"type": "array", "minItems": 1, "items": {"anyOf": [{"enum": list(SEVERITIES)}, _ref("operator")]}}
+    data = {"type": "object", "minProperties": 1, "additionalProperties": _ref("pattern")}
+    match = _object({"subject": listed, "source": listed, "severity": severity, "data": data})
+    return _said("Every listed field must match one of its values.", {**match, "minProperties": 1})
+
+
+def _pattern() -> Json:
+    values = {"type": "array", "minItems": 1, "items": {"anyOf": [_SCALAR, _ref("operator")]}}
+    return {"anyOf": [values, {"type": "object", "minProperties": 1, "additionalProperties": _ref("pattern")}]}
+
+
+def _operator() -> Json:
+    text = {"type": "string", "minLength": 1}
+    some = {"anyOf": [text, {"type": "array", "minItems": 1, "items": text}]}
+    form = {**_object({"prefix": some, "suffix": some, "equals-ignore-case": some}), "minProperties": 1, "maxProperties": 1}
+    but = {"anyOf": [_SCALAR, {"type": "array", "minItems": 1, "items": _SCALAR}, form]}
+    numeric = {"type": "array", "minItems": 2, "maxItems": 4, "items": {"type": ["string", "number"]}, "examples": [[">=", 2]]}
+    known = {
+        "prefix": _said("text that begins so", text),
+        "suffix": _said("text that ends so", text),
+        "equals-ignore-case": _said("the same text in any case", text),
+        "anything-but": _said("any other value", but),
+        "numeric": _said('a number: [">=", 2] or [">", 0, "<=", 5]', numeric),
+        "exists": _said("whether the field is there", {"type": "boolean"}),
+    }
+    return {**_object(known), "minProperties": 1, "maxProperties": 1}
+
+
+def _guard() -> Json:
+    limit = {"type": "string", "pattern": r"^(none|\s*\d+\s+in\s+\S+\s*)$", "examples": ["3 in 1h", "none"]}
+    cooldown = _said("Per subject, from the end of the last run.", {**_ref("duration"), "default": "5m"})
+    return _object(
+        {"cooldown": cooldown, "limit": _said("Then the breaker opens and a person is asked.", {**limit, "default": "3 in 1h"})}
+    )
+
+
+def _keep() -> Json:
+    files = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^/"}}
+    return _object({"files": files, "after": {**_ref("duration"), "default": "60s"}}, ("files",))
+
+
+def _rung() -> Json:
+    either = _object(
+        {"fallback": _said("another playbook", {"type": "string"}), "notify": _said("a message", {"type": "string"})}
+    )
+    return {**either, "minProperties": 1, "maxProperties": 1}
+
+
+def _step(skills: SkillCatalogue) -> Json:
+    retry = _object(
+        {
+            "attempts": {"type": "integer", "minimum": 1, "maximum": 20, "default": 3},
+            "backoff": _ref("duration"),
+            "factor": {"type": "number", "minimum": 1},
+            "ceiling": _ref("duration"),
+        }
+    )
+    known: Json = {
+        "id": _said(
+            "Its name in expressions: small letters, digits and _.", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,39}$"}
+        ),
+        "with": _said("The skill's parameters.", {"type": ["object", "null"]}),
+        "if": _said("A CEL expression; the step is left out when it says no.", {"type": "string"}),
+        "timeout": _ref("duration"),
+        "retry": _said("How often an act is tried in all.", retry),
+    }
+    for kind in KINDS:
+        known[kind] = _said(_KIND_WORDS[kind], {"enum": [name for name in sorted(skills) if skills[name].kind == kind]})
+    one_kind = {"oneOf": [{"required": [kind]} for kind in KINDS]}
+    return {**_object(known, ("id",)), **one_kind, "allOf": [_if_skill(skills[name]) for name in sorted(skills)]}
+
+
+_KIND_WORDS = {
+    "observe": "A skill that looks and changes nothing.",
+    "act": "A skill that changes something.",
+    "verify": "A skill that says whether it is well.",
+}
+
+
+def _if_skill(spec: SkillSpec) -> Json:
+    """When the step names this skill, its parameters are these."""
+    then: Json = {"properties": {"with": _ref(f"skill.{spec.name}")}}
+    if spec.schema.get("required"):
+        then["required"] = ["with"]
+    return {"if": {"properties": {spec.kind: {"const": spec.name}}, "required": [spec.kind]}, "then": then}
+
+
+def _check(skills: SkillCatalogue) -> Json:
+    own = {
+        "hold": _said("It must stay well for so long.", {**_ref("duration"), "default": "0s"}),
+        "within": _said("It must become well within this time.", {**_ref("duration"), "default": "30s"}),
+        "timeout": _said("How long one look may take.", {**_ref("duration"), "default": "10s"}),
+        "every": _said("How often it is looked at.", {**_ref("duration"), "default": "1s"}),
+    }
+    known: Json = {}
+    for name in sorted(skills):
+        if skills[name].kind == "verify":
+            params = _params(skills[name])
+            whole = {**params, "properties": {**params.get("properties", {}), **own}, "description": skills[name].doc}
+            known[name] = whole if whole.get("required") else {"anyOf": [whole, {"type": "null"}]}
+    return {**_object(known), "minProperties": 1, "maxProperties": 1}
+
+
+def _test() -> Json:
+    event = _object(
+        {
+            **{name: {"type": "string"} for name in ("type", "subject", "severity", "source", "time", "id")},
+            "data": {"type": "object"},
+        },
+        ("type",),
+    )
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    given = _object({"event": event, "score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}, ("event",))
+    answer = {"anyOf": [{"enum": list(CHECK_WORDS)}, {"type": "object"}]}
+    stub = {"type": "object", "additionalProperties": {"anyOf": [answer, {"type": "array", "minItems": 1, "items": answer}]}}
+    expect = _object({"outcome": {"enum": list(OUTCOMES)}, "steps": {"type": "array", "items": {"type": "string"}}}, ("outcome",))
+    return _object({"name": {"type": "string"}, "given": given, "stub": stub, "expect": expect}, ("name", "given", "expect"))
+
+
+# --- skills ---------------------------------------------------------------------------------------------------------
+
+
+def _params(spec: SkillSpec) -> Json:
+    """The skill's own schema, where every value may also be an expression."""
+    raw = dict(spec.schema)
+    defs = raw.pop("$defs", {})
+    made = _object(
+        {name: _or_template(_inlined(part, defs)) for name, part in raw.get("properties", {}).items()},
+        tuple(raw.get("required", ())),
+    )
+    return {**made, "description": spec.doc}
+
+
+def _inlined(part: Any, defs: Mapping[str, Any], depth: int = 0) -> Any:
+    """`$ref`s to the skill's own definitions, written out: their names would not be unique in here."""
+    if isinstance(part, Mapping):
+        target = str(part.get("$ref", "")).removeprefix("#/$defs/")
+        if target in defs and depth < 8:
+            return _inlined({**defs[target], **{k: v for k, v in part.items() if k != "$ref"}}, defs, depth + 1)
+        return {key: _inlined(value, defs, depth) for key, value in part.items()}
+    return [_inlined(value, defs, depth) for value in part] if isinstance(part, list) else part
+
+
+def _or_template(part: Mapping[str, Any]) -> Json:
+    """Also an expression, here and in what is inside."""
+    inner = dict(part)
+    if isinstance(inner.get("items"), Mapping):
+        inner["items"] = _or_template(inner["items"])
+    if isinstance(inner.get("additionalProperties"), Mapping):
+        inner["additionalProperties"] = _or_template(inner["additionalProperties"])
+    if inner.get("type") == "string" and not {"pattern", "enum", "const"} & inner.keys():
+        return inner
+    words: Json = {name: inner.pop(name) for name in ("description", "title", "examples", "default") if name in inner}
+    return {**words, "anyOf": [inner, _ref("template")]}
