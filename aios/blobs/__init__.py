@@ -1,0 +1,1 @@
+"""Content-addressed bytes: evidence, playbook texts, snapshots, last-good copies."""

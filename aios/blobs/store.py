@@ -1,0 +1,111 @@
+"""`Blobs` over `blobs/ab/abcd…`: what is there never changes, and its name is the SHA-256 of what it holds.
+
+Daemon, hands and launchers write here at the same time: each under a temporary name of its own, made durable, then renamed; the
+same bytes give the same file, so it does not matter who comes last. What zstd makes smaller stands as `NAME.zst`. Whoever reads
+checks the hash. Which blobs may go is not decided here.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from hashlib import sha256
+
+from aios.disk import make_dirs, read_all, remove_if_there, write_small
+from aios.ports import Files
+
+BLOB_MAX = 256 << 20
+_WORTH_PACKING = 4 << 10  # below one block there is nothing to gain
+_LEVEL = 3
+_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ZSTD = ".zst"
+
+
+class BlobFolder:
+    """`pack=False` for processes that must stay small (launchers): they read packed blobs, and write none."""
+
+    def __init__(self, files: Files, folder: str, *, pack: bool = True) -> None:
+        self._files = files
+        self._folder = folder
+        self._pack = pack
+
+    def put(self, data: bytes) -> str:
+        """See `Blobs.put`. A damaged copy of the same bytes is mended. Raises ValueError above `BLOB_MAX`, OSError."""
+        if len(data) > BLOB_MAX:
+            raise ValueError(f"{len(data)} bytes are too many for a blob; at most {BLOB_MAX}")
+        name = sha256(data).hexdigest()
+        folder = f"{self._folder}/{name[:2]}"
+        if self._is_whole(name):
+            self._files.fsync_dir(folder)  # whoever wrote it may have died before its name was durable
+            return name
+        make_dirs(self._files, folder)
+        packed = _packed(data) if self._pack and len(data) >= _WORTH_PACKING else None
+        if packed is None:
+            write_small(self._files, f"{folder}/{name}", data)
+        else:
+            write_small(self._files, f"{folder}/{name}{_ZSTD}", packed)
+            remove_if_there(self._files, f"{folder}/{name}")  # a damaged one would be read first
+        return name
+
+    def get(self, name: str) -> bytes:
+        """See `Blobs.get`. Raises OSError when the disk fails."""
+        if not _NAME.fullmatch(name):
+            raise KeyError(name)
+        path = f"{self._folder}/{name[:2]}/{name}"
+        try:
+            data = read_all(self._files, path, BLOB_MAX)
+        except FileNotFoundError:
+            data = self._unpacked(path, name)
+        if sha256(data).hexdigest() != name:
+            raise ValueError(f"blob {name} is damaged: its bytes have another hash")
+        return data
+
+    def sweep(self, before: float) -> int:
+        """Remove temporary files that a crash left and that were last changed before this time. How many. Raises OSError."""
+        swept = 0
+        for folder in self._folders():
+            for entry in self._files.listdir(folder):
+                path = f"{folder}/{entry}"
+                if entry.endswith(".tmp") and self._files.lstat(path).mtime_ns < before * 1e9:
+                    remove_if_there(self._files, path)
+                    swept += 1
+        return swept
+
+    def _folders(self) -> list[str]:
+        try:
+            entries = self._files.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        paths = (f"{self._folder}/{entry}" for entry in sorted(entries) if len(entry) == 2)
+        return [path for path in paths if stat.S_ISDIR(self._files.lstat(path).mode)]
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except (KeyError, ValueError, OSError):
+            return False  # not there, or not what it should be: it is written (again), and that tells of a failing disk
+        return True
+
+    def _unpacked(self, path: str, name: str) -> bytes:
+        try:
+            packed = read_all(self._files, path + _ZSTD, BLOB_MAX)
+        except FileNotFoundError:
+            raise KeyError(name) from None
+        import zstandard  # loads on first use: 1.5 MB that most processes never need
+
+        try:
+            reader = zstandard.ZstdDecompressor().stream_reader(packed)
+            data = reader.read(BLOB_MAX + 1)
+        except zstandard.ZstdError as error:
+            raise ValueError(f"blob {name} is damaged: {error}") from None
+        if len(data) > BLOB_MAX:
+            raise ValueError(f"blob {name} is damaged: it unpacks to more than {BLOB_MAX} bytes")
+        return data
+
+
+def _packed(data: bytes) -> bytes | None:
+    """None when that would save less than an eighth."""
+    import zstandard  # loads on first use: 1.5 MB that most processes never need
+
+    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+    return packed if len(packed) < len(data) * 7 // 8 else None

@@ -1,0 +1,132 @@
+"""Which ids the inbox has met lately, in a few megabytes: so that a line that comes twice is taken once.
+
+The inbox asks `meet` for each line that names its own id; `recall` fills it at the start from the journal's newest two days.
+Lines without an id need no memory: theirs is made of their place, and the cursor passes each place once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections.abc import Iterator
+from typing import Literal
+
+from aios.journal.parts import list_parts
+from aios.ports import Files
+
+Meeting = Literal["new", "same", "other"]
+"""Never met; met with the same bytes; met with other bytes."""
+
+_HASH_MASK = 2**64 - 1
+_FILL = 0.75
+_CHUNK = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW
+_ID_AND_MARK = re.compile(
+    rb'^\{"specversion":"1\.0","id":"([^"\\\n]{1,512})",[^\n]{0,4096}?"origin":"inbox/[^"\n]{0,512}~([0-9a-f]{8})"', re.MULTILINE
+)
+
+
+class IdMemory:
+    """Two generations of an open-addressing table, 12 bytes a slot. When one is full, the older one is forgotten.
+
+    The cap: at least the newest `0.75 * slots` ids are known, at most twice as many, however many came in two days. With
+    the default that is 98,000 to 196,000 ids in 3 MB. A busier machine forgets sooner than after two days, and then takes a
+    line that comes again that late as a new one. An id counts by Python's keyed 64-bit hash, its bytes by their CRC-32: two
+    different ids are mistaken for one another once in 10**14 meetings, and no producer can aim for it.
+    """
+
+    def __init__(self, slots: int = 1 << 17) -> None:
+        if slots & (slots - 1):
+            raise ValueError("slots must be a power of two")
+        self._slots = slots
+        self._full_at = int(slots * _FILL)
+        self._young = _Table(slots)
+        self._old: _Table | None = None
+
+    @property
+    def capacity(self) -> int:
+        """How many ids are known at least."""
+        return self._full_at
+
+    def meet(self, event_id: str, mark: int) -> Meeting:
+        """Whether this id came before; from now on it has."""
+        key = hash(event_id) & _HASH_MASK or 1
+        known = self._young.find(key)
+        if known < 0 and self._old is not None:
+            known = self._old.find(key)
+        if known >= 0:
+            return "same" if known == mark else "other"
+        self._add(key, mark)
+        return "new"
+
+    def _add(self, key: int, mark: int) -> None:
+        if self._young.count >= self._full_at:
+            self._old, self._young = self._young, _Table(self._slots)
+        self._young.add(key, mark)
+
+
+class _Table:
+    __slots__ = ("count", "keys", "marks", "mask")
+
+    def __init__(self, slots: int) -> None:
+        self.keys = array("Q", bytes(8 * slots))
+        self.marks = array("I", bytes(4 * slots))
+        self.mask = slots - 1
+        self.count = 0
+
+    def find(self, key: int) -> int:
+        """The mark; -1 when the key is not here."""
+        keys, at = self.keys, key & self.mask
+        while known := keys[at]:
+            if known == key:
+                return self.marks[at]
+            at = (at + 1) & self.mask
+        return -1
+
+    def add(self, key: int, mark: int) -> None:
+        keys, at = self.keys, key & self.mask
+        while keys[at]:
+            at = (at + 1) & self.mask
+        keys[at], self.marks[at] = key, mark
+        self.count += 1
+
+
+def recall(ids: IdMemory, files: Files, folder: str, *, since_day: str) -> int:
+    """Fill `ids` from the journal's lines that an inbox brought, newest first, back to this day or until it is full.
+
+    Gives how many. About 1 µs a line. Raises OSError.
+    """
+    try:
+        parts = [part for part in list_parts(files, folder) if part.day >= since_day]
+    except FileNotFoundError:
+        return 0
+    found: list[tuple[str, int]] = []
+    for part in reversed(parts):
+        for batch in _from_behind(files, f"{folder}/{part.name}"):
+            found += batch
+            if len(found) >= ids.capacity:
+                break
+        if len(found) >= ids.capacity:
+            break
+    for event_id, mark in reversed(found[: ids.capacity]):
+        ids.meet(event_id, mark)
+    return min(len(found), ids.capacity)
+
+
+def _from_behind(files: Files, path: str) -> Iterator[list[tuple[str, int]]]:
+    """Ids and marks, newest first, a chunk at a time."""
+    fd = files.open(path, _READ)
+    try:
+        end = files.fstat(fd).size
+        while end > 0:
+            begin = max(0, end - _CHUNK)
+            chunk = files.pread(fd, end - begin, begin)
+            first = chunk.find(b"\n") + 1 if begin else 0
+            pairs = [(key.decode("utf-8", "replace"), int(mark, 16)) for key, mark in _ID_AND_MARK.findall(chunk, first)]
+            yield pairs[::-1]
+            if begin and not first:
+                first = len(chunk)  # a chunk without a line's end: all of it is one bad line
+            end = begin + first if begin else 0
+    finally:
+        files.close(fd)

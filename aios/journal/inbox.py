@@ -1,0 +1,455 @@
+"""The inbox: files that other programs append to, followed line by line.
+
+The spine calls `take` in its own time; a sensor that watches the folder calls `touched` with a file's name, or `doubt` when it
+is not sure what it missed. Nothing is written here but copies of what could not be read: a line counts as taken when the
+journal holds it, and the cursors come back from there (`aios.events.origin`) at the next start.
+
+Everything is hostile: symbolic links, pipes and devices are refused, a line of 100 MB costs a chunk of memory, a flood of bad
+lines costs few events, and no file can keep the others from their turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+from aios.disk import make_dirs, write_all
+from aios.errors import Refused
+from aios.events.codec import LINE_MAX, BadLine, encode, parse_foreign
+from aios.events.event import Draft, Event
+from aios.events.origin import CURSORS_MAX, MARK_SPAN, InboxCursor, mark_of, missing_id, origin_text, quarantined
+from aios.journal.ids import IdMemory
+from aios.journal.quarantine import Quarantine
+from aios.ports import Files, FileStat, Taken
+
+_OPEN_MAX = 256  # files that are held open, so that the rest of one that is renamed away can still be read
+_REFUSED_MAX = 1_000
+_CHUNK = 256 << 10
+_LINE_USUAL = 1 << 10
+_BYTES_A_TAKE = 8 << 20  # what one `take` may read at most: bounds its time where lines are huge
+_SURE_TO_FIT = 12 << 10  # encoding anew makes a line at most four times as long (1e15 becomes 1000000000000000.0)
+_SINGLY = 16  # so many bad lines of a take are told one by one; a flood is told by its extent
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """A file and how far it was read. `skipped`: bytes behind the cursor that belong to a line that is too long already."""
+
+    name: str
+    path: str
+    cursor: InboxCursor
+    fd: int = -1
+    size: int = 0
+    skipped: int = 0
+    failing: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"inbox/{self.name.partition('/')[0]}"
+
+
+class _Take:
+    """What one `take` has gathered, and what it may still do."""
+
+    def __init__(self, lines: int) -> None:
+        self.lines = lines
+        self.bytes = _BYTES_A_TAKE
+        self.bad = 0
+        self.drafts: list[Draft] = []
+
+    @property
+    def full(self) -> bool:
+        return self.lines <= 0 or self.bytes <= 0
+
+
+class InboxFolder:
+    """`Inbox` over `inbox/`. `cursors` are the world's, folded from the journal; `ids` is filled by `ids.recall`."""
+
+    def __init__(
+        self, files: Files, folder: str, quarantine: str, *, cursors: Mapping[str, InboxCursor], ids: IdMemory | None = None
+    ) -> None:
+        self._files = files
+        self._folder = folder
+        self._quarantine = Quarantine(files, quarantine, "inbox")
+        self._ids = ids if ids is not None else IdMemory()
+        self._known = dict(cursors)
+        self._followed: OrderedDict[str, _Followed] = OrderedDict()
+        self._dirty: OrderedDict[str, None] = OrderedDict()
+        self._refused: set[str] = set()
+        self._news: list[Draft] = []
+        self._all = True
+
+    def doubt(self) -> None:
+        """See `Inbox.doubt`."""
+        self._all = True
+
+    def touched(self, path: str) -> None:
+        """Something happened to this file (`web.jsonl` or `web/2026-02-24.jsonl`, below the inbox), or to this folder."""
+        if path.endswith(".jsonl") and path.count("/") <= 1:
+            self._mark(path.removesuffix(".jsonl"))
+        else:
+            self._all = True
+
+    def take(self, limit: int) -> Taken:
+        """See `Inbox.take`. Costs nothing when nothing was touched. What cannot be read is told, not raised."""
+        if self._all:
+            self._look_at_all()
+        take = _Take(limit)
+        while self._dirty and not take.full:
+            share = max(1, take.lines // len(self._dirty))
+            name, _ = self._dirty.popitem(last=False)
+            if self._take_from(name, take, share):
+                self._dirty[name] = None  # behind the others, so that each has its turn
+        take.drafts += self._news
+        self._news = []
+        return Taken(take.drafts, bool(self._dirty))
+
+    def close(self) -> None:
+        for file in self._followed.values():
+            self._shut(file)
+
+    # --- which files there are
+
+    def _look_at_all(self) -> None:
+        self._all = False
+        for name in (*self._names(), *self._followed):
+            self._mark(name)
+
+    def _names(self) -> list[str]:
+        names: list[str] = []
+        for entry in self._list(""):
+            if entry.endswith(".jsonl"):
+                names.append(entry.removesuffix(".jsonl"))
+            elif not entry.startswith("."):
+                names += self._names_below(entry)
+        return names
+
+    def _names_below(self, entry: str) -> list[str]:
+        """A program's own folder of daily files. What is neither that nor `NAME.jsonl` is nobody's business here."""
+        try:
+            mode = self._files.lstat(f"{self._folder}/{entry}").mode
+        except OSError:
+            return []  # gone again
+        if stat.S_ISLNK(mode):
+            self._refuse(entry, "a link; it is not followed")
+        if not stat.S_ISDIR(mode):
+            return []
+        return [f"{entry}/{day.removesuffix('.jsonl')}" for day in self._list(f"/{entry}") if day.endswith(".jsonl")]
+
+    def _list(self, below: str) -> list[str]:
+        try:
+            return sorted(self._files.listdir(self._folder + below))
+        except OSError as error:
+            self._fail(f"inbox{below}", error)
+            return []
+
+    def _mark(self, name: str) -> None:
+        """Look at this file in the next `take`."""
+        if name in self._followed or name in self._known:
+            self._dirty[name] = None
+            return
+        program, slash, day = name.partition("/")
+        if not _NAME.fullmatch(program) or (slash and not _DAY.fullmatch(day)):
+            self._refuse(
+                name, "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
+            )
+        elif len(self._known) + len(self._dirty) >= CURSORS_MAX:
+            self._refuse(name, f"more than {CURSORS_MAX} files in the inbox")
+        else:
+            self._dirty[name] = None
+
+    def _follow(self, name: str) -> _Followed:
+        file = self._followed.get(name)
+        if file is None:
+            file = _Followed(name, f"{self._folder}/{name}.jsonl", self._known.get(name, _NOTHING))
+            self._followed[name] = file
+            if len(self._followed) > _OPEN_MAX:
+                self._forget(next(iter(self._followed)))
+        self._followed.move_to_end(name)
+        return file
+
+    def _forget(self, name: str) -> None:
+        """Close it; only its cursor is remembered."""
+        file = self._followed.pop(name)
+        self._shut(file)
+        if file.cursor.generation >= 0:
+            self._known[name] = file.cursor
+
+    # --- one file
+
+    def _take_from(self, name: str, take: _Take, share: int) -> bool:
+        """Up to `share` lines of it. Whether there may be more."""
+        file = self._follow(name)
+        try:
+            more = self._take_what_stands(file, take, share)
+        except OSError as error:
+            self._shut(file)
+            if not file.failing:
+                file.failing = True
+                self._fail(f"inbox/{name}.jsonl", error)
+            return False
+        file.failing = False
+        return more
+
+    def _take_what_stands(self, file: _Followed, take: _Take, share: int) -> bool:
+        here = self._stat(file)
+        if here is None or not self._is_the_one(file, here):
+            if file.fd >= 0 and self._drain(file, take, share):
+                return True
+            return self._replaced(file, here)
+        if not self._reopen(file, here):
+            return True
+        if self._was_truncated(file, here):
+            self._start_over(file, here)
+        file.size = here.size
+        return self._read(file, take, share)
+
+    def _is_the_one(self, file: _Followed, here: FileStat) -> bool:
+        """Whether this is the file that we know by this name.
+
+        At the first look after a start its device may have another number (some file systems change it with each mount);
+        whether the content is the one we know is then for its mark to say.
+        """
+        cursor = file.cursor
+        if here.inode == cursor.inode and here.device != cursor.device and file.fd < 0:
+            file.cursor = cursor._replace(device=here.device)
+            return True
+        return (here.device, here.inode) == (cursor.device, cursor.inode)
+
+    def _stat(self, file: _Followed) -> FileStat | None:
+        try:
+            here = self._files.lstat(file.path)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(here.mode):
+            raise OSError(errno.EINVAL, "not a regular file; links, pipes and devices are not followed")
+        return here
+
+    def _reopen(self, file: _Followed, here: FileStat) -> bool:
+        """Have it open. False when another file came to stand there just now."""
+        if file.fd >= 0:
+            return True
+        fd = self._files.open(file.path, _OPEN)
+        opened = self._files.fstat(fd)
+        if (opened.device, opened.inode) != (here.device, here.inode):
+            self._files.close(fd)
+            return False
+        file.fd = fd
+        return True
+
+    def _was_truncated(self, file: _Followed, here: FileStat) -> bool:
+        """Whether what stands before the cursor is not what we read there: also when the file has grown again since."""
+        cursor = file.cursor
+        if here.size < cursor.offset + file.skipped:
+            return True
+        span = min(cursor.length, MARK_SPAN)
+        return crc32(self._files.pread(file.fd, span, cursor.offset - span)) != cursor.mark
+
+    def _start_over(self, file: _Followed, here: FileStat) -> None:
+        lost = file.size - file.cursor.offset
+        if lost > 0:
+            self._tell_lost(file, lost)
+        file.cursor = InboxCursor(here.device, here.inode, file.cursor.generation + 1, 0, 0, 0)
+        file.size = file.skipped = 0
+
+    def _replaced(self, file: _Followed, here: FileStat | None) -> bool:
+        """The name is gone, or another file has it. What the old one held was read, if it was still open."""
+        if file.fd >= 0:
+            file.cursor = file.cursor._replace(device=0, inode=0)  # it is done with
+        if here is None:
+            self._forget(file.name)
+            return False
+        if file.cursor.inode:
+            self._tell_lost(file, -1)
+        self._shut(file)
+        file.cursor = InboxCursor(here.device, here.inode, file.cursor.generation + 1, 0, 0, 0)
+        file.size = file.skipped = 0
+        return True
+
+    def _drain(self, file: _Followed, take: _Take, share: int) -> bool:
+        """The rest of a file that has lost its name. Whether there is more of it; at the end its half line is dealt with."""
+        if self._read(file, take, share):
+            return True
+        cursor = file.cursor
+        left = self._files.fstat(file.fd).size - cursor.offset
+        if left > LINE_MAX:
+            self._put_aside_long(file, left, take)
+        elif left > 0:
+            self._line(file, self._files.pread(file.fd, left, cursor.offset), take)
+        return False
+
+    # --- lines
+
+    def _read(self, file: _Followed, take: _Take, share: int) -> bool:
+        wanted = min(_CHUNK, LINE_MAX + 1 + share * _LINE_USUAL)
+        chunk = self._files.pread(file.fd, wanted, file.cursor.offset + file.skipped)
+        take.bytes -= len(chunk)
+        end = chunk.rfind(b"\n") + 1
+        if file.skipped or (not end and len(chunk) > LINE_MAX):
+            return self._pass_over(file, chunk, take) or len(chunk) == wanted
+        if not end:
+            return False
+        lines = chunk[: end - 1].split(b"\n", share)
+        left_over = len(lines) > share
+        if left_over:
+            lines.pop()
+        take.lines -= len(lines)
+        for line in lines:
+            self._line(file, line + b"\n", take)
+        return left_over or len(chunk) == wanted
+
+    def _pass_over(self, file: _Followed, chunk: bytes, take: _Take) -> bool:
+        """A line that is too long: on to its end, in as many turns as it takes. Whether the end was found."""
+        end = chunk.find(b"\n") + 1
+        file.skipped += end or len(chunk)
+        if end:
+            self._put_aside_long(file, file.skipped, take)
+        return end > 0
+
+    def _put_aside_long(self, file: _Followed, length: int, take: _Take) -> None:
+        begin = file.cursor.offset
+        head = self._files.pread(file.fd, LINE_MAX, begin)
+        tail = self._files.pread(file.fd, MARK_SPAN, begin + length - MARK_SPAN)
+        self._move(file, length, crc32(tail))
+        file.skipped = 0
+        take.lines -= 1
+        self._put_aside(file, head, f"longer than {LINE_MAX} bytes", take)
+
+    def _move(self, file: _Followed, length: int, mark: int) -> None:
+        device, inode, generation, offset, _, _ = file.cursor
+        file.cursor = InboxCursor(device, inode, generation, offset + length, length, mark)
+
+    def _line(self, file: _Followed, raw: bytes, take: _Take) -> None:
+        """One line, its newline included (but for the last one of a file that is gone)."""
+        mark = crc32(raw) if len(raw) <= MARK_SPAN else mark_of(raw)
+        self._move(file, len(raw), mark)
+        if len(raw) <= 2 and not raw.strip():
+            return  # an empty line says nothing
+        origin = origin_text(file.name, file.cursor)
+        try:
+            draft = self._draft(file.source, raw, origin, mark)
+        except BadLine as bad:
+            self._put_aside(file, raw, str(bad), take)
+            return
+        if draft is not None:
+            take.drafts.append(draft)
+
+    def _draft(self, source: str, raw: bytes, origin: str, mark: int) -> Draft | None:
+        """None for a line that was taken before. Raises BadLine."""
+        fresh = "" if b'"id"' in raw else missing_id(origin, raw)
+        draft = parse_foreign(raw, source=source, origin=origin, fresh_id=fresh)
+        if len(raw) > _SURE_TO_FIT:
+            _check_that_it_fits(draft)
+        if not draft.id:
+            return replace(draft, id=missing_id(origin, raw))
+        if draft.id == fresh:
+            return draft
+        met = self._ids.meet(draft.id, mark)
+        if met == "other":
+            raise BadLine("this id was used before, for another line")
+        return draft if met == "new" else None
+
+    # --- what cannot be taken
+
+    def _put_aside(self, file: _Followed, raw: bytes, reason: str, take: _Take) -> None:
+        """The line that ends at the cursor is bad."""
+        cursor = file.cursor
+        place = f"inbox/{file.name}.jsonl"
+        begin = cursor.offset - cursor.length
+        kept = self._quarantine.keep(raw, file=place, offset=begin, length=cursor.length, reason=reason)
+        take.bad += 1
+        origin = origin_text(file.name, cursor)
+        if take.bad > _SINGLY and take.drafts and self._extend(take.drafts, place, cursor, origin):
+            return
+        take.drafts.append(quarantined(file=place, offset=begin, length=cursor.length, reason=reason, kept=kept, origin=origin))
+
+    def _extend(self, drafts: list[Draft], place: str, cursor: InboxCursor, origin: str) -> bool:
+        """In a flood: let the last draft tell of this line too, if that was about the line just before."""
+        last = drafts[-1]
+        if last.type != "journal.quarantined" or last.data["file"] != place:
+            return False
+        begin = last.data["offset"]
+        if begin + last.data["length"] != cursor.offset - cursor.length:
+            return False
+        lines = last.data.get("lines", 1) + 1
+        drafts[-1] = replace(last, data={**last.data, "length": cursor.offset - begin, "lines": lines}, origin=origin)
+        return True
+
+    def _tell_lost(self, file: _Followed, length: int) -> None:
+        data = {"file": f"inbox/{file.name}.jsonl", "offset": file.cursor.offset, "length": length}
+        self._news.append(Draft(type="journal.inbox_lost", subject="host", data=data))
+
+    def _fail(self, place: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        self._news.append(Draft(type="journal.inbox_failed", subject="host", data={"file": place, "error": reason}))
+
+    def _refuse(self, name: str, reason: str) -> None:
+        """Told once for each name, and for so many names at most."""
+        shown = ascii(name)[1:-1][:200]
+        if shown in self._refused or len(self._refused) >= _REFUSED_MAX:
+            return
+        self._refused.add(shown)
+        self._news.append(Draft(type="journal.inbox_failed", subject="host", data={"file": f"inbox/{shown}", "error": reason}))
+
+    def _shut(self, file: _Followed) -> None:
+        if file.fd >= 0:
+            fd, file.fd = file.fd, -1
+            try:
+                self._files.close(fd)
+            except OSError:
+                pass  # it was only read
+
+
+def _check_that_it_fits(draft: Draft) -> None:
+    """Raises BadLine when the line, written anew with the attributes it will get, is too long."""
+    at = draft.time or "2026-02-24T08:15:30.123456Z"
+    encode(
+        Event(
+            draft.id,
+            draft.source,
+            draft.type,
+            draft.subject,
+            at,
+            draft.data,
+            "2026-02-24T08:15:30.123456Z",
+            "critical",
+            draft.origin,
+            draft.causationid,
+            "0" * 64,
+        )
+    )
+
+
+def emit_offline(files: Files, folder: str, raw: bytes, *, name: str) -> None:
+    """Append one line to `inbox/NAME.jsonl`, for a daemon that comes later: durable there when this returns.
+
+    `raw` is JSON without its newline. Raises BadLine when the inbox would refuse it, Refused, OSError.
+    """
+    if not _NAME.fullmatch(name):
+        raise Refused(f"{name!r} is no name for an inbox file", "use letters, digits and . _ @ + -")
+    if b"\n" in raw or len(raw) >= LINE_MAX:
+        raise BadLine(f"an event is one line of less than {LINE_MAX} bytes")
+    _check_that_it_fits(parse_foreign(raw, source=f"inbox/{name}"))
+    make_dirs(files, folder, 0o2770)
+    fd = files.open(f"{folder}/{name}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        here = files.fstat(fd)
+        if not stat.S_ISREG(here.mode):
+            raise Refused(f"inbox/{name}.jsonl is not a regular file", "remove it")
+        torn = here.size > 0 and files.pread(fd, 1, here.size - 1) != b"\n"
+        write_all(files, fd, (b"\n" if torn else b"") + raw + b"\n")
+        files.fdatasync(fd)
+    finally:
+        files.close(fd)
+    files.fsync_dir(folder)
