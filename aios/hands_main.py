@@ -43,12 +43,15 @@ def assemble(state_dir: str) -> Wiring:
     def services(call: SkillCall) -> ServiceActs:
         managed = [ManagedService.from_json(raw) for raw in call.env.get("services", ())]
         start = partial(start_kept, files=files, clock=clock)
-        return AllServices(ManagedActs(managed, f"{state_dir}/services", OsProcesses(), start, f"{state_dir}/logs"))
+        return LazyActs(ManagedActs(managed, f"{state_dir}/services", OsProcesses(), start, f"{state_dir}/logs"))
 
     def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder) -> SkillResult:
-        return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe))
+        return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe, clock))
 
-    return Wiring(state_dir, clock, blobs, services, body, files)
+    def irreversible(skill: str) -> bool:
+        return skill in bodies and bodies[skill].irreversible
+
+    return Wiring(state_dir, clock, blobs, services, body, files, irreversible)
 
 
 def warm(bodies: SkillBodies) -> None:
@@ -77,18 +80,18 @@ def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
     return skill.act(make_params(skill, call.params), ctx)
 
 
-class AllServices:
-    """`ServiceActs` over both backends: a subject of the settings is managed, every other one systemd's."""
+class LazyActs:
+    """`ServiceActs` over both backends; what speaks to systemd is loaded by the launcher that needs it, and by no other."""
 
     def __init__(self, managed: ManagedActs) -> None:
         self._managed = managed
         self._systemd: ServiceActs | None = None
 
     def _of(self, subject: str) -> ServiceActs:
-        if self._managed.knows(subject):
+        if self._managed.knows(subject) or subject.startswith("agent:"):
             return self._managed
         if self._systemd is None:
-            from aios.services.systemd_acts import SystemdActs  # dbus-fast costs 6 MB: only in a launcher that needs it
+            from aios.services.systemd_acts import SystemdActs  # asyncio and dbus-fast cost 15 MB
 
             self._systemd = SystemdActs()
         return self._systemd

@@ -6,8 +6,10 @@ way since is refused. So what is changed is always what was saved.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aios.errors import Permanent
@@ -39,6 +41,17 @@ class SafeFolder:
             os.unlink(name, dir_fd=folder)
             os.fsync(folder)
 
+    def files_below(self, path: str) -> Iterator[tuple[str, int, float]]:
+        real = self._real(path)
+        with tree.folder_of(real) as (folder, name):
+            yield from _files_below(folder, name, path, os.stat(name, dir_fd=folder, follow_symlinks=False).st_dev, 0)
+
+    def digest(self, path: str) -> str:
+        with tree.folder_of(self._real(path)) as (folder, name):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with open(fd, "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
         for path in files:
             self._real(path)
@@ -62,6 +75,21 @@ class SafeFolder:
                     except FileExistsError:
                         continue
                     os.fsync(folder)
+
+
+def _files_below(folder: int, name: str, path: str, device: int, depth: int) -> Iterator[tuple[str, int, float]]:
+    seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if seen.st_dev != device or depth > tree.DEPTH_MAX:
+        return
+    if stat.S_ISREG(seen.st_mode):
+        yield (path, seen.st_blocks * 512 if seen.st_nlink == 1 else 0, seen.st_mtime)
+    elif stat.S_ISDIR(seen.st_mode):
+        fd = tree.open_below(folder, name)
+        try:
+            for below in sorted(os.listdir(fd)):
+                yield from _files_below(fd, below, f"{path}/{below}", device, depth + 1)
+        finally:
+            os.close(fd)
 
 
 def _dressed_like(folder: int, name: str, mode: int | None) -> tree.Entry:

@@ -48,6 +48,8 @@ class Wiring:
     services: Callable[[SkillCall], ServiceActs]
     body: Body
     files: Files
+    irreversible: Callable[[str], bool]
+    """Whether a skill's act cannot be taken back, so that its files are not saved."""
 
 
 def serve(link: socket.socket, wiring: Wiring) -> None:
@@ -150,7 +152,9 @@ class _Tools:
         return self._made
 
     def take_snapshot(self, call: SkillCall) -> Mapping[str, Any]:
-        self._manifest = snapshot.take(call.touches, self._wiring.blobs, self._services)
+        self._manifest = snapshot.take(
+            call.touches, self._wiring.blobs, self._services, irreversible=self._wiring.irreversible(call.skill)
+        )
         return self._manifest
 
     def carry_out(self, cancel: acting.Cancel) -> SkillResult:

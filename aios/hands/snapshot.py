@@ -24,13 +24,16 @@ UNIT_TIMEOUT_S = 30.0
 RUNNING = ("up", "starting")
 
 
-def take(touches: Touches, blobs: Blobs, services: Callable[[], ServiceActs]) -> dict[str, Any]:
-    """The manifest of what stands now; every blob it names is durable. Raises OSError, Permanent or Temporary."""
+def take(touches: Touches, blobs: Blobs, services: Callable[[], ServiceActs], *, irreversible: bool = False) -> dict[str, Any]:
+    """The manifest of what stands now; every blob it names is durable. Raises OSError, Permanent or Temporary.
+
+    Before an irreversible act only where its files lie is written down: a copy of what it deletes would free nothing.
+    """
     if not touches.files and not touches.units:
         return {}
     return {
         "version": 1,
-        "roots": [_root(path, tree.Scan(blobs.put)) for path in touches.files],
+        "roots": [_place(path) if irreversible else _root(path, tree.Scan(blobs.put)) for path in touches.files],
         "units": [_unit(services().state(subject)) for subject in touches.units],
     }
 
@@ -42,6 +45,11 @@ def take_files(paths: Iterable[str], blobs: Blobs) -> dict[str, Any]:
 def _root(path: str, scan: tree.Scan) -> dict[str, Any]:
     real, missing = tree.real_place(path)
     return {"path": path, "real": real, "missing": missing, "entries": [entry.to_json() for entry in scan.run(real)]}
+
+
+def _place(path: str) -> dict[str, Any]:
+    real, missing = tree.real_place(path)
+    return {"path": path, "real": real, "missing": missing, "entries": [], "irreversible": True}
 
 
 def _unit(state: UnitState) -> dict[str, Any]:
@@ -65,7 +73,7 @@ def labels(manifest: Manifest) -> dict[str, str]:
 def labels_now(manifest: Manifest) -> dict[str, str]:
     """Path -> label, of what stands now where the manifest's roots are. What cannot be read says so."""
     found: dict[str, str] = {}
-    for root in manifest["roots"]:
+    for root in reversible(manifest):
         try:
             entries = tree.Scan(tree.hash_only).run(root["real"])
         except OSError as error:
@@ -79,13 +87,18 @@ def _whole(root: str, below: str) -> str:
     return tree.shown(f"{root}/{below}" if below else root)
 
 
+def reversible(manifest: Manifest) -> list[Mapping[str, Any]]:
+    """The roots that were saved."""
+    return [root for root in manifest["roots"] if not root.get("irreversible")]
+
+
 # --- putting back ---------------------------------------------------------------------------------------------------
 
 
 def restore(manifest: Manifest, blobs: Blobs, services: Callable[[], ServiceActs]) -> list[str]:
     """Put everything back; what could not be is told in sentences, and the rest is put back all the same."""
     problems: list[str] = []
-    for root in manifest["roots"]:
+    for root in reversible(manifest):
         try:
             restore_root(root, blobs)
         except (OSError, KeyError, ValueError) as error:  # a swapped link, a full disk, a blob that is gone or damaged

@@ -142,6 +142,11 @@ def open_folder(path: str) -> int:
         os.close(root)
 
 
+def open_below(folder: int, name: str) -> int:
+    """A folder in an open folder, if it is no link."""
+    return os.open(name, _OPEN_FOLDER, dir_fd=folder)
+
+
 @contextmanager
 def folder_of(path: str) -> Iterator[tuple[int, str]]:
     """The folder that holds `path`, and its last name."""
@@ -239,7 +244,7 @@ class Scan:
         return b"".join(parts)
 
     def _folder(self, folder: int, name: str, path: str, depth: int) -> None:
-        fd = os.open(name, _OPEN_FOLDER, dir_fd=folder)
+        fd = open_below(folder, name)
         try:
             self.entries.append(_entry(path, "folder", os.fstat(fd), xattrs=read_xattrs(fd)))
             for below in sorted(os.listdir(fd)):
@@ -356,7 +361,7 @@ def remove(folder: int, name: str) -> bool:
     if not stat.S_ISDIR(seen.st_mode):
         os.unlink(name, dir_fd=folder)
         return True
-    fd = os.open(name, _OPEN_FOLDER, dir_fd=folder)
+    fd = open_below(folder, name)
     try:
         for below in os.listdir(fd):
             remove(fd, below)

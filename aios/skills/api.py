@@ -14,7 +14,7 @@ process of its own, which may block, print (it ends in the attempt's `output`) a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Protocol
 
@@ -49,6 +49,17 @@ class SafeFiles(Protocol):
         """Remove one file or link; never what a link points to."""
         ...
 
+    def files_below(self, path: str) -> Iterator[tuple[str, int, float]]:
+        """The regular files at or below a path, on its own file system, links not followed.
+
+        Each is (path, bytes that deleting it gives back: 0 while it has other names, wall time of its last change).
+        """
+        ...
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a regular file's bytes, hex."""
+        ...
+
     def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
         """Put the last-good copies back; a proof for each file. Raises `Permanent` when there is none."""
         ...
@@ -56,7 +67,11 @@ class SafeFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActContext:
-    """What an acting body may use. `folder` is the attempt's folder, absolute."""
+    """What an acting body may use. `folder` is the attempt's folder, absolute.
+
+    `env` is the call's; the engine puts `playbook`, `subject`, `approved` (a person said yes to this run), `disposable`,
+    `services`, `look_commands` and `webhook` there.
+    """
 
     state_dir: str
     env: Mapping[str, Any]
@@ -66,6 +81,7 @@ class ActContext:
     folder: str
     call: SkillCall
     safe: SafeFiles
+    clock: Clock
 
 
 Look = Callable[[Any, LookContext], Awaitable[SkillResult]]

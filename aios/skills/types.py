@@ -12,16 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from aios.events.durations import LONGEST_S, parse_duration
+
 TEXT_MAX = 4096
 ARGV_MAX = 256
 ARGV_BYTES_MAX = 64 * 1024
-DURATION_MAX_S = 366 * 86400.0
 
 UNIT_SUFFIXES = ("service", "socket", "target", "timer", "mount", "path", "slice", "scope", "device", "swap", "automount")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]{0,240}\.(" + "|".join(UNIT_SUFFIXES) + ")", re.ASCII)
 _AGENT = re.compile(r"agent:[A-Za-z0-9][A-Za-z0-9_.@-]{0,120}", re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _URL = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?(/[!-~]*)?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9A-Fa-f:.]{2,45}", re.ASCII)
 
@@ -95,19 +94,10 @@ def check_port(value: Any) -> int:
 
 
 def check_duration(value: Any) -> float:
-    """Seconds from `1h30m`, `250ms` or a number of seconds."""
-    seconds = _seconds(value)
-    if seconds is None or not 0 <= seconds <= DURATION_MAX_S:
-        raise ValueError(f"{_shown(value)} is no duration; write 30s, 5m or 2h")
-    return seconds
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    """Seconds, from `1h30m` or `250ms`. A number is what this check gave once, so it is taken as seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_S:
         return float(value)
-    if not isinstance(value, str) or len(value) > 40 or not re.fullmatch(f"(?:{_DURATION.pattern})+", value, re.ASCII):
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(value))
+    return parse_duration(value)
 
 
 def check_url(value: Any) -> str:
@@ -131,6 +121,22 @@ def check_count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
         raise ValueError(f"{_shown(value)} is no count; write a number from 1 to 10000")
     return value
+
+
+def check_whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
+        raise ValueError(f"{_shown(value)} is no whole number; write one from 0 to 1000000")
+    return value
+
+
+def check_path_list(value: Any) -> list[str]:
+    return check_paths(value) if not isinstance(value, list | tuple) or value else []
+
+
+def check_units(value: Any) -> list[str]:
+    if not isinstance(value, list | tuple) or len(value) > 100:
+        raise ValueError(f"{_shown(value)} is no list of units; write one such as [nginx.service]")
+    return [check_unit(unit) for unit in value]
 
 
 def check_paths(value: Any) -> list[str]:
@@ -179,6 +185,9 @@ Duration = Annotated[float, Checked(check_duration, {"type": ["string", "number"
 Url = Annotated[str, Checked(check_url, {**_STR, "pattern": "^https?://", "examples": ["http://127.0.0.1/"]})]
 Host = Annotated[str, Checked(check_host, {**_STR, "examples": ["127.0.0.1"]})]
 Count = Annotated[int, Checked(check_count, {"type": "integer", "minimum": 1, "maximum": 10000})]
+WholeNumber = Annotated[int, Checked(check_whole, {"type": "integer", "minimum": 0})]
+PathList = Annotated[tuple[str, ...], Checked(check_path_list, {"type": "array", "items": {**_STR, "pattern": "^/"}})]
+UnitNames = Annotated[tuple[str, ...], Checked(check_units, {"type": "array", "items": _STR})]
 FileMode = Annotated[int, Checked(check_mode, {**_STR, "pattern": "^0?[0-7]{3}$", "examples": ["0640"]})]
 Message = Annotated[str, Checked(check_message, {**_STR, "minLength": 1, "maxLength": TEXT_MAX})]
 Environment = Annotated[

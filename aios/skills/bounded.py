@@ -1,0 +1,69 @@
+"""Runs a program inside an act, its output bounded. Used by `run_command` and `run_job` in hands."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+OUTPUT_BYTES = 64 * 1024
+
+
+class Ran(NamedTuple):
+    """`exit_code` is negative for the signal that ended it."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(argv: Sequence[str], cwd: str | None, env: Mapping[str, str]) -> Ran:
+    """Until it has ended and closed its output. The act's timeout ends it, too. Raises OSError when it cannot begin."""
+    with subprocess.Popen(
+        argv,
+        cwd=cwd or "/",
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        kept = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+        _collect(kept, os.pidfd_open(process.pid))
+        out, err = (bytes(part[-OUTPUT_BYTES:]) for part in kept.values())
+        return Ran(process.wait(), out, err)
+
+
+def _collect(kept: Mapping[int, bytearray], ended: int) -> None:
+    """Until the program has ended: what it left running may hold the pipes open for ever."""
+    with selectors.DefaultSelector() as selector:
+        for fd in kept:
+            os.set_blocking(fd, False)
+            selector.register(fd, selectors.EVENT_READ)
+        selector.register(ended, selectors.EVENT_READ)
+        over = False
+        while not over:
+            ready = [key.fd for key, _ in selector.select()]
+            over = ended in ready
+            for fd in list(kept) if over else [fd for fd in ready if fd != ended]:
+                if not _take(fd, kept[fd], everything=over) and not over:
+                    selector.unregister(fd)
+    os.close(ended)
+
+
+def _take(fd: int, kept: bytearray, everything: bool) -> bool:
+    """One read, or all that lies there (at most one pipe full); False at its end."""
+    for _ in range(16 if everything else 1):
+        try:
+            part = os.read(fd, 65536)
+        except BlockingIOError:
+            return True
+        if not part:
+            return False
+        kept += part
+        if len(kept) > 2 * OUTPUT_BYTES:
+            del kept[:-OUTPUT_BYTES]
+    return True

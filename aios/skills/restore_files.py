@@ -1,0 +1,41 @@
+"""act restore_files: put the last-good copies of files back. What heals a file that something else broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aios.events.calls import SkillResult, Touches
+from aios.skills.api import ActContext, Skill
+from aios.skills.types import Paths
+
+SHOWN_MAX = 60
+"""What a result has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """`from: last_good` is the only source there is; it stands in the playbook so that a reader sees what is put back."""
+
+    files: Paths
+    from_: Literal["last_good"] = "last_good"
+
+
+def act(params: Params, ctx: ActContext) -> SkillResult:
+    proof = ctx.safe.restore_last_good(params.files)
+    return SkillResult(True, {"restored": len(proof), "proof": proof[:SHOWN_MAX]})
+
+
+SKILL = Skill(
+    name="restore_files",
+    kind="act",
+    doc="Put the last-good copies of files or folders back, as they were while their subject was proven well.",
+    params=Params,
+    act=act,
+    touches=lambda params: Touches(files=params.files),
+    touch_params=("files",),
+    rerun="idempotent",
+    timeout_s=60.0,
+    dry=lambda params: f"would put the last-good copies of {', '.join(params.files)[:500]} back",
+    result_fields={"restored": "int", "proof": "list"},
+)

@@ -1,0 +1,74 @@
+"""observe run_command: run a command and tell how it ended.
+
+It counts as looking only when the settings list its program (`look_commands`); else hands runs it, like an act. No shell reads
+the arguments; that no interpreter gets code inline is the playbooks' lint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aios.events.calls import SkillResult, failed
+from aios.skills import bounded, commands
+from aios.skills.api import ActContext, LookContext, Skill
+from aios.skills.tail import last_lines
+from aios.skills.types import AbsolutePath, Argv
+
+LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    argv: Argv
+    cwd: AbsolutePath | None = None
+
+
+def only_looks(params: Params, env: Mapping[str, Any]) -> bool:
+    """Whether the settings say that this program changes nothing."""
+    return params.argv[0] in env.get("look_commands", ())
+
+
+async def look(params: Params, ctx: LookContext) -> SkillResult:
+    if not only_looks(params, ctx.env):
+        return failed(f"{params.argv[0]} is not listed under look_commands in the settings, so the daemon does not run it")
+    try:
+        ran = await commands.run(params.argv, params.cwd)
+    except OSError as error:
+        return _cannot(params.argv, error)
+    return told(ran.exit_code, ran.stdout, ran.stderr)
+
+
+def act(params: Params, _ctx: ActContext) -> SkillResult:
+    """In the act's own session, which ends whatever it leaves behind."""
+    try:
+        ran = bounded.run(params.argv, params.cwd, {})
+    except OSError as error:
+        return _cannot(params.argv, error)
+    return told(ran.exit_code, ran.stdout, ran.stderr)
+
+
+def _cannot(argv: Sequence[str], error: OSError) -> SkillResult:
+    return failed(f"{os.path.basename(argv[0])} cannot be started: {error.strerror}", exit_code=127)
+
+
+def told(exit_code: int, stdout: bytes, stderr: bytes) -> SkillResult:
+    """Any exit status is an answer: an observing step looks at `exit_code`."""
+    out, err = last_lines(stdout, LINES), last_lines(stderr[-8000:], LINES)
+    return SkillResult(True, {"exit_code": exit_code, "stdout": "\n".join(out)[-16000:], "stderr": "\n".join(err)[-8000:]})
+
+
+SKILL = Skill(
+    name="run_command",
+    kind="observe",
+    doc="Run a command (a list of arguments, no shell) and tell its exit code and output.",
+    params=Params,
+    look=look,
+    act=act,
+    rerun="never_retry",
+    only_looks=only_looks,
+    dry=lambda params: f"would run {' '.join(params.argv)[:500]}",
+    result_fields={"exit_code": "int", "stdout": "string", "stderr": "string"},
+)

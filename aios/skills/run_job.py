@@ -1,0 +1,54 @@
+"""act run_job: run a command that changes something. What it touches nobody knows but who wrote the playbook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aios.events.calls import SkillResult, Touches, failed
+from aios.skills import bounded
+from aios.skills.api import ActContext, Skill
+from aios.skills.tail import last_lines
+from aios.skills.types import AbsolutePath, Argv, Environment, PathList, UnitNames
+
+LINES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """`files` and `units` say what the job touches: saved before it and put back when the run does not heal."""
+
+    argv: Argv
+    cwd: AbsolutePath | None = None
+    env: Environment = field(default_factory=dict)
+    files: PathList = ()
+    units: UnitNames = ()
+
+
+def act(params: Params, _ctx: ActContext) -> SkillResult:
+    try:
+        ran = bounded.run(params.argv, params.cwd, dict(params.env))
+    except OSError as error:
+        return failed(f"{params.argv[0]} cannot be started: {error.strerror}", exit_code=127)
+    out, err = last_lines(ran.stdout, LINES), last_lines(ran.stderr[-8000:], LINES)
+    result = {"exit_code": ran.exit_code, "stdout": "\n".join(out)[-12000:], "stderr": "\n".join(err)[-8000:]}
+    why = "" if ran.exit_code == 0 else f"{params.argv[0]} ended with exit code {ran.exit_code}"
+    return SkillResult(ran.exit_code == 0, result, error=why)
+
+
+def _dry(params: Params) -> str:
+    return f"would run {' '.join(params.argv)[:500]}"
+
+
+SKILL = Skill(
+    name="run_job",
+    kind="act",
+    doc="Run a command (a list of arguments, no shell); exit code 0 is success.",
+    params=Params,
+    act=act,
+    touches=lambda params: Touches(files=params.files, units=params.units),
+    touch_params=("files", "units"),
+    rerun="never_retry",
+    timeout_s=300.0,
+    dry=_dry,
+    result_fields={"exit_code": "int", "stdout": "string", "stderr": "string"},
+)

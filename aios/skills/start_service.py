@@ -1,0 +1,37 @@
+"""act start_service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aios.events.calls import SkillResult, Touches, failed
+from aios.skills.api import ActContext, Skill
+from aios.skills.service_words import FIELDS, told
+from aios.skills.types import UnitName
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    unit: UnitName
+
+
+def act(params: Params, ctx: ActContext) -> SkillResult:
+    state = ctx.services.start(params.unit, ctx.call.timeout_s)
+    if state.state not in ("up", "starting"):
+        return failed(f"{params.unit} was started, and is {state.state}: {state.detail or state.exit_status}", **told(state))
+    return SkillResult(True, told(state))
+
+
+SKILL = Skill(
+    name="start_service",
+    kind="act",
+    doc="Start a service; harmless when it runs already.",
+    params=Params,
+    act=act,
+    touches=lambda params: Touches(units=(params.unit,)),
+    touch_params=("unit",),
+    rerun="idempotent",
+    timeout_s=30.0,
+    dry=lambda params: f"would start {params.unit}",
+    result_fields=FIELDS,
+)

@@ -1,0 +1,37 @@
+"""act stop_service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aios.events.calls import SkillResult, Touches, failed
+from aios.skills.api import ActContext, Skill
+from aios.skills.service_words import FIELDS, told
+from aios.skills.types import UnitName
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    unit: UnitName
+
+
+def act(params: Params, ctx: ActContext) -> SkillResult:
+    state = ctx.services.stop(params.unit, ctx.call.timeout_s)
+    if state.state not in ("stopped", "down", "missing"):
+        return failed(f"{params.unit} was stopped, and is {state.state}: {state.detail or state.exit_status}", **told(state))
+    return SkillResult(True, told(state))
+
+
+SKILL = Skill(
+    name="stop_service",
+    kind="act",
+    doc="Stop a service; harmless when it does not run.",
+    params=Params,
+    act=act,
+    touches=lambda params: Touches(units=(params.unit,)),
+    touch_params=("unit",),
+    rerun="idempotent",
+    timeout_s=30.0,
+    dry=lambda params: f"would stop {params.unit}",
+    result_fields=FIELDS,
+)
