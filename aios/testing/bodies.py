@@ -43,7 +43,7 @@ class Effect(NamedTuple):
     run: str
     step: str
     attempt: int
-    token: str
+    tag: str
 
 
 def read_effects(disk: SimDisk) -> list[Effect]:
@@ -52,8 +52,8 @@ def read_effects(disk: SimDisk) -> list[Effect]:
     for path, data in disk.tree(EFFECTS).items():
         skill = path.removeprefix(f"{EFFECTS}/").removesuffix(".log")
         for line in data.decode().splitlines():
-            run, step, attempt, token = line.split(" ", 3)
-            found.append(Effect(skill, run, step, int(attempt), token))
+            run, step, attempt, tag = line.split(" ", 3)
+            found.append(Effect(skill, run, step, int(attempt), tag))
     return found
 
 
@@ -155,7 +155,7 @@ def _stop(call: SkillCall, box: Box) -> Body:
 
 def effect_line(call: SkillCall) -> bytes:
     """One execution's trace: run, step, attempt, and what it was asked to count."""
-    return f"{call.run} {call.step} {call.attempt} {call.params['token']}\n".encode()
+    return f"{call.run} {call.step} {call.attempt} {call.params['tag']}\n".encode()
 
 
 def effects_path(skill: str) -> str:
@@ -186,12 +186,12 @@ def _counted(call: SkillCall, box: Box) -> bool | None:
 
 
 def _counted_check(call: SkillCall, box: Box) -> Body:
-    """Well once the effect of this token is there: the symptom that only an act can cure."""
+    """Well once the effect of this tag is there: the symptom that only an act can cure."""
     yield box.entropy.uniform(0.001, 0.01)
     path = effects_path(str(call.params["skill"]))
-    token = f" {call.params['token']}".encode()
+    tag = f" {call.params['tag']}".encode()
     lines = box.files.read(path).splitlines() if box.files.exists(path) else []
-    well = any(line.endswith(token) for line in lines)
+    well = any(line.endswith(tag) for line in lines)
     return SkillResult(ok=well, result={"verdict": "well" if well else "not_well"})
 
 
@@ -212,7 +212,7 @@ class BodyDied(BaseException):
 
 
 _UNIT: Mapping[str, Any] = {"unit": "web.service"}
-_COUNT: Mapping[str, Any] = {"token": "", "busy_s": 0.2, "fails": 0.0}
+_COUNT: Mapping[str, Any] = {"tag": "", "busy_s": 0.2, "fails": 0.0}
 
 SKILLS: Mapping[str, SimSkill] = {
     skill.name: skill
@@ -227,7 +227,7 @@ SKILLS: Mapping[str, SimSkill] = {
         SimSkill("count_idempotent", "act", _count, "Counts; may be run again.", _COUNT),
         SimSkill("count_checked", "act", _count, "Counts; looks first.", _COUNT, "check_before_retry", _counted),
         SimSkill("count_never", "act", _count, "Counts; never again.", _COUNT, "never_retry"),
-        SimSkill("counted_check", "verify", _counted_check, "Whether it was counted.", {"skill": "", "token": ""}),
+        SimSkill("counted_check", "verify", _counted_check, "Whether it was counted.", {"skill": "", "tag": ""}),
         SimSkill("hang", "act", _hang, "Hangs until its timeout.", timeout_s=5.0),
         SimSkill("die", "act", _die, "Dies without a result."),
     )

@@ -79,7 +79,7 @@ class Life:
         self.loop.bury(self)
         callbacks, self.on_death = self.on_death, []
         for callback in callbacks:
-            callback()
+            _outside().run(callback)  # it may be the dead one's own step that we are in
 
 
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("aios_simulated_life", default=None)
@@ -88,6 +88,13 @@ _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("aios_simula
 def current_life() -> Life | None:
     """The life whose code runs now; None outside of every simulated process."""
     return _life.get()
+
+
+def _outside() -> contextvars.Context:
+    """A context that belongs to no life."""
+    context = contextvars.copy_context()
+    context.run(_life.set, None)
+    return context
 
 
 class VirtualTask(asyncio.Task[Any]):
@@ -115,6 +122,8 @@ class _VirtualSelector:
         loop = self._loop
         if loop.intruder is not None:
             raise loop.intruder
+        if loop.stray:
+            raise loop.stray.pop(0)
         if timeout is None:
             raise Deadlock(_describe_deadlock(loop))
         if timeout > 0:
@@ -193,9 +202,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for handle in [*self._ready, *self._scheduled]:  # type: ignore[attr-defined]  # the loop's own queues
             if handle._context.get(_life) is life:
                 handle.cancel()
-        outside = contextvars.copy_context()
-        outside.run(_life.set, None)
-        self._ready.appendleft(asyncio.Handle(_close_coroutines, (self, life), self, outside))  # type: ignore[attr-defined]
+        self._ready.appendleft(asyncio.Handle(_close_coroutines, (self, life), self, _outside()))  # type: ignore[attr-defined]
 
     # --- what virtual time refuses
 
@@ -278,7 +285,7 @@ def run_virtual(main: Main[T], seed: int = 0, start: float = START_OF_TIME, time
     """Run `main(clock, entropy)` in a virtual loop of its own and give back what it returns.
 
     `timer_jitter_s` lets each timer come late by a seeded amount, as on a busy machine: finds what leans on the order of
-    timers. An exception in a task or callback that nobody awaits rises here at the end. Raises `Deadlock`.
+    timers. An exception in a task or callback that nobody awaits rises here at once. Raises `Deadlock`.
     """
     entropy = SeededEntropy(seed)
     loop = VirtualLoop(SeededEntropy(seed ^ 0x5EED), timer_jitter_s)

@@ -163,7 +163,7 @@ class Day:
             "id": f"line-{self.seed}-{number}",
             "type": "resource.cpu_spike" if kind == "alarm" else f"work.{kind}",
             "subject": f"job:{kind}-{int(chance.uniform(0.0, 40.0))}",
-            "data": {"token": f"t{number}", "used": 0.99},
+            "data": {"tag": f"t{number}", "used": 0.99},
         }
         self.lines.append(str(event["id"]))
         line = encode_json(event) + b"\n"

@@ -70,13 +70,13 @@ def test_an_act_is_carried_out_and_told_once() -> None:
 
     async def story(machine: SimMachine) -> Any:
         daemon = Daemon(machine)
-        daemon.start(call_of("count_never", token="t"))
+        daemon.start(call_of("count_never", tag="t"))
         await asyncio.sleep(5)
         return daemon.told, read_effects(machine.disk)
 
     told, effects = play(story)
     assert told["run1/act.1"].ok
-    assert [effect.token for effect in effects] == ["t"]
+    assert [effect.tag for effect in effects] == ["t"]
 
 
 def test_a_hanging_act_is_ended_at_its_timeout() -> None:
@@ -112,11 +112,11 @@ def test_a_launcher_outlives_the_daemon_and_is_found_again() -> None:
 
     async def story(machine: SimMachine) -> Any:
         first = Daemon(machine)
-        first.start(call_of("count_never", token="t", busy_s=8.0))
+        first.start(call_of("count_never", tag="t", busy_s=8.0))
         await asyncio.sleep(0.05)
         first.kill()
         second = Daemon(machine)
-        fate = await second.recover(call_of("count_never", token="t", busy_s=8.0))
+        fate = await second.recover(call_of("count_never", tag="t", busy_s=8.0))
         await asyncio.sleep(60)
         return fate, first.told, second.told
 
@@ -131,8 +131,8 @@ def test_an_attempt_that_never_started_is_voided_for_good() -> None:
 
     async def story(machine: SimMachine) -> Any:
         daemon = Daemon(machine)
-        fate = await daemon.recover(call_of("count_never", token="t"))
-        daemon.start(call_of("count_never", token="t"))
+        fate = await daemon.recover(call_of("count_never", tag="t"))
+        daemon.start(call_of("count_never", tag="t"))
         await asyncio.sleep(5)
         return fate, daemon.told, read_effects(machine.disk)
 
@@ -166,7 +166,7 @@ async def _one_attempt_in_a_storm(machine: SimMachine, skill: str) -> tuple[str,
     """Start, and let anything die anywhere; then recover until it is settled. Returns (fate, effects)."""
     machine.hands.luck.launcher_dies = 0.1
     machine.hands.luck.body_dies = 0.1
-    call = call_of(skill, token="t")
+    call = call_of(skill, tag="t")
     daemon = Daemon(machine)
     daemon.start(call)
     for _ in range(3):
@@ -210,7 +210,7 @@ def test_a_launcher_killed_at_any_disk_call_leaves_what_recovery_understands(nth
     async def story(machine: SimMachine) -> Any:
         daemon = Daemon(machine)
         machine.disk.fail(Fault("any", first=nth, kill=True, path="/state/runs"))
-        call = call_of("count_never", token="t")
+        call = call_of("count_never", tag="t")
         daemon.start(call)
         await asyncio.sleep(20)
         machine.disk.mend()
@@ -228,7 +228,7 @@ def test_stopped_processes_do_not_go_on() -> None:
 
     async def story(machine: SimMachine) -> Any:
         daemon = Daemon(machine)
-        daemon.start(call_of("count_never", token="t", busy_s=0.5))
+        daemon.start(call_of("count_never", tag="t", busy_s=0.5))
         await asyncio.sleep(0.01)
         body = machine.processes.named("act:")[0]
         machine.processes.deliver(body, 19)
