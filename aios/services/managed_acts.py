@@ -11,7 +11,6 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aios.errors import Permanent, Temporary
 from aios.ports import Processes, ProcessId, UnitState
@@ -33,7 +32,7 @@ class Kept:
     user: str
 
 
-StartKept = Callable[[Any, str, str], Any]
+StartKept = Callable[[Kept, str, str], ProcessId]
 """`start_kept(spec, folder, log_path)`: returns once the program runs, raises `Permanent` when it cannot."""
 
 
@@ -132,11 +131,9 @@ class ManagedActs:
 
     def _start(self, spec: ManagedService) -> ProcessId:
         kept = Kept(spec.key, spec.argv, spec.folder, spec.env, spec.user)
-        self._start_kept(kept, self._records.folder, self._log_path(spec))
-        who = self._running(spec)
-        if who is None:
-            life = self._records.life(spec.stem)
-            ending = self._records.ending(spec.stem, life.who) if life else None
+        who = self._start_kept(kept, self._records.folder, self._log_path(spec))
+        if not self._processes.alive(who):
+            ending = self._records.ending(spec.stem, who)
             raise Temporary(f"{spec.subject} ended as soon as it had started ({ending or 'how is not known'}); its log says why")
         return who
 
