@@ -36,9 +36,8 @@ def main() -> None:
 
 def assemble(state_dir: str) -> Wiring:
     files, clock = OsFiles(), SystemClock()
-    blobs = BlobFolder(files, f"{state_dir}/blobs")
+    blobs = BlobFolder(files, f"{state_dir}/blobs", pack=False)
     bodies = load_bodies()
-    warm(bodies)
 
     def services(call: SkillCall) -> ServiceActs:
         managed = [ManagedService.from_json(raw) for raw in call.env.get("services", ())]
@@ -51,16 +50,15 @@ def assemble(state_dir: str) -> Wiring:
     def irreversible(skill: str) -> bool:
         return skill in bodies and bodies[skill].irreversible
 
-    return Wiring(state_dir, clock, blobs, services, body, files, irreversible)
+    def warm(skill: str) -> None:
+        """Load a skill before the fork, so that no launcher has to. Those that only look are never loaded here."""
+        if skill in bodies:
+            try:
+                bodies[skill]
+            except ConfigError as error:  # told as the act's result, too: its launcher tries again
+                print(error, file=sys.stderr)
 
-
-def warm(bodies: SkillBodies) -> None:
-    """Load every skill before the first fork, so that no launcher has to. A broken one is told when it is called."""
-    for name in bodies:
-        try:
-            bodies[name]
-        except ConfigError as error:
-            print(error, file=sys.stderr)
+    return Wiring(state_dir, clock, blobs, services, body, files, irreversible, warm)
 
 
 def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:

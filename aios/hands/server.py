@@ -50,6 +50,8 @@ class Wiring:
     files: Files
     irreversible: Callable[[str], bool]
     """Whether a skill's act cannot be taken back, so that its files are not saved."""
+    warm: Callable[[str], None]
+    """Called with a skill's name before the fork."""
 
 
 def serve(link: socket.socket, wiring: Wiring) -> None:
@@ -74,6 +76,8 @@ def _obey(message: Mapping[str, Any], link: socket.socket, wiring: Wiring) -> No
         return
     call = SkillCall.from_json(message["call"])
     work = _launch if message["do"] == "start" else _recover
+    if work is _launch:
+        wiring.warm(call.skill)
     pid = _fork(lambda: work(call, link, wiring))
     if message["do"] == "start":
         who = proc.identity(pid) or ProcessId(0, 0, "")  # so quick that it has ended already: its result is there

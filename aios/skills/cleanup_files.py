@@ -44,9 +44,8 @@ class Params:
 def act(params: Params, ctx: ActContext) -> SkillResult:
     _refuse_what_is_not_disposable(params.paths, ctx)
     before = ctx.clock.now() - params.older_than
-    chosen = [
-        seen for path in params.paths for seen in choose(map(FileSeen._make, ctx.safe.files_below(path)), before, params.keep)
-    ]
+    found = (map(FileSeen._make, ctx.safe.files_below(path)) for path in params.paths)
+    chosen = [seen for files in found for seen in choose(files, before, params.keep)]
     deleted, freed, problems = 0, 0, []
     manifest = f"{ctx.folder}/{MANIFEST}"
     fd = ctx.files.open(manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

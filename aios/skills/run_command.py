@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.events.calls import SkillResult, failed
-from aios.skills import bounded, commands
+from aios.skills import bounded
 from aios.skills.api import ActContext, LookContext, Skill
 from aios.skills.tail import last_lines
 from aios.skills.types import AbsolutePath, Argv
@@ -34,6 +34,8 @@ def only_looks(params: Params, env: Mapping[str, Any]) -> bool:
 async def look(params: Params, ctx: LookContext) -> SkillResult:
     if not only_looks(params, ctx.env):
         return failed(f"{params.argv[0]} is not listed under look_commands in the settings, so the daemon does not run it")
+    from aios.skills import commands  # brings asyncio, and hands, which loads this file too, must stay small
+
     try:
         ran = await commands.run(params.argv, params.cwd)
     except OSError as error:

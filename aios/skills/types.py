@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from aios.events.durations import LONGEST_S, parse_duration
@@ -30,7 +30,7 @@ class Checked:
     """One check and the JSON Schema that editors see. `__get_pydantic_…` is pydantic's own protocol for such metadata."""
 
     check: Callable[[Any], Any]
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] = field(compare=False)  # `X | None` hashes its parts, and a mapping has no hash
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
         from pydantic_core import core_schema  # only the daemon gets here; hands must stay small
@@ -145,12 +145,10 @@ def check_paths(value: Any) -> list[str]:
     return [check_path(path) for path in value]
 
 
-def check_mode(value: Any) -> int:
-    """A file mode: octal text (`"0640"`), because YAML reads 0640 as a decimal number."""
+def check_mode(value: Any) -> str:
+    """A file mode as octal text (`"0640"`), because YAML reads 0640 as a decimal number."""
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
-        return int(value, 8)
-    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
-        return 0
+        return value.zfill(4)
     raise ValueError(f'{_shown(value)} is no file mode; write it as text in octal, such as "0640"')
 
 
@@ -188,7 +186,7 @@ Count = Annotated[int, Checked(check_count, {"type": "integer", "minimum": 1, "m
 WholeNumber = Annotated[int, Checked(check_whole, {"type": "integer", "minimum": 0})]
 PathList = Annotated[tuple[str, ...], Checked(check_path_list, {"type": "array", "items": {**_STR, "pattern": "^/"}})]
 UnitNames = Annotated[tuple[str, ...], Checked(check_units, {"type": "array", "items": _STR})]
-FileMode = Annotated[int, Checked(check_mode, {**_STR, "pattern": "^0?[0-7]{3}$", "examples": ["0640"]})]
+FileMode = Annotated[str, Checked(check_mode, {**_STR, "pattern": "^0?[0-7]{3}$", "examples": ["0640"]})]
 Message = Annotated[str, Checked(check_message, {**_STR, "minLength": 1, "maxLength": TEXT_MAX})]
 Environment = Annotated[
     Mapping[str, str], Checked(check_environment, {"type": "object", "additionalProperties": {"type": "string"}})

@@ -34,7 +34,7 @@ class Params:
 def act(params: Params, ctx: ActContext) -> SkillResult:
     data = params.content.encode()
     try:
-        ctx.safe.replace(params.path, data, mode=params.mode)
+        ctx.safe.replace(params.path, data, mode=int(params.mode, 8) if params.mode is not None else None)
     except OSError as error:
         return failed(f"{params.path} cannot be written: {error.strerror or error}")
     return SkillResult(True, {"path": params.path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
