@@ -6,7 +6,7 @@ inside an act's process; it gets the function as an argument). It returns once t
 has the service.
 
 Two files below `folder` (the state folder's `services/`) tell the daemon. NAME is `file_name(spec.name)`. Both are plain JSON,
-one object, written as temporary, fsync, rename, fsync of the folder:
+one object, written as temporary and rename (`NAME.json` also with fsync of the file and of the folder):
 
 `NAME.json`, written before the service's program begins:
 
@@ -36,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from aios.clock import Clock
-from aios.disk import make_dirs, remove_if_there, write_small
+from aios.disk import make_dirs, remove_if_there, temporary_beside, write_all, write_small
 from aios.errors import Permanent
 from aios.events.codec import decode_json, encode_json
 from aios.hands import proc
@@ -165,7 +165,17 @@ class _Keeper:
         end: dict[str, Any] = {"name": self._spec.name, **who._asdict()}
         end |= {"status": 0 if signalled else os.WEXITSTATUS(status), "signal": os.WTERMSIG(status) if signalled else 0}
         end["at"] = self._clock.now()
-        write_small(self._files, f"{self._path}.exit", encode_json(end))
+        self._show(f"{self._path}.exit", encode_json(end))
+
+    def _show(self, path: str, data: bytes) -> None:
+        """Whole, and at once: the daemon waits for it. Not synced: after a power cut its boot id says that it is over."""
+        temporary = temporary_beside(path)
+        fd = self._files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+        try:
+            write_all(self._files, fd, data)
+        finally:
+            self._files.close(fd)
+        self._files.rename(temporary, path)
 
 
 def _start_of(pid: int) -> int:
