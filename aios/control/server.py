@@ -159,6 +159,7 @@ class ControlServer:
     async def _pump(self, peer: Peer, request: Request, writer: asyncio.StreamWriter) -> None:
         last = b""
         items: AsyncIterator[Mapping[str, Any]] | None = None
+        first: asyncio.Future[Mapping[str, Any] | None] | None = None
         try:
             items = aiter(self._streams[request.verb](peer, request.args))
             first = asyncio.ensure_future(anext(items, None))
@@ -176,6 +177,9 @@ class ControlServer:
         except Exception as error:  # noqa: BLE001 - as in _handled
             last = _bug(request, error)
         finally:
+            if first is not None and not first.done():
+                first.cancel()
+                await asyncio.gather(first, return_exceptions=True)
             if isinstance(items, AsyncGenerator):  # it lets go of what it holds now, not when it is collected
                 await items.aclose()
         await self._send(writer, last)

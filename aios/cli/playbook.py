@@ -1,0 +1,245 @@
+"""`aios playbook`: list, show, check, try and switch playbooks. Checking and trying need no daemon and touch nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from aios.cli import exits
+from aios.cli.parser import add_verb, verbs
+from aios.cli.reach import ask_daemon, settings, wants_json
+from aios.cli.skill import catalogue
+from aios.cli.terminal import STYLE_OF, Terminal
+from aios.control.client import NoDaemon
+from aios.errors import ConfigError, Refused
+from aios.events.calls import SkillCatalogue
+from aios.nearest import did_you_mean
+from aios.playbooks.load import Loaded, load_many
+from aios.playbooks.model import Playbook
+
+if TYPE_CHECKING:
+    from aios.playbooks.lint import Finding
+
+SUFFIXES = (".yaml", ".yml")
+FILE_BYTES_MAX = 256 * 1024
+"""More than that no playbook has; the loader says so in words."""
+
+_SCHEMA_EXAMPLES = """
+aios playbook schema > playbook.schema.json
+# first line of a playbook, for editors:  # yaml-language-server: $schema=playbook.schema.json
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    group = verbs(parser)
+    add_verb(group, "list", "list playbooks: what they answer, their mode, whether they are on", list_playbooks)
+    showing = add_verb(group, "show", "show a playbook as it is written", show, examples="aios playbook show service-down")
+    showing.add_argument("name", help="its name")
+    for word, help, action in (
+        ("lint", "check playbooks: every mistake with file, line, column and cure", lint),
+        ("test", "run the tests that playbooks carry, with stubs: nothing is touched", test),
+    ):
+        examples = f"aios playbook {word}\naios playbook {word} my-playbook.yaml other-folder/"
+        add_verb(group, word, help, action, examples=examples).add_argument(
+            "paths", nargs="*", metavar="PATH", help="files or folders (default: the folders of the settings)"
+        )
+    add_verb(group, "schema", "print the JSON Schema of a playbook, for editors", schema, examples=_SCHEMA_EXAMPLES)
+    for word, help in (("enable", "switch a playbook on again"), ("disable", "switch a playbook off, until it is enabled")):
+        verb = add_verb(group, word, help, switch, examples=f"aios playbook {word} service-down")
+        verb.add_argument("name", help="its name")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> Loaded:
+    """All playbooks of these files and folders; of two with one name in two folders, the later one wins."""
+    skills = catalogue() if skills is None else skills
+    found: dict[str, Playbook] = {}
+    texts: dict[str, str] = {}
+    errors: list[ConfigError] = []
+    for path in paths:
+        loaded, unreadable = _read_path(path, skills)
+        errors += [*unreadable, *loaded.errors]
+        found |= {playbook.name: playbook for playbook in loaded.playbooks}
+        texts |= loaded.texts
+    return Loaded(tuple(found[name] for name in sorted(found)), tuple(errors), texts)
+
+
+def _read_path(path: str, skills: SkillCatalogue) -> tuple[Loaded, list[ConfigError]]:
+    texts, errors = {}, []
+    for file in files_of(path):
+        try:
+            texts[file] = _read(file)
+        except OSError as error:
+            errors.append(ConfigError(file, f"cannot be read: {error.strerror}", hint="make it readable, or name another"))
+        except UnicodeDecodeError:
+            errors.append(ConfigError(file, "is not UTF-8", hint="save the file as UTF-8"))
+    return load_many(texts, skills), errors
+
+
+def _read(file: str) -> str:
+    with open(file, "rb") as opened:
+        return opened.read(FILE_BYTES_MAX + 1).decode("utf-8")
+
+
+def files_of(path: str) -> list[str]:
+    """A file is itself; a folder is the playbooks right in it; what is not there is told by who opens it."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(SUFFIXES) and not name.startswith("."))
+
+
+def in_force(args: argparse.Namespace, terminal: Terminal, skills: SkillCatalogue | None = None) -> Loaded:
+    """What the settings' folders hold, or the paths of the command line."""
+    named = getattr(args, "paths", None)
+    if named:
+        return read_folders(named, skills)
+    return read_folders((path for path in settings(args, terminal).playbooks if os.path.isdir(path)), skills)
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
+    """What the daemon has in force; without one, what the folders hold."""
+    try:
+        rows: list[Mapping[str, Any]] = ask_daemon(args, terminal, "playbooks")["playbooks"]
+    except NoDaemon:
+        loaded = in_force(args, terminal)
+        rows = [brief(playbook) for playbook in loaded.playbooks]
+        for error in loaded.errors:
+            terminal.complain(str(error))
+    if wants_json(args):
+        terminal.json({"playbooks": rows})
+    elif rows:
+        cells = [
+            (
+                r["name"],
+                ", ".join(r.get("types", ())),
+                r.get("mode", ""),
+                "on" if r.get("enabled", True) else "off",
+                r.get("description", ""),
+            )
+            for r in rows
+        ]
+        terminal.table(("playbook", "answers", "mode", "", "description"), cells)
+    else:
+        terminal.say("There are no playbooks.")
+    return exits.OK
+
+
+def brief(playbook: Playbook) -> dict[str, Any]:
+    return {
+        "name": playbook.name,
+        "types": list(playbook.types),
+        "mode": playbook.mode,
+        "enabled": playbook.enabled,
+        "description": playbook.description,
+        "path": playbook.path,
+        "hash": playbook.hash,
+    }
+
+
+def show(args: argparse.Namespace, terminal: Terminal) -> int:
+    loaded = in_force(args, terminal)
+    playbook = next((p for p in loaded.playbooks if p.name == args.name), None)
+    if playbook is None:
+        names = [p.name for p in loaded.playbooks]
+        raise Refused(
+            f"there is no usable playbook {args.name!r}", did_you_mean(args.name, names, "`aios playbook lint` says why not")
+        )
+    text = loaded.texts[playbook.name]
+    if wants_json(args):
+        terminal.json({**brief(playbook), "text": text})
+    else:
+        terminal.say(f"# {playbook.path}", "dim")
+        terminal.say(text.rstrip("\n").replace("\t", "    "))
+    return exits.OK
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+def lint(args: argparse.Namespace, terminal: Terminal) -> int:
+    """4 when one cannot be used, 1 when there is a warning."""
+    from aios.playbooks.lint import lint as find  # reads every playbook a second time: only here
+
+    skills = catalogue()
+    loaded = in_force(args, terminal, skills)
+    findings = find(loaded, skills)
+    if wants_json(args):
+        terminal.json({"usable": [playbook.name for playbook in loaded.playbooks], "findings": [asdict(f) for f in findings]})
+    else:
+        for finding in findings:
+            terminal.say(finding_text(finding), STYLE_OF.get(finding.level, ""))
+        count = Counter(finding.level for finding in findings)
+        words = f"{len(loaded.playbooks)} usable; {count['error']} errors, {count['warning']} warnings, {count['info']} remarks"
+        terminal.say(words, "red" if count["error"] else "yellow" if count["warning"] else "green")
+    levels = {finding.level for finding in findings}
+    return exits.INVALID if "error" in levels else exits.NO if "warning" in levels else exits.OK
+
+
+def finding_text(finding: Finding) -> str:
+    """As a compiler would say it: place, level, message, code; then the line, the mark and the cure."""
+    message = f"{finding.level}: {finding.message} [{finding.code}]"
+    return str(ConfigError(finding.path, message, finding.line, finding.column, finding.hint, finding.snippet))
+
+
+def test(args: argparse.Namespace, terminal: Terminal) -> int:
+    """1 when a test fails, 4 when a playbook cannot be used."""
+    from aios.playbooks.trial import try_playbook
+
+    skills = catalogue()
+    loaded = in_force(args, terminal, skills)
+    results = [(playbook, try_playbook(playbook, entry, skills)) for playbook in loaded.playbooks for entry in playbook.tests]
+    untested = [playbook.name for playbook in loaded.playbooks if not playbook.tests]
+    if wants_json(args):
+        rows = [
+            {
+                "playbook": p.name,
+                "test": r.name,
+                "ok": r.ok,
+                "differences": list(r.differences),
+                "outcome": r.outcome,
+                "steps": list(r.steps),
+            }
+            for p, r in results
+        ]
+        terminal.json({"tests": rows, "untested": untested, "errors": [str(error) for error in loaded.errors]})
+    else:
+        for playbook, result in results:
+            terminal.say(f"{'ok ' if result.ok else 'BAD'}  {playbook.name}: {result.name}", "" if result.ok else "red")
+            for difference in result.differences:
+                terminal.say(f"     {playbook.path}:{result.line}: {difference}")
+        for error in loaded.errors:
+            terminal.say(str(error))
+        for name in untested:
+            terminal.say(f"     {name} has no tests", "yellow")
+        failed = sum(not result.ok for _, result in results)
+        terminal.say(
+            f"{len(results) - failed} passed, {failed} failed, {len(loaded.errors)} mistakes", "red" if failed else "green"
+        )
+    if loaded.errors:
+        return exits.INVALID
+    return exits.OK if all(result.ok for _, result in results) else exits.NO
+
+
+def schema(_args: argparse.Namespace, terminal: Terminal) -> int:
+    from aios.playbooks.schema import schema as make
+
+    terminal.json(make(catalogue()))
+    return exits.OK
+
+
+def switch(args: argparse.Namespace, terminal: Terminal) -> int:
+    answer = ask_daemon(args, terminal, f"playbook_{args.verb}", {"name": args.name})
+    if wants_json(args):
+        terminal.json(answer)
+    else:
+        terminal.say(f"{args.name} is {'on' if args.verb == 'enable' else 'off'}.")
+    return exits.OK

@@ -1,0 +1,192 @@
+"""`aios runs`: what AIOS did and proposes, and a person's word on it. Looking needs no daemon; deciding does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from aios.cli import exits
+from aios.cli.events import summary
+from aios.cli.journal import reader
+from aios.cli.parser import add_verb, count, verbs
+from aios.cli.reach import ask_daemon, folder, wants_json
+from aios.cli.runs_fold import RunView, fold, resolve
+from aios.cli.terminal import Terminal, rough
+from aios.control.client import NoDaemon
+from aios.events.event import parse_time
+
+LIMIT = 20
+ID_SHOWN = 8
+KNOWN_MAX = 1000
+"""More runs than the daemon remembers."""
+ANSWER_TIMEOUT_S = 30.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    group = verbs(parser)
+    listing = add_verb(group, "list", "list runs, newest first", list_runs, examples="aios runs list\naios runs list --waiting")
+    listing.add_argument("--open", action="store_true", help="only those that have not ended")
+    listing.add_argument("--waiting", action="store_true", help="only those that wait for a person")
+    listing.add_argument("--limit", type=count, default=LIMIT, metavar="N", help=f"at most so many (default: {LIMIT})")
+    showing = add_verb(group, "show", "show a run: its steps, its proof, why", show, examples="aios runs show 3f2a91c0")
+    showing.add_argument("run", help="its id, or the beginning of it")
+    for word, help, example in (
+        ("approve", "say yes to what a run asks or proposes", "aios runs approve 3f2a91c0"),
+        ("deny", "say no", 'aios runs deny 3f2a91c0 --reason "in use"'),
+        ("cancel", "end a run; what it did is taken back", "aios runs cancel 3f2a91c0"),
+        ("rollback", "take back what an ended run did", "aios runs rollback 3f2a91c0"),
+        ("retry", "answer the same event once more, with a new run", "aios runs retry 3f2a91c0"),
+    ):
+        verb = add_verb(group, word, help, decide, examples=example)
+        verb.add_argument("run", help="its id, or the beginning of it")
+        if word in ("approve", "deny"):
+            verb.add_argument("--reason", default="", help="for the report")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
+    """1 when `--waiting` finds any."""
+    rows = briefs(args, terminal)
+    if args.waiting:
+        rows = [row for row in rows if waits_for_person(row)]
+    elif args.open:
+        rows = [row for row in rows if not row.get("ended")]
+    rows = rows[: args.limit]
+    if wants_json(args):
+        terminal.json({"runs": rows})
+    elif rows:
+        terminal.table(("run", "opened", "playbook", "subject", "mode", "status", "why"), [_row(row, terminal) for row in rows])
+    else:
+        terminal.say("Nothing waits for you." if args.waiting else "There are no runs.")
+    return exits.NO if args.waiting and rows else exits.OK
+
+
+def briefs(args: argparse.Namespace, terminal: Terminal) -> list[Mapping[str, Any]]:
+    """Newest first: from the daemon, which knows them, else folded from the journal."""
+    try:
+        answer = ask_daemon(args, terminal, "runs", {"open": args.open, "limit": KNOWN_MAX})
+        runs: list[Mapping[str, Any]] = answer["runs"]
+        return sorted(runs, key=lambda run: str(run.get("opened", "")), reverse=True)
+    except NoDaemon:
+        return [view.brief() for view in reversed(from_journal(args, terminal).values())]
+
+
+def waits_for_person(run: Mapping[str, Any]) -> bool:
+    """It asks, or it proposes."""
+    return bool(run.get("asks")) or run.get("status") == "suggested"
+
+
+def from_journal(args: argparse.Namespace, terminal: Terminal) -> dict[str, RunView]:
+    return fold(stored.event for stored in reader(folder(args, terminal)).read())
+
+
+def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
+    word = f"waiting ({run['waits_for']})" if run.get("waits_for") else str(run.get("status", ""))
+    return (
+        str(run.get("id", ""))[:ID_SHOWN],
+        terminal.when(run.get("opened", "")),
+        str(run.get("playbook", "")),
+        str(run.get("subject", "")),
+        str(run.get("mode", "")),
+        word,
+        str(run.get("why") or ""),
+    )
+
+
+def show(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Always from the journal: there stands every step with its proof."""
+    views = from_journal(args, terminal)
+    view = views[resolve(args.run, views)]
+    if wants_json(args):
+        terminal.json(view.whole())
+    else:
+        show_run(view, terminal)
+    return exits.OK
+
+
+def show_run(view: RunView, terminal: Terminal) -> None:
+    terminal.say(f"{view.playbook} · {view.subject} · {view.status}", "bold")
+    terminal.facts(
+        (
+            ("run", view.id),
+            ("event", f"{view.trigger.get('type', '')} ({view.event})"),
+            ("mode", view.mode),
+            ("outcome", view.outcome),
+            ("why", view.why),
+            ("opened", terminal.when(view.opened)),
+            ("ended", f"{terminal.local(view.ended)}, after {_took(view)}" if view.ended else ""),
+            (
+                "waits for",
+                f"{view.waits_for}, until {terminal.local(view.until)}" if view.waits_for and view.until else view.waits_for,
+            ),
+            ("decided by", view.by),
+            ("follows run", view.parent),
+        )
+    )
+    if view.steps:
+        terminal.say()
+        terminal.table(("step", "kind", "skill", "", "ms", "what came of it"), [_step_row(step) for step in view.steps])
+    for title, entries in (
+        ("asks for", view.asks),
+        ("would do", view.would),
+        ("proof", view.proof),
+        ("taken back", (view.rolled_back or {}).get("proof")),
+    ):
+        _show_list(title, entries or [], terminal)
+    _show_list("ladder", view.ladder, terminal)
+    _show_next(view, terminal)
+
+
+def _took(view: RunView) -> str:
+    return rough(max(0.0, parse_time(view.ended) - parse_time(view.opened)))
+
+
+def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
+    name = str(step.get("step", ""))
+    if (step.get("attempt") or 1) > 1:
+        name += f" ({step['attempt']})"
+    word = "skipped" if step.get("skipped") else "ok" if step.get("ok") else "bad"
+    said = str(step.get("error") or "") or summary(step.get("result") or {})
+    ms = step.get("ms")
+    return (
+        name,
+        str(step.get("kind", "")),
+        str(step.get("skill", "")),
+        word,
+        f"{ms:.0f}" if isinstance(ms, (int, float)) else "",
+        said,
+    )
+
+
+def _show_list(title: str, entries: list[Any], terminal: Terminal) -> None:
+    if entries:
+        terminal.say(f"\n{title}", "bold")
+        for entry in entries:
+            terminal.say("  " + (summary(entry) if isinstance(entry, dict) else str(entry)))
+
+
+def _show_next(view: RunView, terminal: Terminal) -> None:
+    """What a person may do now."""
+    short = view.id[:ID_SHOWN]
+    if waits_for_person(view.brief()):
+        terminal.say(f"\nIt waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
+    elif view.status == "escalated":
+        terminal.say(f"\nIt needs you. When it is mended: aios runs retry {short}", "yellow")
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------------
+
+
+def decide(args: argparse.Namespace, terminal: Terminal) -> int:
+    """approve, deny, cancel, rollback, retry. The daemon finds a run by the beginning of its id."""
+    request = {"run": args.run} | ({"reason": args.reason} if hasattr(args, "reason") else {})
+    answer = ask_daemon(args, terminal, args.verb, request, ANSWER_TIMEOUT_S)
+    if wants_json(args):
+        terminal.json(answer)
+    else:
+        follow = str(answer.get("run") or answer.get("id") or args.run)[:ID_SHOWN]  # a retry opens another run
+        terminal.say(f"{args.verb}: done. `aios runs show {follow}` shows what comes of it.")
+    return exits.OK

@@ -1,0 +1,138 @@
+"""Runs as people see them, folded from the journal's `run.*` and `approval.*` events: no daemon is needed to look back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios.errors import Refused
+from aios.events.event import Event
+
+ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
+OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
+_BRIEF = (
+    "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
+    "waits_for", "until", "asks", "why", "parent", "incident",
+)  # fmt: skip
+
+
+@dataclass
+class RunView:
+    """`status` is the last word about it, `outcome` the first that judged it (empty while it is open).
+
+    The names are those of the daemon's own summaries (verb `runs`), so that a list looks the same with and without one.
+    """
+
+    id: str
+    playbook: str = ""
+    subject: str = ""
+    mode: str = ""
+    event: str = ""
+    incident: str = ""
+    status: str = "opened"
+    outcome: str = ""
+    opened: str = ""
+    ended: str = ""
+    why: str = ""
+    waits_for: str = ""
+    until: str = ""
+    parent: str = ""
+    by: str = ""
+    cancelled: bool = False
+    trigger: Mapping[str, Any] = field(default_factory=dict)
+    considered: list[Any] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    would: list[Any] = field(default_factory=list)
+    asks: list[Any] = field(default_factory=list)
+    proof: list[Any] = field(default_factory=list)
+    rolled_back: Mapping[str, Any] | None = None
+    ladder: list[dict[str, Any]] = field(default_factory=list)
+
+    def brief(self) -> dict[str, Any]:
+        """One row of a list."""
+        return {name: getattr(self, name) for name in _BRIEF}
+
+    def whole(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def fold(events: Iterable[Event]) -> dict[str, RunView]:
+    """All runs of these events by id, oldest first. A run whose beginning is gone from the journal is left out."""
+    runs: dict[str, RunView] = {}
+    for event in events:
+        if event.type.startswith(("run.", "approval.")):
+            fold_one(runs, event)
+    return runs
+
+
+def fold_one(runs: dict[str, RunView], event: Event) -> None:
+    run_id = str(event.data.get("run", ""))
+    if event.type == "run.opened":
+        runs.setdefault(run_id, _opened(run_id, event))
+    elif view := runs.get(run_id):
+        _apply(view, event.type, event.data, event.time)
+
+
+def _opened(run_id: str, event: Event) -> RunView:
+    data = event.data
+    return RunView(
+        id=run_id,
+        playbook=str(data.get("playbook", "")),
+        subject=event.subject,
+        mode=str(data.get("mode", "")),
+        event=str(data.get("event", "")),
+        incident=event.correlationid,
+        opened=event.time,
+        parent=str(data.get("parent") or ""),
+        by=str(data.get("by") or ""),
+        trigger=data.get("trigger") or {},
+        considered=list(data.get("considered") or []),
+    )
+
+
+def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> None:
+    kind, _, word = type_.partition(".")
+    if kind == "approval":
+        view.asks = list(data.get("acts") or []) if word == "requested" else []
+        view.by = str(data.get("by") or view.by)
+        return
+    if word == "step_done":
+        view.steps.append({**data, "time": time})
+    elif word == "rung_done":
+        view.ladder.append(dict(data))
+    elif word == "rolled_back":
+        view.rolled_back = dict(data)
+    elif word == "cancelled":
+        view.by, view.cancelled = str(data.get("by") or ""), True
+        view.why = f"cancelled by {view.by}"
+    if word in OUTCOMES and not view.outcome:
+        view.outcome = "unknown" if word == "cancelled" else word
+    if not view.ended and _ends(view, word, data):
+        view.ended = time
+    if word != "rung_done":
+        view.status = word
+    view.waits_for, view.until = str(data.get("waits_for") or ""), str(data.get("until") or "")
+    view.why = str(data.get("why") or view.why)
+    if word != "rolled_back":
+        view.proof = list(data.get("proof") or view.proof)
+    view.would = list(data.get("would") or view.would)
+
+
+def _ends(view: RunView, word: str, data: Mapping[str, Any]) -> bool:
+    """A failed run ends when a rung of its ladder healed, when a person was called, or when one who cancelled it has all back."""
+    if word == "rung_done":
+        return bool(data.get("healed"))
+    if word == "cancelled":
+        return view.status == "rolled_back"
+    return word in ENDS or (word == "rolled_back" and view.cancelled)
+
+
+def resolve(prefix: str, known: Iterable[str]) -> str:
+    """A run's id from its beginning, as tables show it. Raises Refused when none or several begin so."""
+    found = sorted(run for run in known if run.startswith(prefix))
+    if prefix in found or len(found) == 1:
+        return prefix if prefix in found else found[0]
+    if not found:
+        raise Refused(f"there is no run {prefix!r}", "`aios runs list` shows them")
+    raise Refused(f"{prefix!r} is the beginning of {len(found)} runs", "write more of it: " + ", ".join(found[:5]))

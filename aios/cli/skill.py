@@ -1,0 +1,143 @@
+"""`aios skill`: what AIOS can look at, do and verify; and one call of a skill by hand."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from aios.cli import exits
+from aios.cli.parser import UsageError, add_verb, verbs
+from aios.cli.reach import ask_daemon, wants_json
+from aios.cli.terminal import Terminal
+from aios.errors import Refused
+from aios.events.calls import SkillCatalogue, SkillSpec
+from aios.events.codec import BadLine, decode_hostile
+from aios.nearest import did_you_mean
+
+RUN_TIMEOUT_S = 3600.0
+
+_RUN_EXAMPLES = """
+aios skill run service_status unit=nginx.service
+aios skill run http_check url=http://127.0.0.1/ status=200
+aios skill run restart_service unit=nginx.service --dry
+aios skill run run_command 'argv=["df", "-h"]'
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    group = verbs(parser)
+    add_verb(group, "list", "list the skills", list_skills, examples="aios skill list")
+    show_verb = add_verb(group, "show", "show a skill and its parameters", show, examples="aios skill show restart_service")
+    show_verb.add_argument("skill", help="its name")
+    run_verb = add_verb(group, "run", "call a skill once, by the daemon", run, examples=_RUN_EXAMPLES)
+    run_verb.add_argument("skill", help="its name")
+    run_verb.add_argument("params", nargs="*", metavar="NAME=VALUE", help="parameters; a value that is JSON is taken as JSON")
+    run_verb.add_argument("--dry", action="store_true", help="only say what it would do")
+
+
+def catalogue() -> SkillCatalogue:
+    from aios.skills.catalogue import load_catalogue
+
+    return load_catalogue()
+
+
+def list_skills(args: argparse.Namespace, terminal: Terminal) -> int:
+    skills = catalogue().values()
+    if wants_json(args):
+        terminal.json({"skills": [plain(spec) for spec in skills]})
+    else:
+        order = {"observe": 0, "act": 1, "verify": 2}
+        rows = [(s.name, s.kind, s.doc) for s in sorted(skills, key=lambda s: (order[s.kind], s.name))]
+        terminal.table(("skill", "kind", "what it does"), rows)
+    return exits.OK
+
+
+def show(args: argparse.Namespace, terminal: Terminal) -> int:
+    spec = find(args.skill, catalogue())
+    if wants_json(args):
+        terminal.json({**plain(spec), "schema": dict(spec.schema)})
+        return exits.OK
+    terminal.say(f"{spec.name} · {spec.kind}", "bold")
+    terminal.say(spec.doc)
+    terminal.say()
+    rows = parameters(spec)
+    if rows:
+        terminal.table(("parameter", "type", "default", "meaning"), rows)
+        terminal.say()
+    terminal.facts(
+        (
+            ("gives", ", ".join(f"{name} ({kind})" for name, kind in spec.result_fields.items())),
+            ("after a crash", spec.rerun.replace("_", " ")),
+            ("time limit", f"{spec.timeout_s:g}s"),
+            ("taking it back", "cannot be taken back" if spec.irreversible else ""),
+        )
+    )
+    return exits.OK
+
+
+def find(name: str, skills: SkillCatalogue) -> SkillSpec:
+    """Raises Refused."""
+    if name not in skills:
+        raise Refused(f"there is no skill {name!r}", did_you_mean(name, skills, "`aios skill list` shows them"))
+    return skills[name]
+
+
+def plain(spec: SkillSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "doc": spec.doc,
+        "rerun": spec.rerun,
+        "timeout_s": spec.timeout_s,
+        "irreversible": spec.irreversible,
+        "result_fields": dict(spec.result_fields),
+    }
+
+
+def parameters(spec: SkillSpec) -> list[tuple[str, str, str, str]]:
+    """Rows from the JSON Schema: name, type, default, meaning."""
+    required = set(spec.schema.get("required", ()))
+    rows = []
+    for name, field in spec.schema.get("properties", {}).items():
+        default = "required" if name in required else str(field.get("default", ""))
+        rows.append((name, _type_of(field), default, field.get("description", "")))
+    return rows
+
+
+def _type_of(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_type_of(entry) for entry in field["anyOf"])
+    if "enum" in field:
+        return " | ".join(map(str, field["enum"]))
+    kind = str(field.get("type", field.get("format", "any")))
+    return f"list of {_type_of(field['items'])}" if kind == "array" and "items" in field else kind
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """0 when the skill says ok."""
+    request = {"skill": args.skill, "params": parse_params(args.params), "dry": args.dry}
+    answer = ask_daemon(args, terminal, "skill_run", request, RUN_TIMEOUT_S)
+    if wants_json(args):
+        terminal.json(answer)
+    else:
+        terminal.say("ok" if answer.get("ok") else f"not ok: {answer.get('error', '')}", "green" if answer.get("ok") else "red")
+        if answer.get("says"):
+            terminal.say(str(answer["says"]))
+        terminal.facts((answer.get("result") or {}).items())
+    return exits.OK if answer.get("ok") else exits.NO
+
+
+def parse_params(words: list[str]) -> dict[str, Any]:
+    """`name=value` words: what reads as JSON is JSON, all else is text. Raises UsageError."""
+    params: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{word!r} is no parameter; write NAME=VALUE, such as unit=nginx.service", "aios skill run")
+        if name in params:
+            raise UsageError(f"{name!r} is given twice", "aios skill run")
+        try:
+            params[name] = decode_hostile(value.encode("utf-8", "surrogateescape"))
+        except BadLine:
+            params[name] = value
+    return params

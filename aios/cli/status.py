@@ -1,0 +1,171 @@
+"""`aios status`, and the words that steer the living daemon: `pause`, `resume`, `reload`, `stop`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from aios.cli import exits
+from aios.cli.parser import UsageError, finish
+from aios.cli.reach import ask_daemon, wants_json
+from aios.cli.terminal import Terminal
+from aios.events.durations import format_duration, parse_duration
+from aios.events.event import parse_time
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    finish(parser, status, examples="aios status\naios status --json | jq .score")
+
+
+def status(args: argparse.Namespace, terminal: Terminal) -> int:
+    """0 when all is well, 1 when something is ill or waits for a person."""
+    answer = ask_daemon(args, terminal, "status")
+    if wants_json(args):
+        terminal.json(answer)
+    else:
+        show(answer, terminal)
+    return exits.OK if well(answer) else exits.NO
+
+
+def well(answer: Mapping[str, Any]) -> bool:
+    """Nothing is ill, nothing waits for a person, acts are allowed, all playbooks can be used."""
+    return not any(answer.get(name) for name in ("symptoms", "needs_you", "dead_letters", "paused", "invalid_playbooks"))
+
+
+def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    terminal.facts(
+        (
+            ("AIOS", f"{answer.get('version', '?')}, pid {answer.get('pid', '?')}"),
+            ("state folder", answer.get("state_dir")),
+            ("up since", terminal.when(answer.get("since", ""))),
+            ("highest mode", answer.get("mode_max")),
+            ("acts", _paused(answer.get("paused"), terminal)),
+            ("score", _score(answer.get("score"))),
+            ("playbooks", _playbooks(answer)),
+            ("queue", _queue(answer.get("queue") or {})),
+            ("runs", f"{answer.get('open_runs', 0)} open, {answer.get('waiting_runs', 0)} of them wait"),
+            ("held by guards", answer.get("held") or ""),
+            ("dead letters", f"{answer['dead_letters']}: see aios dead list" if answer.get("dead_letters") else ""),
+            ("journal", answer.get("position")),
+        )
+    )
+    _show_symptoms(answer.get("symptoms") or [], terminal)
+    needs_you = answer.get("needs_you") or []
+    if needs_you:
+        terminal.say("\nThese wait for you (aios runs approve or deny):", "yellow")
+        rows = [
+            (str(r.get("id", ""))[:8], r.get("playbook", ""), r.get("subject", ""), terminal.ago(r.get("opened", 0)))
+            for r in needs_you
+        ]
+        terminal.table(("run", "playbook", "subject", "opened"), rows)
+    elif well(answer):
+        terminal.say("\nAll is well.", "green")
+
+
+def _show_symptoms(symptoms: list[Mapping[str, Any]], terminal: Terminal) -> None:
+    if symptoms:
+        terminal.say()
+        rows = [(s.get("subject", ""), s.get("type", ""), terminal.when(s.get("since", ""))) for s in symptoms]
+        terminal.table(("ill", "what", "since"), rows)
+
+
+def _playbooks(answer: Mapping[str, Any]) -> str:
+    words = [f"{answer.get('playbooks', 0)} in force"]
+    if answer.get("disabled"):
+        words.append(f"switched off: {', '.join(answer['disabled'])}")
+    if answer.get("invalid_playbooks"):
+        words.append(f"{answer['invalid_playbooks']} cannot be used, see aios playbook lint")
+    return "; ".join(words)
+
+
+def _queue(queue: Mapping[str, Any]) -> str:
+    """`P1 3, P3 12 (40 in the journal)`; the classes where nothing waits are left out."""
+    words = []
+    for name, lane in queue.items():
+        waiting, spilled = (lane.get("waiting", 0), lane.get("spilled", 0)) if isinstance(lane, Mapping) else (lane, 0)
+        if waiting or spilled:
+            words.append(f"{name} {waiting}" + (f" ({spilled} in the journal)" if spilled else ""))
+    return ", ".join(words) or "empty"
+
+
+def _paused(paused: Any, terminal: Terminal) -> str:
+    if not paused:
+        return "allowed"
+    until = f", until {terminal.local(paused['until'])}" if paused.get("until") else ""
+    return f"paused by {paused.get('by', '?')}: {paused.get('reason', '')}{until}"
+
+
+def _score(score: Any) -> str:
+    return f"{score:.2f}" if isinstance(score, (int, float)) else "nothing measured yet"
+
+
+# --- pause, resume ----------------------------------------------------------------------------------------------------
+
+
+def pause_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reason", nargs="?", default="", help="why, for the report")
+    parser.add_argument("--for", dest="for_", metavar="TIME", help="until then, such as 30m")
+    parser.add_argument("--until", metavar="TIME", help="until then, such as 2026-02-24T18:00:00+01:00")
+    finish(parser, pause, examples='aios pause "moving the database" --for 2h')
+
+
+def pause(args: argparse.Namespace, terminal: Terminal) -> int:
+    length = length_of_pause(args.for_, args.until, terminal.clock.now())
+    answer = ask_daemon(args, terminal, "pause", {"reason": args.reason, "for": length})
+    until = answer.get("until")
+    return _done(answer, args, terminal, "No acts" + (f" until {terminal.local(until)}." if until else " until `aios resume`."))
+
+
+def length_of_pause(for_: str | None, until: str | None, now: float) -> str:
+    """As a duration; empty for one without an end. Raises UsageError."""
+    if for_ and until:
+        raise UsageError("say either --for or --until", "aios pause")
+    try:
+        if for_:
+            return format_duration(parse_duration(for_))
+        left = parse_time(until) - now if until else 0.0
+    except ValueError as error:
+        raise UsageError(str(error), "aios pause") from None
+    if until and left <= 0:
+        raise UsageError(f"{until} is past", "aios pause")
+    return format_duration(left) if until else ""
+
+
+def resume_arguments(parser: argparse.ArgumentParser) -> None:
+    finish(parser, resume)
+
+
+def resume(args: argparse.Namespace, terminal: Terminal) -> int:
+    return _done(ask_daemon(args, terminal, "resume"), args, terminal, "Acts are allowed again.")
+
+
+def reload_arguments(parser: argparse.ArgumentParser) -> None:
+    finish(parser, reload)
+
+
+def reload(args: argparse.Namespace, terminal: Terminal) -> int:
+    """4 when one cannot be used; its last good version stays in force."""
+    answer = ask_daemon(args, terminal, "reload", timeout=60.0)
+    errors = answer.get("errors") or []
+    if not wants_json(args):
+        for error in errors:
+            terminal.complain(f"{error.get('path')}:{error.get('line')}: {error.get('message')}")
+    _done(answer, args, terminal, f"Playbooks were read again: {answer.get('playbooks')} in force.")
+    return exits.INVALID if errors else exits.OK
+
+
+def stop_arguments(parser: argparse.ArgumentParser) -> None:
+    finish(parser, stop)
+
+
+def stop(args: argparse.Namespace, terminal: Terminal) -> int:
+    return _done(ask_daemon(args, terminal, "stop"), args, terminal, "The daemon ends.")
+
+
+def _done(answer: Mapping[str, Any], args: argparse.Namespace, terminal: Terminal, sentence: str) -> int:
+    if wants_json(args):
+        terminal.json(answer)
+    else:
+        terminal.say(sentence)
+    return exits.OK
