@@ -131,7 +131,11 @@ class SimHandsWorld:
         over = asyncio.Event()
         body = self.processes.make(f"act:{call.key}")
         body.life.on_death.append(lambda: launcher.life.run(over.set) if launcher.alive else None)
-        self.code.write_acting(files, self.folder_of(call), body.who)
+        try:
+            self.code.write_acting(files, self.folder_of(call), body.who)
+        except OSError as error:
+            self.processes.kill(body)
+            return failed(f"the act could not be carried out: {error}")
         body.life.spawn(self._body(body, call, said))
         try:
             async with asyncio.timeout(call.timeout_s):

@@ -195,7 +195,7 @@ class Day:
         last = first + int(chance.uniform(0.0, 6.0))
         kinds = (
             Fault("fdatasync", first, last, errno.EIO, path="/events/"),
-            Fault("fsync", first, last, errno.EIO),
+            Fault("fsync", first, last, errno.EIO, path=f"{STATE_DIR}/"),
             Fault("write", first, last, errno.ENOSPC, path=f"{STATE_DIR}/"),
             Fault("write", first, last, keep=int(chance.uniform(0.0, 200.0)), path="/events/"),
             Fault("fsync_dir", first, last, errno.EIO, path=f"{STATE_DIR}/"),

@@ -44,7 +44,7 @@ def play_day(seed: int, hours: float = 1.0, troubles: Troubles | None = None, pa
 
             mine = replace(parts or Parts(), durable=durable)
             number = day.starts
-            return machine.processes.spawn("daemon", lambda process: run_daemon(machine, process, blobs, number, seed, mine))
+            return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, blobs, number, seed, mine))
 
         return await Day(machine, troubles or Troubles(), start, seed).run(hours, QUIET_S, read_journal)
 

@@ -312,17 +312,28 @@ def priorities_are_kept(
 def timeouts_are_kept(events: Sequence[Event], timeout_s: Mapping[tuple[str, str], float]) -> list[str]:
     """An act takes no longer than its timeout and a grace, and never less than no time, whatever the wall clock does.
 
-    `timeout_s` is per (playbook, step). An attempt that a crash cut off says nothing of its length.
+    `timeout_s` is per (playbook, step). An attempt that a crash cut off, or that lived through the daemon's, says nothing
+    of its length.
     """
+    in_one_life: set[Attempt] = set()
     wrong = []
     for event in events:
         data = event.data
+        if event.type == "daemon.started":
+            in_one_life.clear()
+        elif event.type == "run.step_intended":
+            in_one_life.add(Attempt(data["run"], data["step"], data["attempt"]))
         limit = timeout_s.get((str(data.get("playbook")), str(data.get("step"))))
-        if event.type != "run.step_done" or limit is None or data.get("died") or data.get("voided") or data.get("skipped"):
-            continue
-        took = data["ms"] / 1000.0
-        if not 0.0 <= took <= limit + GRACE_S:
-            wrong.append(f"{data['run']}/{data['step']}.{data['attempt']} took {took:.1f} s, its timeout is {limit:g} s")
-        elif "timeout" in str(data.get("error")).lower() and took < limit * 0.99:
-            wrong.append(f"{data['run']}/{data['step']}.{data['attempt']} was timed out after {took:.1f} s of {limit:g} s")
+        if event.type == "run.step_done" and limit is not None and _end_of(data) in {"ok", "failed"}:
+            whole = Attempt(data["run"], data["step"], data["attempt"]) in in_one_life
+            wrong += _time_faults(data, limit, whole)
     return wrong
+
+
+def _time_faults(data: Mapping[str, Any], limit_s: float, whole: bool) -> Iterator[str]:
+    took_s = data["ms"] / 1000.0
+    where = f"{data['run']}/{data['step']}.{data['attempt']}"
+    if not 0.0 <= took_s <= limit_s + GRACE_S:
+        yield f"{where} took {took_s:.1f} s, its timeout is {limit_s:g} s"
+    elif whole and "timeout" in str(data.get("error")).lower() and took_s < limit_s * 0.99:
+        yield f"{where} was timed out after {took_s:.1f} s of {limit_s:g} s"

@@ -100,7 +100,9 @@ def test_planted_bug_timeout_on_the_wall_clock() -> None:
     limit = {("mend", "act"): 30.0}
     assert len(laws.timeouts_are_kept([done(1, ms=3_600_000.0)], limit)) == 1
     assert len(laws.timeouts_are_kept([done(1, ms=-5.0)], limit)) == 1
-    assert len(laws.timeouts_are_kept([done(1, ms=20.0, ok=False, error="timeout: ended after 30 s")], limit)) == 1
+    early = done(1, ms=20.0, ok=False, error="timeout: ended after 30 s")
+    assert len(laws.timeouts_are_kept([intended(0), early], limit)) == 1
+    assert laws.timeouts_are_kept([intended(0), event("daemon.started"), early], limit) == []
     assert laws.timeouts_are_kept([done(1, ms=3_600_000.0, died=True)], limit) == []
 
 
