@@ -102,7 +102,7 @@ _LONG_INTEGER = re.compile(rb"(?<![\d.eE+\-])-?\d{19,}+(?![.eE])")
 def depth_of(raw: bytes) -> int:
     """How deep brackets outside strings nest. Linear, whatever the bytes."""
     brackets = _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+    return max(accumulate(map(_STEPS.__getitem__, brackets), initial=0))
 
 
 def _check_integers(raw: bytes) -> None:
@@ -258,10 +258,10 @@ def canonical_time(text: Any) -> str:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise BadLine("time has no zone; end it with Z or an offset such as +01:00")
-        if text[-1] == "Z" and text[10] == "T" and text[4] == text[7] == "-" and text[19] in ".Z" and len(text) <= 27:
+        if 20 <= len(text) <= 27 and text[-1] == "Z" and text[10] == "T" and text[4] == text[7] == "-" and text[19] in ".Z":
             return cast("str", text)
         return format_time(moment.timestamp())
     except BadLine:
         raise
-    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+    except (ValueError, TypeError, OverflowError, OSError):
         raise BadLine("time is not RFC 3339, such as 2026-02-24T08:15:30Z") from None

@@ -1,0 +1,67 @@
+"""Where a line stood is told in its origin, and cursors are folded from it."""
+
+from __future__ import annotations
+
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios.events import origin as origins
+from aios.events.event import Draft, Event
+from aios.events.origin import InboxCursor, fold_cursor, missing_id, origin_text, parse_origin, refused
+
+NUMBERS = st.integers(0, 2**63)
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,20}(/\d{4}-\d\d-\d\d)?", fullmatch=True)
+
+
+def event(origin: str) -> Event:
+    return Event("e", "s", "a.b", "host", "t", {}, "t", origin=origin)
+
+
+@given(NAMES, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**32 - 1))
+def test_an_origin_reads_back_as_the_cursor_behind_its_line(
+    name: str, device: int, inode: int, generation: int, offset: int, length: int, mark: int
+) -> None:
+    cursor = InboxCursor(device, inode, generation, offset + length, length, mark)
+    assert parse_origin(origin_text(name, cursor)) == (name, cursor)
+
+
+@given(st.text(max_size=60))
+def test_other_texts_are_no_origin_and_move_nothing(text: str) -> None:
+    cursors: dict[str, InboxCursor] = {}
+    fold_cursor(cursors, event(text))
+    assert cursors == {} or parse_origin(text)
+
+
+def test_cursors_follow_the_taken_lines() -> None:
+    cursors: dict[str, InboxCursor] = {}
+    fold_cursor(cursors, event("inbox/web@1.7.0:0+10~0000000a"))
+    fold_cursor(cursors, event("inbox/web@1.7.0:10+5~0000000b"))
+    assert cursors == {"web": InboxCursor(1, 7, 0, 15, 5, 0xB)}
+
+
+def test_so_many_files_are_remembered_and_the_quietest_is_forgotten(monkeypatch: object) -> None:
+    """Names come from outside: the world's memory of them is bounded."""
+    cursors: dict[str, InboxCursor] = {}
+    for number in range(origins.CURSORS_MAX + 10):
+        fold_cursor(cursors, event(f"inbox/n{number}@1.7.0:0+10~00000000"))
+        fold_cursor(cursors, event("inbox/busy@1.8.0:0+10~00000000"))
+    assert len(cursors) == origins.CURSORS_MAX
+    assert "busy" in cursors
+    assert "n0" not in cursors
+
+
+def test_a_missing_id_is_a_uuid5_of_place_and_bytes() -> None:
+    """The same line at the same place gets the same id again; another place or other bytes, another one."""
+    made = missing_id("inbox/web@1.7.0:0+10~0", b'{"type":"a"}\n')
+    namespace = uuid.UUID("a105e4e2-7b1d-5c0f-9a3e-6d2f80c14b57")
+    assert made == str(uuid.uuid5(namespace, 'inbox/web@1.7.0:0+10~0\n{"type":"a"}\n'))
+    assert missing_id("inbox/web@1.7.1:0+10~0", b'{"type":"a"}\n') != made
+
+
+def test_a_refused_draft_still_moves_the_cursor() -> None:
+    """What no line can hold after all is told in its place, with the same origin."""
+    draft = refused(Draft(type="a.b", subject="host", origin="inbox/web@1.7.0:10+5~0000000b"), "too long")
+    assert (draft.type, draft.origin) == ("journal.quarantined", "inbox/web@1.7.0:10+5~0000000b")
+    assert draft.data == {"file": "inbox/web.jsonl", "offset": 10, "length": 5, "reason": "too long", "kept": ""}
