@@ -76,6 +76,7 @@ class World:
     disabled: set[str] = field(default_factory=set)
     playbooks: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
     named_own: frozenset[str] = frozenset()
     """Own types that a playbook in force names exactly: these are queued like what is seen outside."""
 
@@ -233,6 +234,9 @@ class World:
     def _on_kept(self, event: Event) -> None:
         self.kept[event.data["playbook"]] = event.data["manifest"]
 
+    def _on_timer(self, event: Event) -> None:
+        self.timers[event.data["timer"]] = parse_time(event.data["planned"])
+
     def _on_started(self, _event: Event) -> None:
         self.clean = False
 
@@ -272,6 +276,7 @@ class World:
             "disabled": sorted(self.disabled),
             "playbooks": self.playbooks,
             "kept": self.kept,
+            "timers": self.timers,
         }
 
     @classmethod
@@ -294,6 +299,7 @@ class World:
         world.dead = DeadLetters.from_json(raw["dead"])
         world.paused, world.disabled = raw["paused"], set(raw["disabled"])
         world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
+        world.timers = dict(raw["timers"])
         return world
 
 
@@ -310,4 +316,5 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "playbook.disabled": World._on_disabled,
     "playbook.loaded": World._on_loaded,
     "playbook.kept": World._on_kept,
+    "timer.due": World._on_timer,
 }

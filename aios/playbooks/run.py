@@ -675,7 +675,13 @@ class Run:
         step = self._step(env.playbook, flight["step"])
         timeout_s = step.timeout_s if step else (spec.timeout_s if spec else 60.0)
         touches = Touches(tuple(flight["files"]), tuple(flight["units"]))
-        call_env = {**env.call_env, "recheck": flight["recheck"]} if flight["recheck"] else env.call_env
+        call_env = {
+            **env.call_env,
+            "playbook": self.playbook,
+            "subject": self.subject,
+            "recheck": flight["recheck"],
+            "approved": flight["step"] in self.approved,
+        }
         call = self._call(
             flight["step"], flight["attempt"], flight["skill"], "act", flight["params"], timeout_s, touches, env, call_env
         )

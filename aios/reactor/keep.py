@@ -39,6 +39,7 @@ class LastGood:
     emit: Emit
     clock: Clock
     _tasks: dict[tuple[str, str], Task[None]] = field(default_factory=dict)
+    _nudges: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict)
     _stands: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -54,7 +55,7 @@ class LastGood:
     def heard(self, stored: Sequence[Stored]) -> None:
         """The subject came up again, or a run on it ended: what stands may be old."""
         for event, _ in stored:
-            if event.type in ("service.up", "run.healed"):
+            if event.type in ("service.up", "run.healed", "daemon.act_done"):
                 self.changed(event.subject)
             elif event.type == "playbook.loaded":
                 self.start()
@@ -67,20 +68,27 @@ class LastGood:
 
     def _again(self, playbook: Playbook, subject: str) -> None:
         key = (playbook.name, subject)
+        self._nudges.setdefault(key, asyncio.Event()).set()
         running = self._tasks.get(key)
         if running is None or running.done():
             self._tasks[key] = asyncio.get_running_loop().create_task(self._until_it_stands(playbook, subject))
 
     async def _until_it_stands(self, playbook: Playbook, subject: str) -> None:
         assert playbook.keep is not None
+        nudge = self._nudges[playbook.name, subject]
         while True:
+            nudge.clear()
             changed = self._newest_change(playbook.keep.files)
             if changed and self._stands.get((playbook.name, subject)) == changed:
                 return
             if changed and await self._proven(playbook, subject, changed) and await self._take(playbook, subject):
                 self._stands[playbook.name, subject] = changed
                 return
-            await self.clock.sleep_until(self.clock.monotonic() + AGAIN_S)
+            try:
+                async with asyncio.timeout(AGAIN_S):
+                    await nudge.wait()
+            except TimeoutError:
+                pass  # nothing told us, so look again by ourselves
 
     async def _proven(self, playbook: Playbook, subject: str, changed: float) -> bool:
         """Well for as long as asked, with the files unchanged and older than the subject's start all the while."""
@@ -118,7 +126,7 @@ class LastGood:
                 return ()  # what depends on an event cannot be asked without one
             name = f"keep-{playbook.name}"
             call = SkillCall(name, f"{VERIFY}{n}", 1, check.skill, "verify", params, check.timeout_s, Touches())
-            checks.append(CheckCall(call, playbook.keep.after_s, 0.0, check.every_s))
+            checks.append(CheckCall(call, playbook.keep.after_s, check.within_s, check.every_s))
         return tuple(checks)
 
     async def _take(self, playbook: Playbook, subject: str) -> bool:

@@ -15,7 +15,8 @@ from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import is_own
 from aios.events.event import Draft, Event, Position, Stored, format_time
-from aios.playbooks.model import lesser_mode
+from aios.playbooks.guards import protected
+from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run, opening
 from aios.ports import Emit, JournalReader
 from aios.reactor.decide import Decision, Rules, decide, resources_of
@@ -46,7 +47,7 @@ class Reactor:
     clock: Clock
     emit: Emit
     reader: JournalReader
-    dependents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    dependents: dict[str, frozenset[str]] = field(default_factory=dict)
     decided: int = 0
     _opening: dict[tuple[str, str], str] = field(default_factory=dict)
     _deciding: int = 0
@@ -58,10 +59,10 @@ class Reactor:
         """After a restart: what was in the journal and undecided is offered again, and so is what was held."""
         for event_id, position in sorted(self.world.undecided.items(), key=lambda item: item[1]):
             event = self.reader.at(position)
-            if event is None or event.id != event_id:
+            if event is None or event.id != event_id or not self.shelf.index.candidates(event.type):
                 self.world.undecided.pop(event_id, None)
-                continue
-            self._enqueue(event, position)
+            elif not self.queue.holds(event, position):
+                self._enqueue(event, position)
         for key, holding in self.world.held.items():
             self._offer_later(key, holding)
         self.runner.start()
@@ -95,7 +96,8 @@ class Reactor:
             self._wake()
 
     def _enqueue(self, event: Event, position: Position) -> None:
-        self.queue.push(event, position, self.clock.monotonic())
+        if not self.queue.push(event, position, self.clock.monotonic()):
+            self.world.undecided.pop(event.id, None)  # spilled: the queue knows where it stands
 
     def _own(self, event: Event) -> None:
         if event.type == "run.opened":
@@ -130,14 +132,15 @@ class Reactor:
             self._wake()
         if drafts:
             self.emit(*drafts)
-        if self.queue.spilled and len(self.queue) < REFILL_BATCH:
-            self.queue.refill(self.reader.read, REFILL_BATCH, self.clock.monotonic())
+        if self.queue.spilled and len(self.queue) < REFILL_BATCH and len(self.world.runs) < OPEN_RUNS_MAX:
+            self.queue.refill(self.reader, REFILL_BATCH, self.clock.monotonic(), self._wanted)
             if len(self.queue):
                 self._wake()
 
+    def _wanted(self, event: Event) -> bool:
+        return self.shelf.index.candidates(event.type)
+
     def _decide(self, event: Event, position: Position, drafts: list[Draft]) -> None:
-        if event.id not in self.world.undecided:
-            return
         matches = self.shelf.index.match(event)
         decision = self._decision(event, position, matches) if matches else None
         if decision is None or decision.verdict == "no_match":
@@ -146,7 +149,7 @@ class Reactor:
         self.decided += 1
         drafts.extend(decision.drafts)
 
-    def _decision(self, event: Event, position: Position, matches: Sequence) -> Decision:  # type: ignore[type-arg]
+    def _decision(self, event: Event, position: Position, matches: Sequence[Playbook]) -> Decision:
         decision = decide(
             event,
             position,
@@ -197,6 +200,18 @@ class Reactor:
             if holding.guard == guard:
                 self.offer_again(key)
 
+    def take_again(self, position: Position) -> None:
+        """A dead letter that a person has tried again."""
+        event = self.reader.at(position)
+        if event is not None:
+            self.world.undecided[event.id] = position
+            self.queue.push_again(event, position, self.clock.monotonic())
+            self._wake()
+
+    def protected(self, resources: frozenset[str]) -> str:
+        """The first of these that nothing may touch; empty when there is none."""
+        return protected(resources, self.rules.protected)
+
     # --- runs that people or ladders open ---
 
     def open_fallback(self, parent: Run, name: str) -> tuple[Draft, ...] | str:
@@ -217,7 +232,7 @@ class Reactor:
     def opening_for(
         self,
         run: Run,
-        playbook: object,
+        playbook: Playbook,
         lineage: Sequence[Sequence[str]],
         *,
         by: str = "",
@@ -228,9 +243,9 @@ class Reactor:
         event = trigger_of(run)
         return opening(
             event=event,
-            playbook=playbook,  # type: ignore[arg-type]
-            mode=lesser_mode(playbook.mode, self.rules.mode_max),  # type: ignore[attr-defined]
-            resources=resources_of(playbook, event, self.skills, self.clock.now()),  # type: ignore[arg-type]
+            playbook=playbook,
+            mode=lesser_mode(playbook.mode, self.rules.mode_max),
+            resources=resources_of(playbook, event, self.skills, self.clock.now()),
             incident=run.incident,
             priority=priority(event),
             lineage=lineage,

@@ -69,7 +69,7 @@ class Runner:
     ports: RunnerPorts
     playbook_of: Callable[[Run], Playbook]
     env_of: EnvOf
-    open_fallback: Callable[[Run, str], tuple[Draft, ...] | str]
+    open_fallback: Callable[[Run, str], tuple[Draft, ...] | str] = lambda _run, _name: "no reactor is wired"
     _busy: dict[str, str] = field(default_factory=dict)
     _saying: dict[str, Future[list[Position]]] = field(default_factory=dict)
     _granted: set[str] = field(default_factory=set)

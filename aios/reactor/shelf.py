@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.calls import SkillCatalogue
+from aios.events.catalogue import is_own
 from aios.events.event import SYSTEM, Draft
 from aios.playbooks.index import Index
 from aios.playbooks.load import load, load_many
@@ -67,6 +68,11 @@ class Shelf:
         disabled = sorted(p.name for p in loaded.playbooks if not p.enabled)
         draft = Draft(type="playbook.loaded", subject=SYSTEM, data={"playbooks": after, "disabled": disabled})
         return (*invalid, draft)
+
+    @property
+    def own_types(self) -> frozenset[str]:
+        """AIOS's own types that a playbook in force names exactly: only these come to the queue."""
+        return frozenset(name for playbook in self.by_name.values() for name in playbook.types if is_own(name))
 
     def of(self, run: Run) -> Playbook:
         """The text that this run was opened with. One that cannot be read any more is empty: the run then ends unknown."""

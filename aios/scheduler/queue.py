@@ -314,6 +314,12 @@ class EventQueue:
 
     # --- what others may know
 
+    def holds(self, event: Event, position: Position) -> bool:
+        """Whether this event is spilled here, and so need not be pushed."""
+        spilled = self._spilled[priority(event)]
+        tail = spilled.tail
+        return position in spilled.singles or (tail is not None and tail.after < position <= tail.last)
+
     def __len__(self) -> int:
         """Events in memory."""
         return self._size

@@ -1,0 +1,484 @@
+"""The daemon: one visible page of wiring (`assemble`), and the order of its life (`Daemon`).
+
+`Outside` is everything that the daemon touches, as ports; `main` makes it from the real machine, the simulator from its twins.
+Nothing below this file knows which of the two it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future, Task
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from aios import __version__
+from aios.clock import Clock
+from aios.entropy import Entropy
+from aios.events.calls import SkillCatalogue
+from aios.events.codec import encode_sorted
+from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
+from aios.events.origin import InboxCursor
+from aios.events.redact import Redactor
+from aios.playbooks.guards import protected
+from aios.playbooks.model import Playbook
+from aios.playbooks.run import Env, Run
+from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
+from aios.reactor.aside import Aside
+from aios.reactor.decide import Rules
+from aios.reactor.keep import LastGood
+from aios.reactor.pump import Reactor
+from aios.reactor.runs import Runner, RunnerPorts
+from aios.reactor.shelf import Shelf
+from aios.scheduler.queue import EventQueue
+from aios.scheduler.slots import Slots
+from aios.scores.scores import Scores
+from aios.settings import Settings
+from aios.spine import Spine
+from aios.verbs import Verbs
+from aios.world import World
+
+HEARTBEAT_S = 60.0
+CHECKPOINT_EVERY_S = 300.0
+CHECKPOINT_EVENTS = 50_000
+INBOX_BATCH = 512
+INBOX_AHEAD = 8
+"""Batches of the inbox that may wait for the disk: reading goes on while the journal syncs, and no further."""
+JUDGE_AFTER_S = 1.0
+"""How long after something that moves a score the scores are evaluated: a burst is judged once."""
+CLOCK_LEAP_S = 5.0
+DEPENDENTS_MAX = 1000
+JUDGED = ("run.", "probe.", "service.", "resource.", "endpoint.", "agent.", "host.", "score.")
+
+
+class Checkpoints(Protocol):
+    def save(self, position: Position, payload: Any) -> None: ...
+    def load(self, usable: Callable[[Position], bool]) -> tuple[Position, Any] | None: ...
+
+
+class StartedHands(Hands, Protocol):
+    def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class StartedControl(Protocol):
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class StartableServices(Services, Protocol):
+    async def to_start(self) -> Sequence[str]:
+        """Once they are watched: those that the daemon itself is to start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The machine, as ports. Every field has a twin in `aios.testing`."""
+
+    clock: Clock
+    entropy: Entropy
+    files: Files
+    blobs: Blobs
+    reader: JournalReader
+    make_writer: Callable[[Callable[[Draft], None]], JournalWriter]
+    make_inbox: Callable[[Mapping[str, InboxCursor], Callable[[], None]], Inbox]
+    """Of the cursors, and of what to call when something came into it."""
+    checkpoints: Checkpoints
+    hands: StartedHands
+    looker: Looker
+    skills: SkillCatalogue
+    services: StartableServices
+    make_sensors: Callable[[World], Sequence[Sensor]]
+    read_playbooks: Callable[[], Mapping[str, str]]
+    watch_playbooks: Callable[[Callable[[], None]], None]
+    watch_files: Callable[[Sequence[str], Callable[[], None]], None]
+    """Calls back when one of these files (of a last-good copy) changed."""
+    make_control: Callable[[Verbs], StartedControl]
+    write_report: Callable[[str], None]
+    """Writes the report of this UTC day below `reports/`."""
+    notify: Callable[[str], bool]
+    offload: Callable[[Callable[[], None]], Awaitable[None]]
+    """Runs what syncs to the disk away from the loop."""
+    call_env: Mapping[str, Any]
+    boot_id: str = ""
+    pid: int = 0
+    rss_kb: Callable[[], int] = lambda: 0
+    watchdog_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Daemon:
+    """Assembled; `run` is its life from start to end."""
+
+    settings: Settings
+    outside: Outside
+    world: World
+    spine: Spine
+    reactor: Reactor
+    shelf: Shelf
+    aside: Aside
+    keeper: LastGood
+    writer: JournalWriter
+    control: StartedControl
+    verbs: Verbs
+    inbox: Inbox
+    inbox_wake: asyncio.Event
+    blind_since: float
+    first_words: Sequence[Draft]
+    _tasks: list[Task[None]] = field(default_factory=list)
+    _stopping: Future[str] | None = None
+    _judging: bool = False
+    _since_checkpoint: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # --- its life
+
+    async def run(self) -> str:
+        """Start, go on until told to stop or until a part of it fails, end in order. Returns the reason of the stop.
+
+        A bug in any part rises from here: the daemon ends loudly and is started again.
+        """
+        self._stopping = asyncio.get_running_loop().create_future()
+        try:
+            await self.start()
+            reason = await self._stopping
+            await self._end(reason)
+            return reason
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def stop(self, reason: str) -> None:
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_result(reason)
+
+    def fail(self, error: BaseException) -> None:
+        """A part of the daemon failed: it must not go on as if it had not."""
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_exception(error)
+
+    async def start(self) -> None:
+        outside = self.outside
+        self.spine.listen(self.reactor.offer)
+        self.spine.listen(self._heard)
+        self.spine.listen(self.verbs.heard)
+        self.spine.listen(self.keeper.heard)
+        outside.hands.open()
+        self.aside.start()
+        began = self.spine.emit(self._started(), self._settings_loaded(), *self.first_words)
+        self.reactor.start()
+        await began
+        await self.control.start()
+        outside.watch_playbooks(self.reload_soon)
+        self.inbox_wake.set()
+        self._spawn(self._take_inbox())
+        for sensor in outside.make_sensors(self.world):
+            self._spawn(sensor.run(self.spine.emit))
+        self._spawn(self._beat())
+        self._spawn(self._report_each_morning())
+        if outside.watchdog_s:
+            self._spawn(self._ping())
+        self._spawn(self._start_services())
+        self.keeper.start()
+        self._watch_kept()
+        self.ready.set()
+        outside.notify(f"READY=1\nSTATUS=watching, mode at most {self.settings.mode_max}")
+
+    async def _end(self, reason: str) -> None:
+        """In order: no new work, what was said is durable, a checkpoint, then hands may go. Launchers outlive us."""
+        self.outside.notify("STOPPING=1")
+        await self.control.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.keeper.close()
+        self.reactor.close()
+        await self.spine.emit(Draft(type="daemon.stopped", subject=SYSTEM, data={"reason": reason}))
+        await self._checkpoint()
+        await self.writer.close()
+        await self.outside.hands.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: Task[None]) -> None:
+        if task in self._tasks:
+            self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    # --- first words
+
+    def _started(self) -> Draft:
+        data = {
+            "version": __version__,
+            "pid": self.outside.pid,
+            "boot_id": self.outside.boot_id,
+            "mode_max": self.settings.mode_max,
+            "blind_since": format_time(self.blind_since) if self.blind_since else "",
+            "clean": self.world.clean,
+        }
+        return Draft(type="daemon.started", subject=SYSTEM, data=data)
+
+    def _settings_loaded(self) -> Draft:
+        held = self.outside.blobs.put(encode_sorted(self.settings.to_json()))
+        return Draft(type="daemon.settings_loaded", subject=SYSTEM, data={"hash": held, "path": self.settings.file})
+
+    # --- what goes on all the time
+
+    def _heard(self, stored: Sequence[Stored]) -> None:
+        self._since_checkpoint += len(stored)
+        if self._since_checkpoint >= CHECKPOINT_EVENTS:
+            self._since_checkpoint = 0
+            self._spawn(self._checkpoint())
+        for event, _ in stored:
+            if event.type == "run.step_intended" and event.data["run"] not in self.reactor.dependents:
+                self._spawn(self._learn_dependents(event.data["run"]))
+            if event.type == "reactor.called":
+                self._spawn(self._call_a_person(event.subject, str(event.data["why"])))
+            if not self._judging and event.type.startswith(JUDGED):
+                self._judging = True
+                asyncio.get_running_loop().call_later(JUDGE_AFTER_S, self._judge)
+
+    async def _learn_dependents(self, run_id: str) -> None:
+        """Who suffers when what this run acts on does: what is seen of them is put down to the run."""
+        run = self.world.runs.get(run_id)
+        if run is None:
+            return
+        known = self.reactor.dependents
+        known[run_id] = frozenset()
+        units = [resource for resource in run.resources if not resource.startswith("file:")]
+        for unit in units:
+            known[run_id] |= await self.outside.services.dependents(unit)
+        while len(known) > DEPENDENTS_MAX:
+            del known[next(iter(known))]
+
+    def _judge(self) -> None:
+        self._judging = False
+        drafts = self.world.scores.evaluate(self.outside.clock.now())
+        if drafts and not self.reactor.closing:
+            self.spine.emit(*drafts)
+
+    async def _take_inbox(self) -> None:
+        """The inbox into the journal: at our own pace, some batches ahead of the disk."""
+        ahead: list[Future[list[Position]]] = []
+        while True:
+            await self.inbox_wake.wait()
+            self.inbox_wake.clear()
+            more = True
+            while more:
+                taken = self.inbox.take(INBOX_BATCH)
+                more = taken.more
+                if taken.drafts:
+                    ahead.append(self.spine.emit(*taken.drafts))
+                if len(ahead) >= INBOX_AHEAD:
+                    await ahead.pop(0)
+                elif more:
+                    await asyncio.sleep(0)
+            ahead = [one for one in ahead if not one.done()]
+
+    async def _beat(self) -> None:
+        """Each minute: a sign of life, scores, what has spilled, and whether the wall clock leapt."""
+        clock = self.outside.clock
+        wall, mono = clock.now(), clock.monotonic()
+        last_checkpoint = mono
+        while True:
+            await clock.sleep_until(mono + HEARTBEAT_S)
+            leap = (clock.now() - wall) - (clock.monotonic() - mono)
+            wall, mono = clock.now(), clock.monotonic()
+            drafts = [self._heartbeat(), *self.world.scores.evaluate(wall), *self.reactor.queue.reports(mono)]
+            if abs(leap) > CLOCK_LEAP_S:
+                drafts.append(Draft(type="daemon.clock_jumped", subject=HOST, data={"seconds": round(leap, 3)}))
+            await self.spine.emit(*drafts)
+            if mono - last_checkpoint >= CHECKPOINT_EVERY_S:
+                last_checkpoint = mono
+                await self._checkpoint()
+
+    def _heartbeat(self) -> Draft:
+        data = {"queue": len(self.reactor.queue), "open_runs": len(self.world.runs), "rss_kb": self.outside.rss_kb()}
+        return Draft(type="daemon.heartbeat", subject=SYSTEM, data=data)
+
+    async def _checkpoint(self) -> None:
+        self._since_checkpoint = 0
+        position = self.world.position
+        queue = self.reactor.queue.to_json(self.outside.clock.monotonic())
+        payload = {"world": self.world.to_json(), "queue": queue}
+        try:
+            await self.outside.offload(partial(self.outside.checkpoints.save, position, payload))
+        except OSError:
+            pass  # the journal has everything: without a checkpoint the next start only takes longer
+
+    async def _ping(self) -> None:
+        """systemd's watchdog: we say that we live only if the journal takes an event and hands answers."""
+        clock = self.outside.clock
+        while True:
+            await clock.sleep_until(clock.monotonic() + self.outside.watchdog_s / 3)
+            if await self.outside.hands.answers(self.outside.watchdog_s / 3):
+                self.outside.notify("WATCHDOG=1")
+
+    async def _report_each_morning(self) -> None:
+        """At the set time of the machine's own day, the report of the day before."""
+        clock = self.outside.clock
+        while True:
+            due = next_morning(clock.now(), self.settings.report_at)
+            while (left_s := due - clock.now()) > 0:  # in short stretches, since the wall clock may leap
+                await clock.sleep_until(clock.monotonic() + min(left_s, 3600.0))
+            day = day_of(due - 86400.0)
+            await self.outside.offload(partial(self.outside.write_report, day))
+
+    def reload_soon(self) -> None:
+        """Read the playbooks again."""
+        self._spawn(self._reloaded())
+
+    async def _reloaded(self) -> None:
+        await self._reload()
+
+    async def _reload(self) -> list[dict[str, Any]]:
+        drafts = self.shelf.reload(self.outside.read_playbooks())
+        if drafts:
+            await self.spine.emit(*drafts)
+            self.world.named_own = self.shelf.own_types
+            self._watch_kept()
+        return [{"path": e.path, "line": e.line, "column": e.column, "message": e.message} for e in self.shelf.errors]
+
+    async def _call_a_person(self, subject: str, why: str) -> None:
+        await self.aside.act("notify", {"message": f"{subject}: {why}", "level": "critical"}, by="aios", why=why, subject=subject)
+
+    async def _start_services(self) -> None:
+        for subject in await self.outside.services.to_start():
+            await self.aside.act("start_service", {"unit": subject}, by="aios", why="started with the daemon", subject=subject)
+
+    def _watch_kept(self) -> None:
+        for playbook in self.shelf.by_name.values():
+            if playbook.keep is not None:
+                self.outside.watch_files(playbook.keep.files, self.keeper.start)
+
+
+# --- wiring -----------------------------------------------------------------------------------------------------------
+
+
+def assemble(settings: Settings, outside: Outside) -> Daemon:
+    """Put the daemon together: the world from checkpoint and journal, then everything around it."""
+    texts = outside.read_playbooks()
+    troubles = _Troubles()
+    writer = outside.make_writer(troubles.tell)
+    shelf = Shelf(outside.blobs, outside.skills)
+    first_words = shelf.reload(texts)
+    world, queue = _remember(settings, outside, shelf.own_types)
+    redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
+    spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
+    rules = Rules(settings.mode_max, settings.acts_per_hour, settings.settle_s, frozenset(settings.protected))
+    aside = Aside(spine.emit, outside.hands, outside.skills, outside.entropy, outside.call_env)
+    ports = RunnerPorts(outside.clock, outside.entropy, spine.emit, outside.hands, outside.looker, outside.skills)
+    env_of = partial(_env_of, settings, outside, world)
+    runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
+    reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
+    runner.open_fallback = reactor.open_fallback
+    keeper = LastGood(shelf, outside.skills, outside.services, outside.looker, outside.files, aside, spine.emit, outside.clock)
+    daemon_box: list[Daemon] = []
+    verbs = Verbs(
+        settings,
+        world,
+        reactor,
+        aside,
+        outside.services,
+        outside.hands,
+        outside.looker,
+        outside.skills,
+        outside.reader,
+        spine.emit,
+        outside.clock,
+        outside.call_env,
+        lambda: daemon_box[0]._reload(),
+        lambda reason: daemon_box[0].stop(reason),
+        outside.clock.now(),
+        outside.pid,
+    )
+    inbox_wake = asyncio.Event()
+    inbox = outside.make_inbox(world.cursors, inbox_wake.set)
+    control = outside.make_control(verbs)
+    daemon = Daemon(
+        settings,
+        outside,
+        world,
+        spine,
+        reactor,
+        shelf,
+        aside,
+        keeper,
+        writer,
+        control,
+        verbs,
+        inbox,
+        inbox_wake,
+        world.alive_at,
+        first_words,
+    )
+    daemon_box.append(daemon)
+    troubles.emit = spine.emit
+    return daemon
+
+
+@dataclass(slots=True)
+class _Troubles:
+    """What the writer has to tell goes through the same door as everything else; at first that door is not there yet."""
+
+    emit: Emit | None = None
+
+    def tell(self, draft: Draft) -> None:
+        assert self.emit is not None
+        self.emit(draft)
+
+
+def _remember(settings: Settings, outside: Outside, named_own: frozenset[str]) -> tuple[World, EventQueue]:
+    """The world as it was: the newest checkpoint, then every event after it."""
+    targets = settings.score.latency_target_ms
+    new_scores = partial(Scores, window_s=settings.score.window_s, targets_ms=targets)
+    old_scores = partial(Scores.from_json, window_s=settings.score.window_s, targets_ms=targets)
+    now = outside.clock.monotonic()
+    found = outside.checkpoints.load(lambda position: outside.reader.at(position) is not None)
+    if found is None:
+        world, queue = World(new_scores()), EventQueue(settings.queue_max)
+    else:
+        world = World.from_json(found[1]["world"], old_scores)
+        queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
+    world.named_own = named_own
+    for event, position in outside.reader.read(world.position if found else None):
+        world.apply(event, position)
+    return world, queue
+
+
+def _env_of(settings: Settings, outside: Outside, world: World, run: Run, playbook: Playbook, chance: float) -> Env:
+    """What a run may know and do, as it is now."""
+    now = outside.clock.now()
+    more = frozenset(settings.protected)
+    return Env(
+        now=now,
+        playbook=playbook,
+        skills=outside.skills,
+        mode_max=settings.mode_max,
+        paused=world.is_paused(now),
+        disabled=run.playbook in world.disabled,
+        protected=lambda resources: protected(resources, more),
+        acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
+        score=world.scores.value(run.subject, now),
+        system_score=world.scores.value(SYSTEM, now),
+        chance=chance,
+        call_env=outside.call_env,
+        approval_expires_s=settings.approval_expires_s,
+    )
+
+
+def next_morning(now: float, report_at: str) -> float:
+    """The next time that the machine's own clock shows HH:MM, in seconds since the epoch."""
+    hour, minute = (int(part) for part in report_at.split(":"))
+    today = datetime.fromtimestamp(now).astimezone()
+    due = today.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if due.timestamp() <= now:
+        due = (due.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+    return due.timestamp()

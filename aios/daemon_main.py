@@ -1,0 +1,397 @@
+"""The daemon's process: makes the real `Outside`, runs `Daemon`, and turns how it ended into an exit code.
+
+Called by `aios run`. What is wired to what stands in `daemon.assemble`; this page says what the ports are on a real machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from aios.blobs.store import BlobFolder
+from aios.clock import Clock, SystemClock
+from aios.control.server import ControlServer
+from aios.daemon import Daemon, Outside, assemble
+from aios.disk import OsFiles, make_dirs, write_small
+from aios.entropy import SystemEntropy
+from aios.errors import ConfigError
+from aios.events.codec import encode_json
+from aios.events.event import Draft, Position, day_of
+from aios.events.origin import InboxCursor
+from aios.hands import proc
+from aios.hands.client import HandsClient
+from aios.hands.processes import OsProcesses
+from aios.journal.checkpoints import Checkpoints
+from aios.journal.ids import IdMemory, recall
+from aios.journal.inbox import InboxFolder
+from aios.journal.lock import InstanceLock
+from aios.journal.reader import FolderReader
+from aios.journal.thread import ThreadedWriter
+from aios.journal.writer import JournalFile
+from aios.log import configure, get_logger
+from aios.ports import Inbox, JournalWriter, Sensor, Services, UnitState
+from aios.sensors.alarm import Limits
+from aios.sensors.asking import Probe
+from aios.sensors.host import HostLimits, HostSensor, PsutilReader
+from aios.sensors.probes import ProbeSensor
+from aios.sensors.services import ServiceSensor
+from aios.sensors.standing import Standings
+from aios.sensors.timers import Timer, TimerSensor
+from aios.sensors.wake import Waker
+from aios.services.both import AllServices
+from aios.services.managed import ManagedServices
+from aios.services.notify import sd_notify, watchdog_s
+from aios.services.spec import ManagedService
+from aios.settings import Settings
+from aios.skills.catalogue import catalogue_of, load_bodies
+from aios.skills.looker import DaemonLooker
+from aios.verbs import Verbs
+from aios.world import CHECKPOINT_VERSION, World
+
+PLAYBOOK_MAX = 256 * 1024
+PLAYBOOKS_MAX = 10_000
+EXIT_OK, EXIT_BUG = 0, 70
+
+log = get_logger("daemon")
+
+
+def main(settings: Settings) -> int:
+    """Run the daemon until it is told to stop. Raises Refused when another one has the state folder."""
+    configure(settings.log.format, settings.log.level)
+    files = OsFiles()
+    lock = InstanceLock(files, settings.data, proc.myself())
+    try:
+        return asyncio.run(_life(settings, files))
+    finally:
+        lock.release()
+
+
+async def _life(settings: Settings, files: OsFiles) -> int:
+    daemon = assemble(settings, real_outside(settings, files))
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(partial(_on_loop_error, daemon))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop, signal.Signals(number).name)
+    loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload_soon())
+    _say_hello(settings, daemon)
+    reason = await daemon.run()
+    log.info("stopped", reason=reason)
+    return EXIT_OK
+
+
+def _say_hello(settings: Settings, daemon: Daemon) -> None:
+    log.info("starting", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
+    if settings.mode_max in ("observe", "shadow", "suggest"):
+        log.info(f"mode_max is {settings.mode_max}: it watches this machine and proposes; it changes nothing")
+    for error in daemon.shelf.errors:
+        log.warning(f"playbook left out: {error}")
+
+
+def _on_loop_error(daemon: Daemon, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A callback failed: that is a bug, and the daemon must not go on as if it had not been."""
+    error = context.get("exception")
+    log.error(f"a part failed: {context.get('message')}", error=repr(error))
+    daemon.fail(error if error is not None else RuntimeError(str(context.get("message"))))
+
+
+# --- the ports --------------------------------------------------------------------------------------------------------
+
+
+def real_outside(settings: Settings, files: OsFiles) -> Outside:
+    """Every port on this machine. Called on the loop."""
+    state = settings.data
+    for folder in ("", "/events", "/inbox", "/quarantine", "/blobs", "/runs", "/reports", "/services", "/logs", "/keep"):
+        make_dirs(files, state + folder)
+    loop = asyncio.get_running_loop()
+    clock, entropy, processes = SystemClock(), SystemEntropy(), OsProcesses()
+    waker = Waker()
+    blobs = BlobFolder(files, f"{state}/blobs")
+    managed = managed_services(settings)
+    services = _RealServices(ManagedServices(managed, f"{state}/services", processes, clock, waker.watch), _systemd(settings))
+    bodies = load_bodies()
+    hands = HandsClient(
+        state, processes, entropy, on_lost=lambda status: log.warning("hands ended, starting it again", status=status)
+    )
+    return Outside(
+        clock=clock,
+        entropy=entropy,
+        files=files,
+        blobs=blobs,
+        reader=FolderReader(files, f"{state}/events"),
+        make_writer=partial(_writer, settings, files, clock, loop),
+        make_inbox=partial(_inbox, state, files, clock, waker),
+        checkpoints=Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION),
+        hands=hands,
+        looker=DaemonLooker(bodies, services, clock, state),
+        skills=catalogue_of(bodies),
+        services=services,
+        make_sensors=partial(_sensors, settings, services, clock),
+        read_playbooks=partial(read_playbooks, settings.playbooks),
+        watch_playbooks=partial(_watch_folders, waker, settings.playbooks),
+        watch_files=_FileWatches(waker),
+        make_control=partial(_control, settings),
+        write_report=partial(_write_report, files, state, clock),
+        notify=sd_notify,
+        offload=_offload,
+        call_env=call_env(settings, managed),
+        boot_id=proc.boot_id(),
+        pid=os.getpid(),
+        rss_kb=_rss_kb,
+        watchdog_s=watchdog_s() or 0.0,
+    )
+
+
+class _RealServices(AllServices):
+    """Both backends, and which managed services the daemon is to start."""
+
+    def __init__(self, managed: ManagedServices, systemd: Services | None) -> None:
+        super().__init__(managed, systemd)
+        self._own = managed
+        self._begun = asyncio.Event()
+
+    async def start(self, on_change: Callable[[UnitState], None]) -> None:
+        await super().start(on_change)
+        self._begun.set()
+
+    async def to_start(self) -> Sequence[str]:
+        await self._begun.wait()
+        return self._own.to_start()
+
+
+def managed_services(settings: Settings) -> list[ManagedService]:
+    """The services and agents of the settings."""
+    return [
+        ManagedService(
+            name=s.name,
+            kind=s.kind,
+            argv=tuple(s.argv),
+            folder=s.folder,
+            env=dict(s.env),
+            user=s.user,
+            needs=tuple(s.needs),
+            autostart=s.autostart,
+            log=s.log or f"{settings.data}/logs/{s.name}.log",
+            stop_timeout_s=s.stop_timeout_s,
+        )
+        for s in settings.service
+    ]
+
+
+def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str, Any]:
+    """What skills' bodies need of the settings."""
+    return {
+        "look_commands": list(settings.skills.look_commands),
+        "disposable": list(settings.skills.disposable),
+        "webhook": str(settings.notify.webhook or ""),
+        "webhook_headers": dict(settings.notify.headers),
+        "webhook_timeout_s": settings.notify.timeout_s,
+        "services": [service.to_json() for service in managed],
+    }
+
+
+def _systemd(settings: Settings) -> Services | None:
+    if not settings.systemd.enabled or not os.path.exists("/run/systemd/system"):
+        return None
+    from aios.services.systemd import SystemdServices  # dbus-fast: 4 MB, only where there is a systemd
+
+    return SystemdServices(settings.systemd.watch)
+
+
+def _writer(
+    settings: Settings, files: OsFiles, clock: Clock, loop: asyncio.AbstractEventLoop, tell: Callable[[Draft], None]
+) -> JournalWriter:
+    trusted = settings.journal.clock_trusted
+    journal = JournalFile(
+        files, f"{settings.data}/events", f"{settings.data}/quarantine", clock_trusted=lambda: trusted or _clock_in_sync()
+    )
+    journal.open(clock.now())
+    return ThreadedWriter(journal, clock, loop, tell)
+
+
+def _clock_in_sync() -> bool:
+    """Whether NTP has set the clock (systemd-timesyncd leaves this file; adjtimex has no door in Python)."""
+    return os.path.exists("/run/systemd/timesync/synchronized")
+
+
+def _inbox(
+    state: str, files: OsFiles, clock: Clock, waker: Waker, cursors: Mapping[str, InboxCursor], wake: Callable[[], None]
+) -> Inbox:
+    ids = IdMemory()
+    recall(ids, files, f"{state}/events", since_day=day_of(clock.now() - 86_400.0))
+    inbox = InboxFolder(files, f"{state}/inbox", f"{state}/quarantine", cursors=cursors, ids=ids)
+    _InboxWatch(inbox, f"{state}/inbox", waker, wake).attach()
+    return inbox
+
+
+class _InboxWatch:
+    """Wakes the inbox for its own folder and for each folder in it."""
+
+    def __init__(self, inbox: InboxFolder, folder: str, waker: Waker, wake: Callable[[], None]) -> None:
+        self._inbox, self._folder, self._waker, self._wake = inbox, folder, waker, wake
+        self._below: dict[str, Callable[[], None]] = {}
+
+    def attach(self) -> None:
+        self._waker.watch(self._folder, self._on_names, self._on_doubt)
+        self._on_doubt()
+
+    def _on_names(self, names: set[str]) -> None:
+        for name in names:
+            self._inbox.touched(name)
+            if not name.endswith(".jsonl"):
+                self._follow(name)
+        self._wake()
+
+    def _on_doubt(self) -> None:
+        try:
+            for name in os.listdir(self._folder):
+                self._follow(name)
+        except OSError:
+            pass  # the folder is gone: the waker looks for it, and doubts again when it is back
+        self._inbox.doubt()
+        self._wake()
+
+    def _follow(self, name: str) -> None:
+        path = f"{self._folder}/{name}"
+        if name in self._below and not os.path.isdir(path):
+            self._below.pop(name)()
+        elif name not in self._below and os.path.isdir(path) and not os.path.islink(path):
+            self._below[name] = self._waker.watch(path, partial(self._on_names_below, name), self._doubt_below)
+
+    def _on_names_below(self, folder: str, names: set[str]) -> None:
+        for name in names:
+            self._inbox.touched(f"{folder}/{name}")
+        self._wake()
+
+    def _doubt_below(self) -> None:
+        self._inbox.doubt()
+        self._wake()
+
+
+def _sensors(settings: Settings, services: Services, clock: Clock, world: World) -> Sequence[Sensor]:
+    was_ill = [(kind, subject) for subject, kind in world.symptoms]
+    standings = Standings(was_ill=was_ill)
+    sensors: list[Sensor] = [ServiceSensor(services, clock, standings)]
+    probes = [
+        Probe(
+            name=p.name,
+            url=str(p.url or ""),
+            host=p.host,
+            port=p.port or 0,
+            subject=p.subject,
+            every_s=p.every_s,
+            timeout_s=p.timeout_s,
+            failures=p.failures,
+            status=p.status,
+            contains=p.contains,
+        )
+        for p in settings.probe
+    ]
+    if probes:
+        sensors.append(ProbeSensor(probes, clock, standings, was_ill))
+    if settings.host.enabled:
+        sensors.append(HostSensor(PsutilReader(settings.host.disk.mounts), clock, _host_limits(settings), was_ill))
+    timers = [Timer(t.name, t.cron or "", t.every_s or 0.0, t.timezone) for t in settings.timer]
+    if timers:
+        sensors.append(TimerSensor(timers, clock, world.timers))
+    return sensors
+
+
+def _host_limits(settings: Settings) -> HostLimits:
+    host = settings.host
+    pressure = Limits(host.pressure.high, host.pressure.normal, host.pressure.for_s) if host.pressure.enabled else None
+    cpu, memory, disk = (Limits(t.high, t.normal, t.for_s) for t in (host.cpu, host.memory, host.disk))
+    return HostLimits(host.every_s, cpu, memory, disk, pressure)
+
+
+# --- playbooks --------------------------------------------------------------------------------------------------------
+
+
+def read_playbooks(folders: Sequence[str]) -> dict[str, str]:
+    """Path -> text of every `.yaml` and `.yml` in these folders. A file that cannot be read is left out and told by `lint`."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            log.warning("a folder of playbooks cannot be read", folder=folder, error=str(error))
+            continue
+        for name in names:
+            if name.endswith((".yaml", ".yml")) and not name.startswith(".") and len(found) < PLAYBOOKS_MAX:
+                _read_playbook(f"{folder}/{name}", found)
+    return found
+
+
+def _read_playbook(path: str, found: dict[str, str]) -> None:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            found[path] = file.read(PLAYBOOK_MAX + 1)
+    except OSError as error:
+        log.warning("a playbook cannot be read", path=path, error=str(error))
+
+
+def _watch_folders(waker: Waker, folders: Sequence[str], changed: Callable[[], None]) -> None:
+    for folder in folders:
+        waker.watch(folder, lambda _names: changed(), changed)
+
+
+class _FileWatches:
+    """Watches the folders of files that last-good copies are taken of."""
+
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
+        self._known: set[str] = set()
+
+    def __call__(self, paths: Sequence[str], changed: Callable[[], None]) -> None:
+        for path in paths:
+            folder, name = (path, "") if os.path.isdir(path) else os.path.split(path)
+            if path not in self._known:
+                self._known.add(path)
+                self._waker.watch(folder, partial(self._on_names, name, changed), changed)
+
+    def _on_names(self, wanted: str, changed: Callable[[], None], names: set[str]) -> None:
+        if not wanted or wanted in names:
+            changed()
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def _control(settings: Settings, verbs: Verbs) -> ControlServer:
+    gid = _gid(settings.control.group)
+    return ControlServer(f"{settings.data}/control.sock", verbs, {"events_follow": verbs.follow}, gid=gid)
+
+
+def _gid(group: str) -> int | None:
+    if not group:
+        return None
+    import grp  # only where the settings name a group
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ConfigError(
+            "settings", f"control.group: there is no group {group!r} here", hint=f"make it with: groupadd {group}"
+        ) from None
+
+
+async def _offload(work: Callable[[], None]) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
+    from aios.reports.build import build  # once a day: not worth its memory before
+    from aios.reports.render import to_json, to_markdown
+
+    reader = FolderReader(files, f"{state}/events")
+    report = build(reader.read(Position(day, 0, 0)), day, day, clock.now())
+    write_small(files, f"{state}/reports/{day}.md", to_markdown(report).encode())
+    write_small(files, f"{state}/reports/{day}.json", encode_json(to_json(report)))
+
+
+def _rss_kb() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)

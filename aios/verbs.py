@@ -1,0 +1,432 @@
+"""What a person may ask and say over the control socket: each verb is one small function of `Verbs`.
+
+Questions read the world; commands become events through `emit`, like everything else, and who said them stands in the event.
+`daemon.assemble` gives this to the control server as its handler; the command line's nouns are its users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios import __version__
+from aios.clock import Clock
+from aios.errors import Refused
+from aios.events.calls import SkillCall, SkillCatalogue, Touches
+from aios.events.codec import BadLine, encode_json, parse_foreign
+from aios.events.durations import parse_duration
+from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
+from aios.playbooks.run import Run, digest, run_id
+from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
+from aios.reactor.aside import Aside
+from aios.reactor.pump import Reactor
+from aios.settings import Settings
+from aios.world import World
+
+FOLLOWER_QUEUE_MAX = 10_000
+EMIT_MAX = 10_000
+SERVICE_SKILLS = {"service_start": "start_service", "service_stop": "stop_service", "service_restart": "restart_service"}
+
+
+@dataclass(slots=True)
+class Verbs:
+    """The handler of the control server. See the head of this file."""
+
+    settings: Settings
+    world: World
+    reactor: Reactor
+    aside: Aside
+    services: Services
+    hands: Hands
+    looker: Looker
+    skills: SkillCatalogue
+    reader: JournalReader
+    emit: Emit
+    clock: Clock
+    call_env: Mapping[str, Any]
+    reload: Callable[[], Awaitable[list[dict[str, Any]]]]
+    stop: Callable[[str], None]
+    started_at: float
+    pid: int
+    _followers: set[asyncio.Queue[Stored | None]] = field(default_factory=set)
+
+    async def __call__(self, peer: Peer, verb: str, args: Mapping[str, Any]) -> Answer:
+        handler = getattr(self, f"do_{verb}", None)
+        if handler is None:
+            return Answer(False, error=f"the daemon knows no verb {verb!r}", hint="its version may differ from the command's")
+        try:
+            return Answer(True, await handler(peer, args))
+        except Refused as refused:
+            return Answer(False, error=refused.message, hint=refused.hint)
+
+    # --- following
+
+    def heard(self, stored: Sequence[Stored]) -> None:
+        """A durable batch, for those who follow. One who cannot keep up is let go: the journal has it all."""
+        for queue in list(self._followers):
+            for one in stored:
+                if queue.full():
+                    self._followers.discard(queue)
+                    break
+                queue.put_nowait(one)
+
+    async def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        """Events as they become durable: `types` (exact, or `service.*`), `subject`, `severity`."""
+        queue: asyncio.Queue[Stored | None] = asyncio.Queue(FOLLOWER_QUEUE_MAX)
+        self._followers.add(queue)
+        wanted = _filter(args)
+        try:
+            while queue in self._followers:
+                one = await queue.get()
+                if one is None:
+                    return
+                if wanted(one.event):
+                    yield {"event": event_json(one.event), "position": str(one.position)}
+        finally:
+            self._followers.discard(queue)
+
+    # --- questions
+
+    async def do_status(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        now = self.clock.now()
+        runs = list(self.world.runs.values())
+        return {
+            "version": __version__,
+            "pid": self.pid,
+            "since": format_time(self.started_at),
+            "now": format_time(now),
+            "mode_max": self.settings.mode_max,
+            "paused": self.world.paused if self.world.is_paused(now) else None,
+            "score": self.world.scores.value(SYSTEM, now),
+            "playbooks": len(self.reactor.shelf.by_name),
+            "invalid_playbooks": len(self.reactor.shelf.errors),
+            "disabled": sorted(self.world.disabled),
+            "queue": self.reactor.queue.counts(),
+            "open_runs": len(runs),
+            "waiting_runs": sum(1 for run in runs if run.wait is not None),
+            "needs_you": [run_summary(run) for run in runs if run.asked is not None],
+            "symptoms": [{"subject": s, "type": t, "since": format_time(x.since)} for (s, t), x in self.world.symptoms.items()][
+                :100
+            ],
+            "held": len(self.world.held),
+            "dead_letters": len(self.world.dead),
+            "position": str(self.world.position),
+            "state_dir": self.settings.data,
+        }
+
+    async def do_playbooks(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        listed = [
+            {
+                "name": p.name,
+                "description": p.description,
+                "path": p.path,
+                "types": list(p.types),
+                "mode": p.mode,
+                "enabled": p.enabled and p.name not in self.world.disabled,
+                "hash": p.hash,
+                "acts": p.acts,
+            }
+            for p in sorted(self.reactor.shelf.by_name.values(), key=lambda p: p.name)
+        ]
+        return {"playbooks": listed, "errors": [str(error) for error in self.reactor.shelf.errors]}
+
+    async def do_runs(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        limit = _number(args, "limit", 50)
+        open_runs = [run_summary(run) for run in self.world.runs.values()]
+        if args.get("open"):
+            return {"runs": open_runs[:limit]}
+        ended = [run_summary(run) for run in reversed(self.world.recent.values())]
+        return {"runs": (open_runs + ended)[:limit]}
+
+    async def do_run(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        return {**run_summary(run), "run": run.to_json()}
+
+    async def do_score(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        now = self.clock.now()
+        subject = args.get("subject")
+        if subject:
+            return self.world.scores.explain(str(subject), now)
+        return {"scores": {name: self.world.scores.explain(name, now) for name in self.world.scores.subjects()}}
+
+    async def do_dead_letters(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"dead_letters": [letter.to_json() for letter in self.world.dead.list()]}
+
+    async def do_doctor(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "hands_answer": await self.hands.answers(2.0),
+            "playbook_errors": [str(error) for error in self.reactor.shelf.errors],
+            "services": len(await self.services.list()),
+            "open_runs": len(self.world.runs),
+        }
+
+    async def do_explain(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Every playbook that was considered for an event, and what each condition said."""
+        event = self._find_event(_text(args, "event"))
+        decisions = [
+            event_json(stored.event)
+            for stored in self.reader.read(None if event is None else event.position)
+            if stored.event.causationid == (event.event.id if event else "")
+            and stored.event.type in ("reactor.decided", "run.opened", "reactor.called")
+        ]
+        if event is None:
+            raise Refused(f"no event {args['event']!r} in the journal", "look for its id with: aios events --json")
+        return {
+            "event": event_json(event.event),
+            "considered": self.reactor.shelf.index.explain(event.event),
+            "decisions": decisions[:100],
+        }
+
+    # --- commands
+
+    async def do_emit(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        raw = args.get("events")
+        if not isinstance(raw, list) or not 1 <= len(raw) <= EMIT_MAX:
+            raise Refused(f"events must be a list of 1 to {EMIT_MAX} events")
+        drafts = []
+        for n, one in enumerate(raw):
+            try:
+                drafts.append(parse_foreign(encode_json(one), source=f"control/{peer.name}"))
+            except BadLine as error:
+                raise Refused(f"event {n + 1}: {error}", "nothing was emitted") from None
+        positions = await self.emit(*drafts)
+        return {"positions": [str(position) for position in positions]}
+
+    async def do_pause(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        until = ""
+        if args.get("for"):
+            try:
+                until = format_time(self.clock.now() + parse_duration(str(args["for"])))
+            except ValueError as error:
+                raise Refused(str(error)) from None
+        data = {"by": peer.name, "reason": str(args.get("reason") or ""), "until": until}
+        await self.emit(Draft(type="daemon.paused", subject=SYSTEM, data=data))
+        return data
+
+    async def do_resume(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        await self.emit(Draft(type="daemon.resumed", subject=SYSTEM, data={"by": peer.name}))
+        self.reactor.runner.wake_all("resume")
+        for guard in ("paused", "loop", "breaker"):
+            self.reactor.offer_held(guard)
+        return {"by": peer.name}
+
+    async def do_playbook_enable(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._switch("playbook.enabled", peer, args)
+
+    async def do_playbook_disable(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._switch("playbook.disabled", peer, args)
+
+    async def _switch(self, event_type: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        name = _text(args, "name")
+        if name not in self.reactor.shelf.by_name:
+            raise Refused(f"there is no playbook {name!r}", "aios playbook list shows those in force")
+        data = {"playbook": name, "by": peer.name}
+        await self.emit(Draft(type=event_type, subject=SYSTEM, data=data))
+        return data
+
+    async def do_approve(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        if run.status == "suggested":
+            return await self._turn_into_run(run, peer)
+        if run.asked is None or not await self.reactor.runner.answer(run, True, peer.name):
+            raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
+        return run_summary(run)
+
+    async def _turn_into_run(self, run: Run, peer: Peer) -> dict[str, Any]:
+        """A suggestion becomes a run that may do just what was suggested."""
+        would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
+        approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
+        return await self._open_again(run, by=peer.name, approved=approved)
+
+    async def do_retry(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        if not run.ended:
+            raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
+        return await self._open_again(run, by="", approved=None)
+
+    async def _open_again(self, run: Run, *, by: str, approved: Mapping[str, str] | None) -> dict[str, Any]:
+        playbook = self.reactor.shelf.by_name.get(run.playbook)
+        if playbook is None:
+            raise Refused(f"playbook {run.playbook} is not in force any more")
+        again = 1
+        while (new := run_id(run.event, run.playbook, again)) in self.world.runs or new in self.world.recent:
+            again += 1
+        lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
+        await self.emit(self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again))
+        return {"run": new}
+
+    async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        if not await self.reactor.runner.answer(run, False, peer.name):
+            raise Refused(f"run {run.id} asks nothing: it is {run.status}")
+        return run_summary(run)
+
+    async def do_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        if not await self.reactor.runner.cancel(run, peer.name):
+            raise Refused(f"run {run.id} is over: {run.status}", "aios runs rollback takes back what an ended run did")
+        return run_summary(run)
+
+    async def do_rollback(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        run = self._run(args)
+        if not run.ended:
+            raise Refused(f"run {run.id} is open", "aios runs cancel ends it and takes back what it did")
+        if not run.acted:
+            raise Refused(f"run {run.id} did not act: there is nothing to take back")
+        self.reactor.runner.take_back(run, peer.name)
+        return run_summary(run)
+
+    async def do_dead_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        letter = self.world.dead.get(_text(args, "letter"))
+        if letter is None:
+            raise Refused(f"there is no dead letter {args['letter']!r}", "aios dead list shows them")
+        await self.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.id, "by": peer.name}))
+        self.reactor.take_again(letter.position)
+        return {"letter": letter.id}
+
+    async def do_service_start(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._service("service_start", peer, args)
+
+    async def do_service_stop(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._service("service_stop", peer, args)
+
+    async def do_service_restart(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._service("service_restart", peer, args)
+
+    async def _service(self, verb: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        subject = _text(args, "subject")
+        return await self._act(SERVICE_SKILLS[verb], {"unit": subject}, peer, "asked for by hand", subject)
+
+    async def do_services(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        units = await self.services.list()
+        return {
+            "services": [
+                {"subject": u.subject, "state": u.state, "backend": u.backend, "pid": u.pid, "since": u.since, "detail": u.detail}
+                for u in units
+            ]
+        }
+
+    async def do_skill_run(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one skill by hand. `dry` (the default for acts) only says what it would do."""
+        name, params = _text(args, "skill"), args.get("params") or {}
+        spec = self.skills.get(name)
+        if spec is None:
+            raise Refused(f"there is no skill {name!r}", "aios skill list shows them")
+        try:
+            checked = spec.check(params)
+        except ValueError as error:
+            raise Refused(str(error), f"aios skill show {name} tells what it takes") from None
+        if spec.kind != "act" and (spec.only_looks is None or spec.only_looks(checked, self.call_env)):
+            call = SkillCall("by-hand", name, 1, name, spec.kind, checked, spec.timeout_s, Touches(), env=self.call_env)
+            return {"kind": spec.kind, **(await self.looker.look(call)).to_json()}
+        if args.get("dry", True):
+            says = spec.dry_text(checked) if spec.dry_text is not None else f"would run {name}"
+            return {"kind": spec.kind, "ok": True, "dry": True, "says": says, "params": checked}
+        return await self._act(name, checked, peer, "asked for by hand", str(checked.get("unit", "host")))
+
+    async def _act(self, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str) -> dict[str, Any]:
+        spec = self.skills[skill]
+        try:
+            touched = spec.touches(spec.check(params)).resources()
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        if protected := self.reactor.protected(touched):
+            raise Refused(f"{protected} is protected", "use the system's own tools for it")
+        result = await self.aside.act(skill, params, by=peer.name, why=why, subject=subject)
+        return {"kind": "act", **result.to_json()}
+
+    async def do_reload(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        errors = await self.reload()
+        return {"playbooks": len(self.reactor.shelf.by_name), "errors": errors}
+
+    async def do_stop(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        self.stop(f"asked for by {peer.name}")
+        return {"stopping": True}
+
+    # --- small things
+
+    def _run(self, args: Mapping[str, Any]) -> Run:
+        """By id, or by a beginning of it that is no other's."""
+        wanted = _text(args, "run")
+        known = {**self.world.recent, **self.world.runs}
+        if wanted in known:
+            return known[wanted]
+        found = [run for name, run in known.items() if name.startswith(wanted)]
+        if len(found) == 1 and len(wanted) >= 4:
+            return found[0]
+        why = f"{len(found)} runs begin with {wanted!r}" if found else f"there is no run {wanted!r} that is open or recent"
+        raise Refused(why, "aios runs list shows them")
+
+    def _find_event(self, event_id: str) -> Stored | None:
+        since = day_of(self.clock.now() - 86400.0)
+        return next((s for s in self.reader.read(Position(since, 0, 0)) if s.event.id == event_id), None)
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event for people's programs; what is empty is left out."""
+    whole = {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "arrival": event.arrival,
+        "severity": event.severity,
+        "origin": event.origin,
+        "causationid": event.causationid,
+        "correlationid": event.correlationid,
+    }
+    return {**{name: value for name, value in whole.items() if value}, "data": dict(event.data)}
+
+
+def run_summary(run: Run) -> dict[str, Any]:
+    """One run in one line."""
+    return {
+        "id": run.id,
+        "playbook": run.playbook,
+        "subject": run.subject,
+        "status": run.status,
+        "outcome": run.outcome,
+        "mode": run.mode,
+        "opened": format_time(run.opened_at),
+        "ended": format_time(run.ended_at) if run.ended_at else "",
+        "acted": run.acted,
+        "waits_for": run.wait["for"] if run.wait else "",
+        "until": run.wait["until"] if run.wait else "",
+        "asks": run.asked["acts"] if run.asked else [],
+        "why": run.why,
+        "parent": run.parent,
+        "incident": run.incident,
+    }
+
+
+def _text(args: Mapping[str, Any], name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not value or len(value) > 512:
+        raise Refused(f"{name} must be text")
+    return value
+
+
+def _number(args: Mapping[str, Any], name: str, usual: int) -> int:
+    value = args.get(name, usual)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
+        raise Refused(f"{name} must be a whole number from 1 to 10000")
+    return value
+
+
+def _filter(args: Mapping[str, Any]) -> Callable[[Event], bool]:
+    types = args.get("types") or []
+    if isinstance(types, str):
+        types = [types]
+    exact = {t for t in types if not t.endswith("*")}
+    prefixes = tuple(t[:-1] for t in types if t.endswith("*"))
+    subject, severity = args.get("subject"), args.get("severity")
+
+    def wanted(event: Event) -> bool:
+        if types and event.type not in exact and not event.type.startswith(prefixes or ("\0",)):
+            return False
+        return (not subject or event.subject == subject) and (not severity or event.severity == severity)
+
+    return wanted
