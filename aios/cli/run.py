@@ -1,4 +1,4 @@
-"""`aios run`: the daemon in the foreground."""
+"""`aios run`: the daemon in the foreground. `aios demo`: the same, on something small that is broken on purpose."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     from aios.daemon import main  # everything that the daemon needs; no other command pays for it
 
     return main(settings(args, terminal))
+
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    finish(parser, demo, examples="aios demo\naios demo --json", data=False)
+
+
+def demo(args: argparse.Namespace, terminal: Terminal) -> int:
+    """0 when every fault was healed."""
+    from aios.cli.demo import demo as show  # as above
+
+    return show(args, terminal)
