@@ -33,7 +33,7 @@ class Noun(NamedTuple):
 
 NOUNS: Mapping[str, Noun] = {
     "run": Noun("run", "the daemon, in the foreground (this is what systemd starts)"),
-    "demo": Noun("demo", "break a small real service in a temporary folder and watch it heal"),
+    "demo": Noun("run", "break a small real service in a temporary folder and watch it heal", "demo_arguments"),
     "status": Noun("status", "how the daemon and the machine are"),
     "emit": Noun("emit", "put an event in the journal"),
     "events": Noun("events", "read the journal, or follow it"),

@@ -1,0 +1,243 @@
+"""The reference pages, made from the code: settings, commands and exit codes, event types. A test compares them with `docs/`.
+
+`python -m aios.cli.docs` writes them into the checkout's `docs/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from aios.cli.exits import MEANINGS
+from aios.cli.main import build_parser
+from aios.events.catalogue import CATALOGUE, CLOSES, OWN_PREFIXES, is_own
+from aios.places import checkout
+from aios.settings import Settings, default_text, section_of, variables
+
+_SETTINGS_HEAD = """\
+# Settings
+
+Made from the code (`python -m aios.cli.docs`); do not edit.
+
+One TOML file, `AIOS_…` variables, `--data DIR`. What is more particular wins: an option, then a variable, then the file, then
+the default. The file is the one that `--settings` or `AIOS_SETTINGS` names, else `aios.toml` in a checkout, else
+`/etc/aios/aios.toml`; there need not be one. Everything is checked when it is read: an unknown or wrong setting is refused,
+with its line and a cure.
+
+- A duration is a number with its unit, in quotes: `500ms`, `10s`, `5m`, `1h30m`, `2d`.
+- A relative folder counts from the file; in a variable or option, from where you stand.
+- A list in a variable is separated by commas: `AIOS_PLAYBOOKS=/etc/aios/playbooks,/srv/playbooks`.
+- Without `data`, the state folder is systemd's `StateDirectory=`, else `data/` of a checkout, else `/var/lib/aios`; without
+  `playbooks`, it is `playbooks/` of a checkout, else `/etc/aios/playbooks`.
+
+```toml
+mode_max = "suggest"
+settle = "10s"
+
+[host.disk]
+high = 0.92
+mounts = ["/", "/var"]
+
+[[service]]
+name = "web"
+argv = ["/usr/bin/python3", "-m", "http.server", "8080"]
+folder = "/srv/web"
+
+[[probe]]
+name = "web"
+url = "http://127.0.0.1:8080/"
+subject = "web.service"
+every = "5s"
+```
+"""
+
+_COMMANDS_HEAD = """\
+# Commands
+
+Made from the code (`python -m aios.cli.docs`); do not edit.
+
+Every command takes `--data DIR` (the state folder) and `--settings FILE`, before or after it (`aios emit` only before, because
+its own `--data` is the event's). Every command that prints takes `--json`: one JSON document on one line, or one a line where
+it follows. A failure goes to standard error with what to do; with `--json` it is `{"error", "hint", "exit_code"}` on standard
+output. Colour is only used on a terminal, and never when `NO_COLOR` is set.
+"""
+
+_EVENTS_HEAD = """\
+# Event types
+
+Made from the code (`python -m aios.cli.docs`); do not edit.
+
+Every type that AIOS itself emits, with the shape of its `data`. Other programs may emit types of their own by `aios emit` or the
+inbox, but none that start with {own}: those are
+AIOS's bookkeeping, and a playbook sees them only when it names the exact type.
+"""
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings_markdown() -> str:
+    names = {variable.path: name for name, variable in variables().items()}
+    parts = [_SETTINGS_HEAD, "## At the top of the file\n", _settings_table(Settings, (), names)]
+    for path, model, many in sections(Settings, ()):
+        title = f"[[{'.'.join(path)}]]" if many else f"[{'.'.join(path)}]"
+        parts += [f"\n## `{title}`\n", f"{first_line(model)}\n", _settings_table(model, path, {} if many else names)]
+    return _page(parts)
+
+
+def sections(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], type[BaseModel], bool]]:
+    """Every table of the file: its path, its model, whether there may be many."""
+    for name, field in model.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            path = (*prefix, field.alias or name)
+            yield path, inner, typing.get_origin(field.annotation) is tuple
+            yield from sections(inner, path)
+
+
+def _settings_table(model: type[BaseModel], prefix: tuple[str, ...], names: Mapping[tuple[str, ...], str]) -> str:
+    rows = []
+    for name, field in model.model_fields.items():
+        if section_of(field.annotation) is None:
+            key = field.alias or name
+            variable = names.get((*prefix, key), "")
+            rows.append((f"`{key}`", _default(field), field.description or "", f"`{variable}`" if variable else ""))
+    heads = ("setting", "default", "meaning", "variable")
+    used = heads if any(row[3] for row in rows) else heads[:3]
+    return _table(used, [row[: len(used)] for row in rows])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    text = default_text(field)
+    return f"`{text}`" if text and text != '""' else ""
+
+
+def first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().split("\n")[0]
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands_markdown() -> str:
+    parts = [_COMMANDS_HEAD, "## Exit codes\n"]
+    parts.append(_table(("code", "meaning"), [(str(code), meaning) for code, meaning in MEANINGS.items()]))
+    for words, parser in commands(build_parser(), ()):
+        parts += [f"\n## `aios {' '.join(words)}`\n", f"{parser.description}\n", f"```\n{_usage(words, parser)}\n```"]
+        rows = _argument_rows(parser)
+        if rows:
+            parts += ["", _table(("argument", "meaning"), rows)]
+        if parser.epilog:
+            parts += ["", "```sh\n" + _examples(parser.epilog) + "\n```"]
+    return "\n".join(parts) + "\n"
+
+
+Command = tuple[tuple[str, ...], argparse.ArgumentParser]
+
+
+def commands(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator[Command]:
+    """Every command that does something, with its words."""
+    subs = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if words and not subs:
+        yield words, parser
+    for action in subs:
+        for name, sub in action.choices.items():
+            yield from commands(sub, (*words, name))
+
+
+_COMMON = {"help", "state_dir", "settings_file", "json"}
+
+
+def _own(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [action for action in parser._actions if action.dest not in _COMMON]
+
+
+def _usage(words: tuple[str, ...], parser: argparse.ArgumentParser) -> str:
+    return " ".join(["aios", *words, *map(_form, _own(parser))])
+
+
+def _form(action: argparse.Action) -> str:
+    if action.option_strings:
+        value = "" if action.nargs == 0 else f" {_metavar(action)}"
+        return f"[{action.option_strings[-1]}{value}]"
+    name = _metavar(action)
+    return {"?": f"[{name}]", "*": f"[{name} …]"}.get(str(action.nargs), name)
+
+
+def _metavar(action: argparse.Action) -> str:
+    if isinstance(action.metavar, str):
+        return action.metavar
+    if action.choices:
+        return "|".join(map(str, action.choices))
+    return action.dest.upper()
+
+
+def _argument_rows(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
+    return [(f"`{', '.join(action.option_strings) or _metavar(action)}`", action.help or "") for action in _own(parser)]
+
+
+def _examples(epilog: str) -> str:
+    lines = epilog.strip().split("\n")
+    return "\n".join(line.removeprefix("  ") for line in lines if line != "examples:")
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def events_markdown() -> str:
+    own = ", ".join(f"`{prefix}`" for prefix in OWN_PREFIXES)
+    parts = [_EVENTS_HEAD.format(own=own)]
+    for title, wanted in (("What sensors see", False), ("AIOS's own bookkeeping", True)):
+        parts.append(f"\n## {title}")
+        for name, kind in CATALOGUE.items():
+            if is_own(name) == wanted:
+                parts.append(f"\n### `{name}`\n\n{kind.doc} Usual severity: {kind.severity}.")
+                closing = " or ".join(f"`{other}`" for other, openeds in CLOSES.items() if name in openeds)
+                if closing:
+                    parts.append(f"It stands until {closing} on the same subject.")
+                if kind.fields:
+                    rows = [(f"`{field}`", type_, meaning) for field, (type_, meaning) in kind.fields.items()]
+                    parts += ["", _table(("field", "type", "meaning"), rows)]
+    return _page(parts)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_markdown,
+    "commands.md": commands_markdown,
+    "events.md": events_markdown,
+}
+
+
+def write_pages(folder: str) -> None:
+    for name, make in PAGES.items():
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(make())
+
+
+def _page(parts: list[str]) -> str:
+    """One blank line between things, one newline at the end."""
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip("\n") + "\n"
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    home = checkout()
+    if home is None:
+        sys.exit("the pages belong to a checkout, and this is none")
+    write_pages(os.path.join(home, "docs"))

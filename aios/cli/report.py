@@ -1,0 +1,67 @@
+"""`aios report`: what broke, what was healed, how long it took, what needs you. Read from the journal; no daemon is needed."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime, timedelta
+
+from aios.cli import exits
+from aios.cli.journal import reader
+from aios.cli.parser import UsageError, finish
+from aios.cli.reach import folder, wants_json
+from aios.cli.terminal import Terminal
+from aios.events.event import day_of
+from aios.reports import Report, build, to_json, to_markdown
+
+_PROG = "aios report"
+_EXAMPLES = """
+aios report                       today so far
+aios report --date 2026-02-24     one day (days are UTC)
+aios report --days 7 --format json
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--date", metavar="DAY", help="a day: 2026-02-24, today or yesterday (UTC; default: today)")
+    parser.add_argument("--days", type=int, metavar="N", help="the last N days, today included")
+    parser.add_argument("--format", choices=("md", "json"), default="md", help="Markdown (default) or JSON")
+    finish(parser, report, examples=_EXAMPLES)
+
+
+def report(args: argparse.Namespace, terminal: Terminal) -> int:
+    made = make(folder(args, terminal), args.date, args.days, terminal.clock.now())
+    if wants_json(args) or args.format == "json":
+        terminal.json(to_json(made))
+    else:
+        terminal.say(to_markdown(made).rstrip("\n"))
+    return exits.OK
+
+
+def make(state: str, date: str | None, days: int | None, now: float) -> Report:
+    """Raises UsageError for days that are none, Refused without a journal."""
+    try:
+        first, last = days_of(date, days, now)
+        return build(reader(state).read(), first, last, now)
+    except ValueError as error:
+        raise UsageError(str(error), _PROG) from None
+
+
+def days_of(date: str | None, days: int | None, now: float) -> tuple[str, str]:
+    """First and last day. Raises ValueError."""
+    if date and days is not None:
+        raise ValueError("say either --date or --days")
+    today = day_of(now)
+    if days is not None:
+        if days < 1:
+            raise ValueError("--days is a number from 1")
+        return _before(today, days - 1), today
+    words = {"today": today, "yesterday": _before(today, 1)}
+    day = words.get(date, date) if date else today
+    return day, day
+
+
+def _before(day: str, days: int) -> str:
+    try:
+        return (datetime.fromisoformat(day) - timedelta(days=days)).strftime("%Y-%m-%d")
+    except OverflowError:
+        raise ValueError(f"there were no {days} days yet") from None
