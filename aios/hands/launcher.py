@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from aios.disk import write_small
-from aios.errors import Permanent, Temporary
+from aios.errors import AiosError, Permanent, Temporary
 from aios.events.calls import SkillCall, SkillResult, failed
 from aios.events.codec import encode_json
 from aios.hands import attempt
@@ -55,7 +55,7 @@ def _prepared(
         attempt.reserve(files, folder)
     except Temporary as error:
         return not_begun(f"no snapshot, so no act: {error}")
-    except (OSError, Permanent, ValueError) as error:
+    except (OSError, AiosError, ValueError) as error:
         return not_begun(f"no snapshot or no room for the result, so no act: {error}", again=False)
     result = yield ACT
     return result if result is not None else failed("the act left no result")

@@ -78,7 +78,7 @@ def _obey(message: Mapping[str, Any], link: socket.socket, wiring: Wiring) -> No
     work = _launch if message["do"] == "start" else _recover
     if work is _launch:
         wiring.warm(call.skill)
-    pid = _fork(lambda: work(call, link, wiring))
+    pid = _fork(lambda cancel: work(call, link, wiring, cancel))
     if message["do"] == "start":
         who = proc.identity(pid) or ProcessId(0, 0, "")  # so quick that it has ended already: its result is there
         tell(link, {"say": "launched", "key": call.key, **who._asdict()})
@@ -92,15 +92,20 @@ def tell(link: socket.socket, message: Mapping[str, Any]) -> None:
         return
 
 
-def _fork(work: Callable[[], None]) -> int:
+def _fork(work: Callable[[acting.Cancel], None]) -> int:
+    """TERM waits until the launcher can hear it: who is cancelled at once is cancelled, too."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         return pid
     status = 1
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        work()
+        cancel = _listen_for_cancel()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        work(cancel)
         status = 0
     except BaseException:  # noqa: BLE001 - the last line of a process: a bug is shown, and hands' own loop must not go on in here
         traceback.print_exc(file=sys.stderr)
@@ -111,9 +116,8 @@ def _fork(work: Callable[[], None]) -> int:
 # --- in the launcher's process --------------------------------------------------------------------------------------
 
 
-def _launch(call: SkillCall, link: socket.socket, wiring: Wiring) -> None:
+def _launch(call: SkillCall, link: socket.socket, wiring: Wiring, cancel: acting.Cancel) -> None:
     """The real driver of `launcher.launch`. Nothing is told when somebody else has the attempt: our end is the sign to look."""
-    cancel = _listen_for_cancel()
     proc.adopt_orphans()
     tools = _Tools(call, wiring)
     steps = launcher.launch(call, wiring.files, wiring.state_dir, proc.myself(), tools.take_snapshot)
@@ -192,7 +196,7 @@ class _Tools:
         return SafeFolder(self._manifest, kept, self._wiring.files, self._wiring.blobs)
 
 
-def _recover(call: SkillCall, link: socket.socket, wiring: Wiring) -> None:
+def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acting.Cancel) -> None:
     def end_session(leader: ProcessId) -> None:
         acting.end_session(leader, wiring.clock)
 

@@ -1,0 +1,209 @@
+"""An act through real hands: its result, its limits, and that nothing of it is left when it ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aios.events.calls import SkillResult, Touches
+from aios.events.codec import decode_json
+from aios.hands import attempt, proc
+from aios.hands.acting import OUTPUT_MAX
+from tests.integration.hands_kit import Rig, bring_outsider, call, job, nobody_in_session, outsider, play, python
+
+
+@pytest.fixture(autouse=True)
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_outsider(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+
+def leader_of(rig: Rig, folder: Path) -> int:
+    return int(decode_json((folder / attempt.ACTING).read_bytes())["pid"])
+
+
+def test_an_act_leaves_who_began_it_what_it_printed_and_what_came_of_it(tmp_path: Path) -> None:
+    """The folder of an attempt is enough to know what happened."""
+
+    async def story(rig: Rig) -> None:
+        it = job("one", "sh", "-c", "echo hello; echo bad >&2; exit 0")
+        result = await rig.act(it)
+        assert result.ok
+        assert result.result["stdout"] == "hello"
+        assert sorted(os.listdir(rig.folder(it))) == ["acting", "output", "result", "started"]
+        assert (rig.folder(it) / "result").stat().st_size < 1000
+
+    play(tmp_path, story)
+
+
+def test_what_a_body_prints_stands_in_the_output(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = outsider("p", "print")
+        assert (await rig.act(it)).result == {"how": "print"}
+        assert (rig.folder(it) / "output").read_text() == "said it\n"
+
+    play(tmp_path, story)
+
+
+def test_an_act_that_ignores_term_is_killed_with_all_its_children(tmp_path: Path) -> None:
+    """After a timeout nothing of the act's session lives."""
+
+    async def story(rig: Rig) -> None:
+        it = job("hang", "sh", "-c", "trap '' TERM; (trap '' TERM; sleep 600) & sleep 600 & wait; sleep 600", timeout_s=0.3)
+        result = await rig.act(it)
+        assert not result.ok
+        assert result.result["timed_out"]
+        assert "0.3 s" in result.error
+        assert nobody_in_session(leader_of(rig, rig.folder(it)))
+
+    play(tmp_path, story)
+
+
+def test_what_an_act_leaves_running_is_ended_when_it_ends(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = job("bg", "sh", "-c", "sleep 600 & sleep 600 & exit 0")
+        assert (await rig.act(it)).ok
+        assert nobody_in_session(leader_of(rig, rig.folder(it)))
+
+    play(tmp_path, story)
+
+
+def test_an_act_that_prints_for_ever_fills_no_disk(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = job("yes", *python("import os\nwhile True: os.write(2, b'y' * 65536)"), timeout_s=0.5)
+        assert (await rig.act(it)).result["timed_out"]
+        its_own = outsider("yes2", "print")
+        await rig.act(its_own)
+        assert (rig.folder(it) / "output").stat().st_size <= OUTPUT_MAX
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("exit", "exit status 3"),
+        ("kill", "signal 9"),
+        ("raise", "RuntimeError: the outsider's bug"),
+        ("later", "not now"),
+        ("nonsense", "exit status 1"),
+    ],
+)
+def test_a_body_that_dies_or_fails_is_a_result_that_says_how(tmp_path: Path, how: str, says: str) -> None:
+    async def story(rig: Rig) -> SkillResult:
+        return await rig.act(outsider("bad", how))
+
+    result = play(tmp_path, story)
+    assert not result.ok
+    assert says in result.error
+    assert ("retry" in result.next) == (how == "later")
+
+
+def test_a_result_that_is_too_large_is_a_blob(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        result = await rig.act(outsider("huge", "huge"))
+        assert result.ok
+        assert result.result == {"truncated": True}
+        name = result.evidence[0]["blob"]
+        assert (tmp_path / "blobs" / name[:2] / name).stat().st_size > 300_000
+
+    play(tmp_path, story)
+
+
+def test_cancelling_ends_the_whole_group_and_is_told(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = job("cancel", "sh", "-c", "sleep 600 & sleep 600")
+        rig.hands.start(it)
+        await rig.watch((rig.folder(it) / attempt.ACTING).exists)
+        rig.hands.cancel(it.key)
+        result = await rig.result(it)
+        assert result.result["cancelled"]
+        assert nobody_in_session(leader_of(rig, rig.folder(it)))
+
+    play(tmp_path, story)
+
+
+def test_cancelling_at_once_is_heard_too(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = outsider("soon", "wait")
+        rig.hands.start(it)
+        rig.hands.cancel(it.key)
+        assert (await rig.result(it)).result["cancelled"]
+
+    play(tmp_path, story)
+
+
+def test_without_a_snapshot_there_is_no_act(tmp_path: Path) -> None:
+    """What cannot be saved is not touched."""
+    effects = tmp_path / "effects"
+    (tmp_path / "file").write_text("x")
+
+    async def story(rig: Rig) -> None:
+        for n, path in enumerate(("/", str(tmp_path / "file" / "below"))):
+            it = outsider(f"n{n}", "ok", effects, touches=Touches(files=(path,)))
+            result = await rig.act(it)
+            assert not result.ok
+            assert result.result == {"begun": False}
+            assert "no act" in result.error
+
+    play(tmp_path, story)
+    assert not effects.exists()
+
+
+@pytest.mark.parametrize("folder", ["", "runs/x", "/runs/a/b", "runs/../x", "etc/a/b", "runs/a/../b", "runs/a/.b"])
+def test_an_attempts_folder_elsewhere_is_refused(tmp_path: Path, folder: str) -> None:
+    from dataclasses import replace
+
+    async def story(rig: Rig) -> None:
+        result = await rig.act(replace(outsider("f", "ok"), folder=folder))
+        assert not result.ok
+        assert "runs/RUN/STEP.ATTEMPT" in result.error
+
+    play(tmp_path, story)
+
+
+def test_a_call_that_is_too_large_is_refused_and_told(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        result = await rig.act(outsider("big", "x" * 200_000))
+        assert result.result == {"begun": False}
+        assert "too large" in result.error
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize(("skill", "says"), [("nobody", "no skill 'nobody'"), ("broken", "broken"), ("http_check", "only looks")])
+def test_a_skill_that_hands_cannot_run_is_told_with_its_name(tmp_path: Path, skill: str, says: str) -> None:
+    async def story(rig: Rig) -> None:
+        result = await rig.act(call("s", skill, {"url": "http://127.0.0.1/"} if skill == "http_check" else {}))
+        assert not result.ok
+        assert says in result.error
+
+    play(tmp_path, story)
+
+
+def test_hands_stays_small(tmp_path: Path) -> None:
+    """No asyncio, no pydantic: what a launcher copies must be little."""
+
+    async def story(rig: Rig) -> None:
+        await rig.act(job("warm", "true"))
+        with open(f"/proc/{rig.hands.pid}/maps", encoding="ascii", errors="replace") as maps:
+            loaded = maps.read()
+        assert "pydantic" not in loaded
+        assert "_asyncio" not in loaded
+        with open(f"/proc/{rig.hands.pid}/smaps_rollup", encoding="ascii") as rollup:
+            pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        assert pss_kb < 20 * 1024
+
+    play(tmp_path, story)
+
+
+def test_hands_ends_with_its_socket(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        assert await rig.hands.answers(10)
+        pid = rig.hands.pid
+        await rig.hands.close()
+        assert proc.identity(pid) is None
+
+    play(tmp_path, story)
