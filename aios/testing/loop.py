@@ -42,7 +42,7 @@ class Killed(BaseException):
 class Life:
     """What runs between the start of a simulated process and its end."""
 
-    __slots__ = ("alive", "loop", "name", "on_death", "tasks")
+    __slots__ = ("alive", "loop", "name", "on_death", "on_error", "tasks")
 
     def __init__(self, loop: VirtualLoop, name: str) -> None:
         self.name = name
@@ -50,6 +50,8 @@ class Life:
         self.loop = loop
         self.tasks: dict[VirtualTask, None] = {}
         self.on_death: list[Callable[[], None]] = []
+        self.on_error: Callable[[BaseException], None] | None = None
+        """Hears of errors in callbacks that nobody awaits, as a loop's exception handler does in a real process."""
 
     def check(self) -> None:
         """What every simulated port calls first. Raises `Killed` when this life is over."""
@@ -345,7 +347,19 @@ def _raise_what_nobody_awaits(loop: asyncio.AbstractEventLoop, context: dict[str
     error = context.get("exception")
     if isinstance(error, Killed) or not isinstance(loop, VirtualLoop):
         return
-    loop.stray.append(error if error is not None else VirtualTimeError(str(context.get("message"))))
+    error = error if error is not None else VirtualTimeError(str(context.get("message")))
+    life = _life_of(context)
+    if life is not None and life.alive and life.on_error is not None:
+        life.run(life.on_error, error)
+    else:
+        loop.stray.append(error)
+
+
+def _life_of(context: dict[str, Any]) -> Life | None:
+    task, handle = context.get("task") or context.get("future"), context.get("handle")
+    if isinstance(task, VirtualTask):
+        return task.life
+    return handle._context.get(_life) if isinstance(handle, asyncio.Handle) else _life.get()  # type: ignore[attr-defined]
 
 
 def _refuse(what: str, instead: str) -> NoReturn:

@@ -7,7 +7,7 @@ of it, `SimActs` how a skill's body acts upon it. All chance comes from the entr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aios.entropy import Entropy
@@ -197,6 +197,10 @@ class SimServices:
 
     async def dependents(self, subject: str) -> frozenset[str]:
         return frozenset(_all_dependents(subject, self._units.units))
+
+    async def to_start(self) -> Sequence[str]:
+        """The machine starts its services itself."""
+        return ()
 
     async def close(self) -> None:
         life = current_life()

@@ -1,61 +1,43 @@
-"""A daemon for the simulation, wired from the product's own parts over simulated ports. One call is one life of it."""
+"""The daemon of the simulation: the product's own `assemble`, given simulated ports. One call is one life of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aios.blobs.store import BlobFolder
 from aios.clock import Clock
+from aios.daemon import Daemon, Outside, assemble
 from aios.disk import make_dirs
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillSpec, Touches
-from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, format_time
-from aios.events.redact import Redactor
+from aios.events.event import Draft, Event, Position, Stored, day_of
+from aios.events.origin import InboxCursor
+from aios.journal.checkpoints import Checkpoints
 from aios.journal.ids import IdMemory, recall
 from aios.journal.inbox import InboxFolder
 from aios.journal.reader import FolderReader
 from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
-from aios.playbooks.model import Playbook
-from aios.playbooks.run import Env, Run
-from aios.ports import Blobs, JournalWriter
-from aios.reactor.decide import Rules
-from aios.reactor.pump import Reactor
-from aios.reactor.runs import Runner, RunnerPorts
-from aios.reactor.shelf import Shelf
-from aios.scheduler.queue import EventQueue
-from aios.scheduler.slots import Slots
-from aios.scores.scores import Scores
+from aios.ports import Files, Inbox, JournalWriter
 from aios.sensors.services import ServiceSensor
 from aios.sensors.standing import Standings
-from aios.spine import Spine
+from aios.settings import Settings
 from aios.testing.bodies import specs
 from aios.testing.disk import SimDisk
 from aios.testing.looker import SimLooker
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from aios.testing.services import SimServices
-from aios.world import World
+from aios.verbs import Verbs
+from aios.world import CHECKPOINT_VERSION, World
 from tests.simulation.playbooks import TEXTS
 from tests.simulation.wiring import SimHands
 
-TAKE_AT_ONCE = 256
-HEARTBEAT_S = 60.0
-
-
-def skills() -> dict[str, SkillSpec]:
-    """The simulated skills, and those that hands brings itself."""
-
-    def check(raw: Any) -> dict[str, Any]:
-        return dict(raw)
-
-    def touches(_: Any) -> Touches:
-        return Touches()
-
-    own = {name: SkillSpec(name, "act", name, {}, check, touches, timeout_s=60.0) for name in ("rollback", "notify")}
-    return {**specs(), **own}
+FOLDERS = ("", "/events", "/inbox", "/quarantine", "/blobs", "/runs", "/reports", "/services", "/logs", "/keep")
+SETTINGS: Mapping[str, Any] = {"data": STATE_DIR, "acts_per_hour": 100_000}
 
 
 @dataclass(slots=True)
@@ -64,123 +46,123 @@ class Parts:
 
     writer: Callable[[JournalWriter], JournalWriter] = lambda writer: writer
     clock: Callable[[Clock], Clock] = lambda clock: clock
-    inbox: Callable[[InboxFolder], InboxFolder] = lambda inbox: inbox
+    inbox: Callable[[InboxFolder], Inbox] = lambda inbox: inbox
     durable: Callable[[Event, Position], None] = field(default=lambda _event, _position: None)
 
 
-async def run_daemon(machine: SimMachine, process: SimProcess, blobs: Blobs, number: int, seed: int, parts: Parts) -> int:
-    """One life, until it is killed."""
-    files = machine.disk.seen_by(process.life)
-    clock = parts.clock(machine.clock)
-    entropy = SeededEntropy(seed * 1_000_003 + number)
-    for name in ("events", "inbox", "quarantine", "runs"):
-        make_dirs(files, f"{STATE_DIR}/{name}")
-    file = JournalFile(files, f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True)
-    file.open(clock.now())
-    reader = FolderReader(files, f"{STATE_DIR}/events")
-    world = World(Scores())
-    for event, position in reader.read():
-        world.apply(event, position)
-    told: list[Draft] = []
-    writer = parts.writer(InlineWriter(file, clock, machine.loop, told.append))
-    spine = Spine(clock, entropy, writer, world, Redactor(), blobs, "aios")
-    if told:
-        spine.emit(*told)
-    reactor = _reactor(machine, process, clock, entropy, world, spine, reader, blobs)
-    spine.listen(reactor.offer)
-    spine.listen(lambda stored: [parts.durable(*one) for one in stored] and None)
-    loaded = reactor.shelf.reload(TEXTS)
-    started = Draft(
-        type="daemon.started",
-        subject=HOST,
-        data={
-            "version": "sim",
-            "pid": process.pid,
-            "boot_id": process.who.boot_id,
-            "mode_max": "auto",
-            "blind_since": format_time(world.alive_at) if world.alive_at else "",
-            "clean": world.clean,
-        },
+class NoControl:
+    """Nobody asks at the control socket of a simulated daemon; people act through `Verbs`."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self.verbs = verbs
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def skills() -> dict[str, SkillSpec]:
+    """The simulated skills, and those that hands brings itself."""
+
+    def check(raw: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(raw)
+
+    def touches(_: Mapping[str, Any]) -> Touches:
+        return Touches()
+
+    own = {name: SkillSpec(name, "act", name, {}, check, touches, timeout_s=60.0) for name in ("rollback", "notify")}
+    return {**specs(), **own}
+
+
+def blobs_of(files: Files) -> BlobFolder:
+    return BlobFolder(files, f"{STATE_DIR}/blobs", pack=False)
+
+
+async def run_daemon(machine: SimMachine, process: SimProcess, number: int, seed: int, parts: Parts) -> int:
+    """One life, until it is killed or fails."""
+    daemon = assemble(
+        Settings.model_validate(SETTINGS), outside_of(machine, process, SeededEntropy(seed * 1_000_003 + number), parts)
     )
-    await spine.emit(started, *loaded)
-    reactor.start()
-    sensor = ServiceSensor(
-        SimServices(machine.units, machine.luck), clock, Standings(was_ill=[(kind, subject) for subject, kind in world.symptoms])
-    )
-    ids = IdMemory(1 << 12)
-    recall(ids, files, f"{STATE_DIR}/events", since_day="")
-    inbox = parts.inbox(InboxFolder(files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=world.cursors, ids=ids))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(sensor.run(spine.emit))
-        tasks.create_task(_take(inbox, files, spine, process))
-        tasks.create_task(_heartbeat(spine, world, reactor.queue, clock))
+    process.life.on_error = daemon.fail
+    daemon.spine.listen(lambda stored: _tell(parts, stored))
+    await daemon.run()
     return 0
 
 
-def _reactor(
-    machine: SimMachine,
-    process: SimProcess,
-    clock: Clock,
-    entropy: SeededEntropy,
-    world: World,
-    spine: Spine,
-    reader: FolderReader,
-    blobs: Blobs,
-) -> Reactor:
-    catalogue = skills()
-    shelf = Shelf(blobs, catalogue)
-    rules = Rules("auto", 10_000, 10.0, frozenset())
-    hands = SimHands(machine, lambda status: spine.emit(Draft(type="daemon.hands_lost", subject=HOST, data={"status": status})))
-    hands.open()
-    looker = SimLooker(machine.box_for(process.life))
-    ports = RunnerPorts(clock, entropy, spine.emit, hands, looker, catalogue)
-
-    def env_of(run: Run, playbook: Playbook, chance: float) -> Env:
-        now = clock.now()
-        return Env(
-            now=now,
-            playbook=playbook,
-            skills=catalogue,
-            mode_max="auto",
-            disabled=run.playbook in world.disabled,
-            score=world.scores.value(run.subject, now),
-            system_score=world.scores.value("system", now),
-            chance=chance,
-        )
-
-    reactor: Reactor
-    runner = Runner(world, Slots(), ports, shelf.of, env_of, lambda run, name: reactor.open_fallback(run, name))
-    reactor = Reactor(world, shelf, EventQueue(), runner, rules, catalogue, clock, spine.emit, reader)
-    return reactor
+def _tell(parts: Parts, stored: Any) -> None:
+    for event, position in stored:
+        parts.durable(event, position)
 
 
-async def _take(inbox: InboxFolder, files: SimDisk, spine: Spine, process: SimProcess) -> None:
-    """Woken by the folder, as by inotify on a real machine."""
-    news = asyncio.Event()
+def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy, parts: Parts) -> Outside:
+    """Every port, simulated, as this life sees it."""
+    files = machine.disk.seen_by(process.life)
+    clock = parts.clock(machine.clock)
+    for folder in FOLDERS:
+        make_dirs(files, STATE_DIR + folder)
+    services = SimServices(machine.units, machine.luck)
+
+    def make_writer(tell: Callable[[Draft], None]) -> JournalWriter:
+        file = JournalFile(files, f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True)
+        file.open(clock.now())
+        return parts.writer(InlineWriter(file, clock, machine.loop, tell))
+
+    def make_inbox(cursors: Mapping[str, InboxCursor], wake: Callable[[], None]) -> Inbox:
+        ids = IdMemory(1 << 12)
+        recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
+        inbox = InboxFolder(files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=cursors, ids=ids)
+        _watch_inbox(files, process, inbox, wake)
+        return parts.inbox(inbox)
+
+    def make_sensors(world: World) -> list[ServiceSensor]:
+        return [ServiceSensor(services, clock, Standings(was_ill=[(kind, subject) for subject, kind in world.symptoms]))]
+
+    async def offload(work: Callable[[], None]) -> None:
+        await asyncio.sleep(0)
+        work()
+
+    return Outside(
+        clock=clock,
+        entropy=entropy,
+        files=files,
+        blobs=blobs_of(files),
+        reader=FolderReader(files, f"{STATE_DIR}/events"),
+        make_writer=make_writer,
+        make_inbox=make_inbox,
+        checkpoints=Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION),
+        hands=SimHands(machine),
+        looker=SimLooker(machine.box_for(process.life)),
+        skills=skills(),
+        services=services,
+        make_sensors=make_sensors,
+        read_playbooks=lambda: TEXTS,
+        watch_playbooks=lambda _changed: None,
+        watch_files=lambda _paths, _changed: None,
+        make_control=NoControl,
+        write_report=lambda _day: None,
+        notify=lambda _text: True,
+        offload=offload,
+        call_env={},
+        boot_id=process.who.boot_id,
+        pid=process.pid,
+    )
+
+
+def _watch_inbox(files: SimDisk, process: SimProcess, inbox: InboxFolder, wake: Callable[[], None]) -> None:
+    """As inotify does on a real machine."""
 
     def touched(name: str) -> None:
         if process.alive:
             inbox.touched(name)
-            process.life.run(news.set)
+            process.life.run(wake)
 
     files.watch(f"{STATE_DIR}/inbox", touched)
-    while True:
-        taken = inbox.take(TAKE_AT_ONCE)
-        if taken.drafts:
-            await spine.emit(*taken.drafts)
-        if not taken.more:
-            await news.wait()
-            news.clear()
-
-
-async def _heartbeat(spine: Spine, world: World, queue: EventQueue, clock: Clock) -> None:
-    while True:
-        await clock.sleep_until(clock.monotonic() + HEARTBEAT_S)
-        alive = Draft(
-            type="daemon.heartbeat", subject=SYSTEM, data={"queue": len(queue), "open_runs": len(world.runs), "rss_kb": 0}
-        )
-        spine.emit(alive, *world.scores.evaluate(clock.now()))
 
 
 def read_journal(machine: SimMachine) -> list[Stored]:
     return list(FolderReader(machine.disk, f"{STATE_DIR}/events").read())
+
+
+__all__ = ["Daemon", "Parts", "blobs_of", "outside_of", "read_journal", "run_daemon", "skills"]

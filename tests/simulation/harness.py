@@ -8,15 +8,13 @@ from dataclasses import replace
 from aios.entropy import SeededEntropy
 from aios.events.calls import RerunClass
 from aios.events.event import Event, Position
-from aios.ports import Blobs
 from aios.scheduler.priority import priority
-from aios.testing.blobs import SimBlobs
 from aios.testing.bodies import SKILLS
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from tests.simulation import laws
-from tests.simulation.assembly import Parts, read_journal, run_daemon
+from tests.simulation.assembly import Parts, blobs_of, read_journal, run_daemon
 from tests.simulation.day import Day, History, Troubles
 from tests.simulation.laws import Acknowledged
 from tests.simulation.playbooks import GUARDS, MATCHED, TIMEOUTS_S
@@ -32,8 +30,7 @@ def play_day(seed: int, hours: float = 1.0, troubles: Troubles | None = None, pa
     async def main(clock: VirtualClock, _: SeededEntropy) -> History:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        blobs = SimBlobs()
-        machine = machine_with_hands(loop, clock, seed, lambda _files: blobs)
+        machine = machine_with_hands(loop, clock, seed, blobs_of)
         machine.disk.make_folders(f"{STATE_DIR}/inbox")
 
         def start(day: Day) -> SimProcess:
@@ -44,17 +41,17 @@ def play_day(seed: int, hours: float = 1.0, troubles: Troubles | None = None, pa
 
             mine = replace(parts or Parts(), durable=durable)
             number = day.starts
-            return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, blobs, number, seed, mine))
+            return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, number, seed, mine))
 
         return await Day(machine, troubles or Troubles(), start, seed).run(hours, QUIET_S, read_journal)
 
     return run_virtual(main, seed)
 
 
-async def _one_life(machine: SimMachine, process: SimProcess, blobs: Blobs, number: int, seed: int, parts: Parts) -> int:
+async def _one_life(machine: SimMachine, process: SimProcess, number: int, seed: int, parts: Parts) -> int:
     """A disk that refuses at the start ends the daemon in order, and it is started again; any other error is a bug and rises."""
     try:
-        return await run_daemon(machine, process, blobs, number, seed, parts)
+        return await run_daemon(machine, process, number, seed, parts)
     except OSError:
         return 1
 
