@@ -232,7 +232,7 @@ def _unknown_name(name: str, source: str) -> tuple[str, str]:
     called = re.search(rf"\b{re.escape(name)}\s*\(", source) is not None
     near = nearest(name, functions if called else ROOTS)
     if near:
-        return f"unknown name {name!r}", f"did you mean {near!r}?"
+        return f"unknown {'function' if called else 'name'} {name!r}", f"did you mean {near!r}?"
     if called:
         return f"unknown function {name!r}", "known are: " + ", ".join(functions) + " and the others of CEL's standard library"
     return f"unknown name {name!r}", f'an expression may name {", ".join(ROOTS)}; text needs quotes: "{name}"'

@@ -161,15 +161,16 @@ class _Form:
         found = self._reader.mapping(root, "a playbook", KEYS, ("playbook", "on", "steps"))
         name = self._name(found.get("playbook"))
         trigger = self._trigger(found.get("on"))
+        before = len(self._reader.errors)
         fields = field_types(trigger.types)
         steps_of = StepReader(self._reader, self._skills, fields)
         steps = steps_of.steps(found["steps"]) if "steps" in found else ()
         checks = steps_of.checks(found["verify"]) if "verify" in found else ()
         mode = self._mode(found.get("mode"))
         self._refuse_unproven(found, steps_of, mode)
-        tests = (
-            read_tests(self._reader, found["tests"], steps_of.written_ids, steps_of.written_skills) if "tests" in found else ()
-        )
+        whole = len(self._reader.errors) == before  # else a test would be blamed for naming a step that could not be read
+        names = (steps_of.written_ids, steps_of.written_skills) if whole else None
+        tests = read_tests(self._reader, found["tests"], names) if "tests" in found else ()
         priority = self._reader.integer(found["priority"], "priority", -PRIORITY_MAX, PRIORITY_MAX) if "priority" in found else 0
         enabled = self._reader.flag(found["enabled"], "enabled") if "enabled" in found else True
         playbook = Playbook(
@@ -227,16 +228,16 @@ class _Form:
 
     def _trigger(self, node: Node | None) -> _Trigger:
         if node is None:
-            return _Trigger()
+            return _Trigger(sound=False)
         if node.kind == "map" and any(name in node.entries for name in CORRELATIONS):
             name, key = next((n, k) for n, k in keys_with_places(node).items() if n in CORRELATIONS)
             self._reader.refuse(
                 key, f"this version does not know `{name}` (several events together)", "write on: {type: …} for one event"
             )
-            return _Trigger()
+            return _Trigger(sound=False)
         if node.kind == "scalar" and isinstance(node.scalar, str):
             self._reader.refuse(node, "on must be a mapping", f"write on: {{type: {node.scalar}}}")
-            return _Trigger()
+            return _Trigger(sound=False)
         found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
         types = self._types(found["type"]) if "type" in found else ()
         pattern, match = self._match(found["match"]) if "match" in found else (None, None)
@@ -271,7 +272,13 @@ class _Form:
             )
             return None, None
         before = len(self._reader.errors)
-        self._reader.mapping(node, "match", MATCH_KEYS)
+        for name, key in keys_with_places(node).items():
+            if name not in MATCH_KEYS and not nearest(name, MATCH_KEYS):
+                self._reader.refuse(
+                    key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
+                )
+        if len(self._reader.errors) == before:
+            self._reader.mapping(node, "match", MATCH_KEYS)
         raw = to_json(node)
         if len(self._reader.errors) > before or node.kind != "map":
             return None, None

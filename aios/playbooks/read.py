@@ -103,7 +103,9 @@ class Reader:
         value = node.scalar
         if node.kind != "scalar" or isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self.refuse(
-                node, f"{what} must be a whole number from {low} to {high}, and this is {node.what}", f"write {max(low, 1)}"
+                node,
+                f"{what} must be a whole number from {low} to {high}, and this is {node.what}",
+                f"write a number such as {min(high, 10)}",
             )
             return None
         return value
@@ -111,7 +113,11 @@ class Reader:
     def number(self, node: Node, what: str, low: float, high: float) -> float | None:
         value = node.scalar
         if node.kind != "scalar" or isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.refuse(node, f"{what} must be a number from {low:g} to {high:g}, and this is {node.what}", f"write {low:g}")
+            self.refuse(
+                node,
+                f"{what} must be a number from {low:g} to {high:g}, and this is {node.what}",
+                f"write a number such as {high:g}",
+            )
             return None
         return float(value)
 

@@ -109,10 +109,10 @@ class StepReader:
         if len(kinds) != 1:
             said = "has none" if not kinds else f"has {' and '.join(kinds)}"
             guessed = any(nearest(name, KINDS) for name in node.entries if name not in STEP_KEYS)
+            place = node.entries[kinds[1]][0] if kinds else node
+            cure = "one step does one thing: make it two" if kinds else "write act: restart_service"
             if kinds or (not guessed and node.kind == "map"):
-                self._reader.refuse(
-                    node, f"a step has one of observe, act, verify, and this {said}", "write act: restart_service"
-                )
+                self._reader.refuse(place, f"a step has one of observe, act, verify, and this {said}", cure)
             return None, None
         name = self._reader.text(found[kinds[0]], kinds[0], 100)
         return kinds[0], self.skill(name, found[kinds[0]], kinds[0]) if name else None
@@ -240,7 +240,8 @@ class StepReader:
         message, _, cure = said.partition("; ")
         if name in node.entries and (near := nearest(name, list(spec.schema.get("properties", {})))) and near != name:
             cure = f"did you mean {near!r}?"
-        self._reader.refuse(place, f"{spec.name}: {message}", cure or f"`aios skill show {spec.name}` lists its parameters")
+        message = f"{spec.name}: {message}" if place is owner else message
+        self._reader.refuse(place, message, cure or f"`aios skill show {spec.name}` lists its parameters")
 
     # --- what may be named ---
 

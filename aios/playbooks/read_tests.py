@@ -30,22 +30,26 @@ TESTS_MAX = 100
 _EVENT_KEYS = ("type", "subject", "data", "severity", "source", "time", "id")
 
 
-def read_tests(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> tuple[Mapping[str, Any], ...]:
-    """`skills` are those that the playbook's steps and checks use."""
-    tests = [_test(reader, item, steps, skills) for item in reader.items(node, "tests", TESTS_MAX)]
+Names = tuple[Collection[str], Collection[str]]
+"""The ids of the playbook's steps, and the skills that its steps and checks use."""
+
+
+def read_tests(reader: Reader, node: Node, names: Names | None) -> tuple[Mapping[str, Any], ...]:
+    """Without `names`, what tests name is not looked up."""
+    tests = [_test(reader, item, names) for item in reader.items(node, "tests", TESTS_MAX)]
     return tuple(test for test in tests if test is not None)
 
 
-def _test(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> Mapping[str, Any] | None:
+def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] | None:
     before = len(reader.errors)
     found = reader.mapping(node, "a test", ("name", "given", "stub", "expect"), ("name", "given", "expect"))
     name = reader.text(found["name"], "a test's name", 200) if "name" in found else None
     if "given" in found:
         _given(reader, found["given"])
     if "stub" in found:
-        _stubs(reader, found["stub"], steps, skills)
+        _stubs(reader, found["stub"], names)
     if "expect" in found:
-        _expect(reader, found["expect"], steps)
+        _expect(reader, found["expect"], names)
     if len(reader.errors) > before:
         return None
     given = to_json(found["given"])
@@ -75,16 +79,14 @@ def _given(reader: Reader, node: Node) -> None:
         reader.refuse(event["data"], f"event.data must be a mapping, and this is {event['data'].what}", "write {failures: 2}")
 
 
-def _stubs(reader: Reader, node: Node, steps: Collection[str], skills: Collection[str]) -> None:
+def _stubs(reader: Reader, node: Node, names: Names | None) -> None:
     if node.kind != "map":
         reader.refuse(node, f"stub must be a mapping, and this is {node.what}", "write {restart_service: ok}")
         return
     for name, (key, value) in node.entries.items():
-        if name not in steps and name not in skills:
-            known = sorted({*steps, *skills})
-            reader.refuse(
-                key, f"the playbook uses no skill and no step {name!r}", did_you_mean(name, known) if known else "remove it"
-            )
+        known = sorted({*names[0], *names[1]}) if names else [name]
+        if name not in known:
+            reader.refuse(key, f"the playbook uses no skill and no step {name!r}", did_you_mean(name, known))
         for entry in value.items if value.kind == "list" else (value,):
             if entry.kind == "list" or (entry.kind == "scalar" and entry.scalar not in CHECK_WORDS):
                 reader.refuse(entry, f"a stub cannot be {entry.what}", "ok, fail, or what stands in the result: {exit_code: 0}")
@@ -92,11 +94,11 @@ def _stubs(reader: Reader, node: Node, steps: Collection[str], skills: Collectio
             reader.refuse(value, "an empty list of results", "write ok, or at least one result")
 
 
-def _expect(reader: Reader, node: Node, steps: Collection[str]) -> None:
+def _expect(reader: Reader, node: Node, names: Names | None) -> None:
     expect = reader.mapping(node, "expect", ("outcome", "steps"), ("outcome",))
     if "outcome" in expect:
         reader.choice(expect["outcome"], "outcome", OUTCOMES)
     for item in reader.items(expect["steps"], "steps", 1000) if "steps" in expect else ():
         step = reader.text(item, "a step", 40)
-        if step is not None and step not in steps:
-            reader.refuse(item, f"there is no step {step!r}", did_you_mean(step, steps) if steps else "the playbook has no steps")
+        if step is not None and names and step not in names[0]:
+            reader.refuse(item, f"there is no step {step!r}", did_you_mean(step, names[0]))

@@ -250,7 +250,9 @@ class _Builder:
         raise self._source.error(event.start_mark.line + 1, event.start_mark.column + 1, message, hint)
 
     def _explain(self, error: Any) -> ConfigError:
-        mark = error.problem_mark or error.context_mark
+        # An open quote is missed at the end of the file, and looked for where it was opened.
+        opened = "quoted scalar" in str(error.context)
+        mark = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
         line, column = self._inside(mark) if mark else (1, 1)
         problem = str(error.problem or error.context or "cannot be read")
         message = f"this is not YAML: {problem}"

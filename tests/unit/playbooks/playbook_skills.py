@@ -34,7 +34,9 @@ URL: Parameter = (
 )
 
 
-def spec(name: str, kind: Kind, *, rerun: RerunClass = "idempotent", touch: str = "", needs: str = "", **params: Parameter) -> SkillSpec:
+def spec(
+    name: str, kind: Kind, *, rerun: RerunClass = "idempotent", touch: str = "", needs: str = "", **params: Parameter
+) -> SkillSpec:
     required = needs.split()
 
     def check(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,11 +51,25 @@ def spec(name: str, kind: Kind, *, rerun: RerunClass = "idempotent", touch: str 
                 raise ValueError(f"{given}: {value!r} is not {params[given][2]}")
         return dict(raw)
 
-    schema = {"type": "object", "properties": {n: p[0] for n, p in params.items()}, "required": required, "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {n: p[0] for n, p in params.items()},
+        "required": required,
+        "additionalProperties": False,
+    }
     touches = (lambda p: Touches(units=(str(p[touch]),))) if touch == "unit" else (lambda _p: Touches())
     fields = {"exit_code": "int", "output": "string"} if name == "run_command" else {}
     return SkillSpec(
-        name, kind, f"What {name} does.", schema, check, touches, rerun, 30.0, result_fields=fields, touch_params=tuple(touch.split())
+        name,
+        kind,
+        f"What {name} does.",
+        schema,
+        check,
+        touches,
+        rerun,
+        30.0,
+        result_fields=fields,
+        touch_params=tuple(touch.split()),
     )
 
 
