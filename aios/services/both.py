@@ -1,14 +1,14 @@
-"""Managed services and systemd's behind one port: a subject that the settings list is managed, every other is systemd's.
+"""Managed services and systemd's, seen behind one port: a subject that the settings list is managed, every other is systemd's.
 
-Made by the two processes' wiring; one class for each side.
+Made by the daemon's wiring. The acting sides are joined in `hands_main`, which loads systemd's only when it is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from aios.ports import ServiceActs, Services, UnitState
+from aios.ports import Services, UnitState
 from aios.services.managed import ManagedServices
 
 
@@ -17,9 +17,16 @@ class AllServices:
 
     def __init__(self, managed: ManagedServices, systemd: Services | None = None) -> None:
         self._managed, self._systemd = managed, systemd
+        self._managed_watched = asyncio.Event()
+
+    async def to_start(self) -> Sequence[str]:
+        """What the daemon itself is to start, as soon as that is known: what runs already must not be started twice."""
+        await self._managed_watched.wait()
+        return self._managed.to_start()
 
     async def start(self, on_change: Callable[[UnitState], None]) -> None:
         await self._managed.start(on_change)
+        self._managed_watched.set()
         if self._systemd is not None:
             await self._systemd.start(lambda state: None if self._managed.knows(state.subject) else on_change(state))
 
@@ -42,29 +49,3 @@ class AllServices:
 
     async def close(self) -> None:
         await asyncio.gather(self._managed.close(), *([self._systemd.close()] if self._systemd is not None else []))
-
-
-class AllActs:
-    """Implements `ServiceActs` over both backends. `knows` says which subjects are managed."""
-
-    def __init__(self, managed: ServiceActs, knows: Callable[[str], bool], systemd: ServiceActs) -> None:
-        self._managed, self._knows, self._systemd = managed, knows, systemd
-
-    def state(self, subject: str) -> UnitState:
-        return self._side(subject).state(subject)
-
-    def start(self, subject: str, timeout_s: float) -> UnitState:
-        return self._side(subject).start(subject, timeout_s)
-
-    def stop(self, subject: str, timeout_s: float) -> UnitState:
-        return self._side(subject).stop(subject, timeout_s)
-
-    def restart(self, subject: str, timeout_s: float) -> UnitState:
-        return self._side(subject).restart(subject, timeout_s)
-
-    def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
-        self._side(subject).set_enabled(subject, enabled, masked)
-
-    def _side(self, subject: str) -> ServiceActs:
-        """An agent is always managed, so that a misspelt one is refused with the right cure."""
-        return self._managed if self._knows(subject) or subject.startswith("agent:") else self._systemd

@@ -173,6 +173,7 @@ class ManagedServices:
     def _on_actor_gone(self, unit: _Unit, by: ProcessId) -> None:
         if unit.by == by:
             unit.unwatch_by = None
+            unit.awaited = False  # it was to start it, and now it runs or never will
             self._look(unit)
 
     def _await_no_longer(self) -> None:
