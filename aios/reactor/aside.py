@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.entropy import Entropy
-from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, failed
+from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Touches, failed
 from aios.events.event import HOST, Draft
 from aios.ports import Emit, Hands
 
 OVERDUE_S = 15.0
+BUILT_IN = ("keep_copy",)
+"""Calls that hands itself understands; no playbook may name them, so they are no skills."""
+BUILT_IN_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -35,20 +38,15 @@ class Aside:
 
     async def act(self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST) -> SkillResult:
         """Carry it out and tell what came of it. Raises ValueError for parameters it refuses, KeyError for no such skill."""
-        spec = self.skills[skill]
-        checked = spec.check(params)
-        call = SkillCall(
-            run=f"aside-{self.entropy.new_id()}",
-            step=skill,
-            attempt=1,
-            skill=skill,
-            kind="act",
-            params=checked,
-            timeout_s=spec.timeout_s,
-            touches=spec.touches(checked),
-            env=self.call_env,
-        )
-        call = SkillCall.from_json({**call.to_json(), "folder": f"runs/{call.run}/{call.step}.1"})
+        if skill in BUILT_IN:
+            checked, timeout_s, touches = dict(params), BUILT_IN_TIMEOUT_S, Touches()
+        else:
+            spec = self.skills[skill]
+            checked = spec.check(params)
+            timeout_s, touches = spec.timeout_s, spec.touches(checked)
+        run = f"aside-{self.entropy.new_id()}"
+        folder = f"runs/{run}/{skill}.1"
+        call = SkillCall(run, skill, 1, skill, "act", checked, timeout_s, touches, folder, env=self.call_env)
         data = {"skill": skill, "params": checked, "key": call.key, "by": by, "why": why}
         await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data))
         result = await self._carry_out(call)

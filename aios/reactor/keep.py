@@ -22,7 +22,8 @@ from aios.reactor.aside import Aside
 from aios.reactor.checks import ask
 from aios.reactor.shelf import Shelf
 
-AGAIN_S = 10.0
+SOON_S, AGAIN_S = 0.25, 10.0
+"""After a start or a change it is looked at again soon (the process may just be coming up), then every ten seconds."""
 TREE_MAX = 10_000
 
 
@@ -71,13 +72,17 @@ class LastGood:
         self._nudges.setdefault(key, asyncio.Event()).set()
         running = self._tasks.get(key)
         if running is None or running.done():
-            self._tasks[key] = asyncio.get_running_loop().create_task(self._until_it_stands(playbook, subject))
+            self._tasks[key] = task = asyncio.get_running_loop().create_task(self._until_it_stands(playbook, subject))
+            task.add_done_callback(_raised)
 
     async def _until_it_stands(self, playbook: Playbook, subject: str) -> None:
         assert playbook.keep is not None
         nudge = self._nudges[playbook.name, subject]
+        pause_s = SOON_S
         while True:
-            nudge.clear()
+            if nudge.is_set():
+                nudge.clear()
+                pause_s = SOON_S
             changed = self._newest_change(playbook.keep.files)
             if changed and self._stands.get((playbook.name, subject)) == changed:
                 return
@@ -85,10 +90,10 @@ class LastGood:
                 self._stands[playbook.name, subject] = changed
                 return
             try:
-                async with asyncio.timeout(AGAIN_S):
+                async with asyncio.timeout(pause_s):
                     await nudge.wait()
             except TimeoutError:
-                pass  # nothing told us, so look again by ourselves
+                pause_s = min(AGAIN_S, pause_s * 2)  # nothing told us, so look again by ourselves
 
     async def _proven(self, playbook: Playbook, subject: str, changed: float) -> bool:
         """Well for as long as asked, with the files unchanged and older than the subject's start all the while."""
@@ -155,6 +160,12 @@ class LastGood:
             if seen > TREE_MAX:
                 return 0.0
         return newest / 1e9
+
+
+def _raised(task: Task[None]) -> None:
+    """What keeps copies never fails on purpose; a bug must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": "keeping a last-good copy failed", "exception": error})
 
 
 def exact_subjects(playbook: Playbook) -> list[str]:
