@@ -118,6 +118,10 @@ class Fault:
     seen: int = 0
     hits: int = 0
 
+    @property
+    def spent(self) -> bool:
+        return self.seen >= max(self.first, self.last)
+
     def strikes(self, kind: str, path: str) -> bool:
         if (self.kind != "any" and self.kind != kind) or self.path not in path:
             return False
@@ -480,6 +484,7 @@ class SimDisk:
         return self._strike(kind, path, changing) if store.faults else None
 
     def _strike(self, kind: str, path: str, changing: bool) -> Fault | None:
+        self._store.faults = [fault for fault in self._store.faults if not fault.spent]
         for fault in self._store.faults:
             if (fault.kind == "any" and not changing) or not fault.strikes(kind, path):
                 continue

@@ -57,11 +57,11 @@ class HandsCode:
 
 @dataclass(slots=True)
 class HandsLuck:
-    """Chances, each for one step, one act or one second; and how long things take."""
+    """Chances, each for one step or one act; for how long hands lives on average (0: for ever); how long a step may take."""
 
     launcher_dies: float = 0.0
     body_dies: float = 0.0
-    hands_dies: float = 0.0
+    hands_lives_s: float = 0.0
     hands_dies_at_fork: float = 0.0
     step_s: float = 0.002
 
@@ -261,10 +261,13 @@ class SimLink:
 
     async def _hands_main(self, _process: SimProcess) -> int:
         """Listens until its end of the socket is closed; what arrives comes through `_obey`."""
-        while True:
-            await asyncio.sleep(1.0 if self._world.luck.hands_dies else 86_400.0)
-            if self._world.lucky(self._world.luck.hands_dies):
-                return 1
+        mean_s = self._world.luck.hands_lives_s
+        if not mean_s:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self._world.entropy.uniform(0.0, 2.0 * mean_s))
+        if not self._world.luck.hands_lives_s:  # the trouble is over
+            await asyncio.Event().wait()
+        return 1
 
     def _hands_gone(self) -> None:
         self._in_daemon(self._say_ended)

@@ -44,7 +44,7 @@ class Troubles:
     leap_s: float = 0.0
     garbage: float = 0.05
     repeats: float = 0.1
-    hands: HandsLuck = field(default_factory=lambda: HandsLuck(0.01, 0.005, 0.0005))
+    hands: HandsLuck = field(default_factory=lambda: HandsLuck(0.01, 0.005, 1500.0, 0.005))
 
 
 CALM = Troubles(kill_daemon_s=0, kill_at_call_s=0, power_cut_s=0, disk_s=0, garbage=0, repeats=0, hands=HandsLuck())
