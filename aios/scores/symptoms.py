@@ -15,6 +15,7 @@ LEVELS = frozenset(opened for types in CLOSES.values() for opened in types if no
 
 _RESOURCE = "resource."
 _NORMAL = "_normal"
+_CLOSING = frozenset(closing for closing in CLOSES if not closing.startswith("score."))
 
 
 def is_level(event_type: str) -> bool:
@@ -24,6 +25,11 @@ def is_level(event_type: str) -> bool:
 def is_opening(event_type: str) -> bool:
     """Whether this event says that its subject fell ill: an alarm."""
     return event_type in MISHAPS or is_level(event_type)
+
+
+def is_closing(event_type: str) -> bool:
+    """Whether this event may end an illness."""
+    return event_type in _CLOSING or (event_type.startswith(_RESOURCE) and event_type.endswith(_NORMAL))
 
 
 def closed_by(event_type: str, standing: Iterable[str]) -> list[str]:

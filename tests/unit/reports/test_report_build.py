@@ -1,0 +1,308 @@
+"""The report's arithmetic and its manners: what is counted, what is bounded, what hostile text cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aios.events.catalogue import CATALOGUE
+from aios.events.event import Event, Position, Stored, format_time, parse_time
+from aios.reports import build, to_json, to_markdown
+from aios.reports.build import bounds
+from aios.reports.spread import Spread
+from aios.reports.text import argument, escaped, plain, span, width
+
+DAY = "2026-02-24"
+T0 = parse_time(f"{DAY}T00:00:00Z")
+NOW = T0 + 86_400
+
+
+def event(type: str, subject: str = "system", at: float = 10.0, /, **data: Any) -> Event:
+    stamp = format_time(T0 + at)
+    return Event(f"{type}{at}", "t", type, subject, stamp, data, stamp, causationid="cause")
+
+
+def stored(*events: Event) -> Iterator[Stored]:
+    return (Stored(one, Position(DAY, 1, number)) for number, one in enumerate(events))
+
+
+def report_of(*events: Event, now: float = NOW) -> Any:
+    return build(stored(*events), DAY, DAY, now)
+
+
+# --- days
+
+
+@pytest.mark.parametrize("days", [("2026-02-25", DAY), ("yesterday", DAY), (DAY, "2026-02-30"), ("2020-01-01", DAY)])
+def test_days_that_are_none_or_out_of_order_are_refused_with_a_cure(days: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"2026-02-24|1 to 400 days"):
+        bounds(*days, NOW)
+
+
+def test_days_that_have_not_begun_are_neither_quiet_nor_blind() -> None:
+    assert report_of(now=T0 - 1).state == "to_come"
+    assert "have not begun" in to_markdown(report_of(now=T0 - 1))
+
+
+# --- runs
+
+
+def run(type: str, name: str, at: float, **data: Any) -> Event:
+    return event(type, "nginx.service", at, run=name, playbook="p", **data)
+
+
+def test_a_run_is_counted_once_by_its_first_outcome() -> None:
+    """Failed, rolled back, cancelled by a person: one run, not healed."""
+    report = report_of(
+        run("run.opened", "r", 1),
+        run("run.not_healed", "r", 2, why="no"),
+        run("run.cancelled", "r", 3, by="anna"),
+        run("run.rolled_back", "r", 4, ok=True, proof=[]),
+        run("run.escalated", "r", 5, why="no"),
+    )
+    assert dict(report.runs.counts) == {"not_healed": 1}
+    assert report.escalated == 1
+    assert report.rollbacks == ()
+    assert len(report.run_lines) == 1
+
+
+def test_what_a_person_denied_is_no_failure() -> None:
+    """The success rate is healed / (healed + not_healed + unknown); a no, and silence, are neither."""
+    report = report_of(
+        run("run.opened", "a", 1),
+        run("approval.denied", "a", 2, by="anna"),
+        run("run.unknown", "a", 3, why="not allowed"),
+        run("run.opened", "b", 4),
+        run("run.cleared", "b", 5, ms=3.0),
+        run("run.opened", "c", 6),
+        run("run.healed", "c", 7),
+    )
+    assert dict(report.runs.counts) == {"healed": 1, "cleared": 1, "denied": 1}
+    assert report.runs.rate == 1.0
+    assert report.heal.median_ms == pytest.approx(1000.0)
+
+
+def test_nothing_tried_has_no_success_rate() -> None:
+    assert report_of(event("daemon.heartbeat")).runs.rate is None
+
+
+def test_a_run_of_the_day_before_counts_where_it_ended() -> None:
+    before = Stored(run("run.opened", "r", -100), Position("2026-02-23", 1, 0))
+    after = Stored(run("run.healed", "r", 100, ms=200_000.0), Position(DAY, 1, 0))
+    report = build(iter([before, after]), DAY, DAY, NOW)
+    assert (report.runs_opened, dict(report.runs.counts), report.heal.count) == (0, {"healed": 1}, 1)
+
+
+# --- alarms
+
+
+def test_a_level_told_again_is_one_alarm() -> None:
+    report = report_of(
+        *(event("service.down", "a", at) for at in range(5)), event("service.up", "a", 6), event("service.down", "a", 7)
+    )
+    assert report.alarms == 2
+    assert report.alarm_lines[0].standing
+
+
+def test_a_wrong_clock_is_no_slow_sensor() -> None:
+    """An alarm that says it happened a year ago does not spoil the time to notice."""
+    stale = event("agent.error", "agent:a")
+    old = Event("x", "t", stale.type, stale.subject, "2020-01-01T00:00:00Z", {}, stale.arrival)
+    odd = Event("y", "t", stale.type, stale.subject, "some day", {}, stale.arrival)
+    report = report_of(old, odd, stale)
+    assert (report.alarms, report.notice.count, report.notice.longest_ms) == (3, 1, 0.0)
+
+
+# --- what waits
+
+
+def test_a_suggestion_waits_until_it_is_taken_or_the_symptom_is_gone() -> None:
+    opened = run("run.opened", "r", 1, trigger={"type": "service.down"})
+    suggested = run("run.suggested", "r", 2, would=[{"skill": "restart_service"}], verdict="not_well")
+    (wait,) = [w for w in report_of(opened, suggested, now=T0 + 20).waits if w.kind == "suggestion"]
+    assert "aios runs approve r" in wait.commands
+    taken = run("run.opened", "r2", 3, trigger={"type": "service.down"}, parent="r", by="anna")
+    for answer in (taken, event("service.up", "nginx.service", 3), run("run.healed", "r3", 3), run("run.cancelled", "r", 3)):
+        assert not [w for w in report_of(opened, suggested, answer).waits if w.kind == "suggestion"]
+    other = event("service.up", "other.service", 3)
+    assert [w for w in report_of(opened, suggested, other).waits if w.kind == "suggestion"]
+
+
+def test_a_rollback_that_failed_needs_a_person() -> None:
+    failed = run("run.rolled_back", "r", 2, ok=False, proof=[{"path": "/a", "ok": False}], error="disk full")
+    report = report_of(failed, now=T0 + 20)
+    assert [w.kind for w in report.waits if w.kind != "daemon"] == ["rollback"]
+    assert "NOT as before: disk full" in to_markdown(report)
+
+
+def test_an_invalid_playbook_waits_until_a_later_load_is_silent_about_it() -> None:
+    """A load tells first what is invalid, then what is in force."""
+    invalid = event("playbook.invalid", "system", 10, path="/etc/aios/playbooks/it's.yaml", line=3, message="no steps")
+    same_load = event("playbook.loaded", "system", 10.001, playbooks={})
+    (wait,) = [w for w in report_of(invalid, same_load).waits if w.kind == "playbook"]
+    assert wait.commands == ("aios playbook lint '/etc/aios/playbooks/it'\"'\"'s.yaml'",)
+    later = event("playbook.loaded", "system", 100, playbooks={})
+    assert not [w for w in report_of(invalid, same_load, later).waits if w.kind == "playbook"]
+
+
+def test_a_breaker_that_opened_calls_a_person() -> None:
+    called = event("reactor.called", "nginx.service", 5, playbook="p", guard="breaker", why="acted 3 times")
+    (wait,) = [w for w in report_of(called).waits if w.kind == "called"]
+    assert wait.commands == ("aios playbook show p", "aios explain cause")
+
+
+# --- hostile text
+
+
+HOSTILE = "a|b`c\n# owned\r\x1b[31m\u202e\u200b<img src=x onerror=1>![x](http://evil)*&amp;" + "z" * 5000
+
+
+def test_hostile_text_stays_text() -> None:
+    """No cell, line, code span, tag, image or escape sequence comes out of what a program wrote."""
+    report = report_of(
+        event("service.down", HOSTILE, 1),
+        event(HOSTILE, HOSTILE, 2),
+        event("run.opened", HOSTILE, 3, run=HOSTILE, playbook=HOSTILE, trigger={"type": HOSTILE}),
+        event("approval.requested", HOSTILE, 4, run=HOSTILE, playbook=HOSTILE, acts=[{"skill": HOSTILE}] * 99, until=HOSTILE),
+        event("run.escalated", HOSTILE, 5, run=HOSTILE + "2", playbook=HOSTILE, why=HOSTILE),
+        event("run.rolled_back", HOSTILE, 6, run="r", playbook="p", ok=False, error=HOSTILE, proof=[{HOSTILE: HOSTILE}] * 99),
+        event("run.not_healed", HOSTILE, 7, run="r", playbook=HOSTILE, why=HOSTILE),
+        event("journal.quarantined", "system", 8, file=HOSTILE, offset=1, reason=HOSTILE),
+        event("scheduler.dead_letter", HOSTILE, 9, letter=HOSTILE, reason=HOSTILE),
+        event("score.updated", HOSTILE, 9, score=0.1, dimensions={}),
+    )
+    text = to_markdown(report)
+    assert len(text) < 60_000
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e\u200b]", text)
+    assert not re.search(r"^# owned", text, re.MULTILINE)
+    for line in text.splitlines():
+        if not line.startswith("       "):  # commands stand in indented code, where nothing has a meaning
+            assert not re.search(r"(?<!\\)[<`\[]", line), line
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+    assert len(json.dumps(to_json(report))) < 200_000
+
+
+def test_a_command_to_paste_is_one_command() -> None:
+    """What stands for a run's id is one argument of the shell, whatever it holds."""
+    assert argument("x; rm -rf /") == "'x; rm -rf /'"
+    assert "\n" not in argument("a\nrm")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("a|b", "a\\|b"),
+        ("`x`", "\\`x\\`"),
+        ("a\nb", "a b"),
+        ("\x00", "\ufffd"),
+        ("<b>&", "\\<b\\>&amp;"),
+        ("x" * 99, "x" * 59 + "…"),
+    ],
+)
+def test_escaping(raw: str, expected: str) -> None:
+    assert escaped(raw) == expected
+
+
+@given(st.text(max_size=400))
+def test_plain_text_is_one_bounded_line_without_controls(raw: str) -> None:
+    text = plain(raw)
+    assert len(text) <= 200
+    assert text.isprintable() or not any(ord(sign) < 32 for sign in text)
+    assert "\n" not in text
+    assert width(text) <= 400
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_stands_in_a_journal_a_report_comes_out(data: st.DataObject) -> None:
+    """Any type of the catalogue with any JSON in its fields: an old or damaged journal still gives a report."""
+    events = []
+    for number in range(data.draw(st.integers(1, 6))):
+        type = data.draw(st.sampled_from(sorted(CATALOGUE)))
+        fields = {name: data.draw(json_values) for name in CATALOGUE[type].fields if data.draw(st.booleans())}
+        events.append(event(type, data.draw(st.sampled_from(["system", "host", "a.service"])), float(number), **fields))
+    report = report_of(*events)
+    assert to_markdown(report).startswith("# ")
+    assert to_json(report)["events"] == len(events)
+
+
+# --- much
+
+
+def test_memory_does_not_grow_with_the_number_of_events() -> None:
+    """Twenty times the events, all with names of their own, in the same memory."""
+
+    def flood(count: int) -> Iterator[Stored]:
+        for number in range(count):
+            name = f"{number}"
+            kinds = (
+                event("agent.error", f"agent:{name}", number / 10),
+                event(f"my.{name}", "x", number / 10),
+                event("run.opened", f"s{name}", number / 10, run=name, playbook=f"p{name}", trigger={"type": "agent.error"}),
+                event("run.escalated", f"s{name}", number / 10, run=name, playbook=f"p{name}", why="x" * 500),
+                event("score.updated", f"s{name}", number / 10, score=0.5, dimensions={}),
+            )
+            for one in kinds:
+                yield Stored(one, Position(DAY, 1, number))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        report = build(flood(count), DAY, DAY, NOW)
+        assert report.events == 5 * count
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    small, big = peak(1_000), peak(12_000)
+    assert big < 30_000_000
+    assert big < 8 * small
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=50))
+def test_a_spread_is_exact_while_it_is_small(values: list[float]) -> None:
+    spread = Spread()
+    for value in values:
+        spread.add(value)
+    ordered = sorted(values)
+    assert spread.quantile(0.5) == ordered[(len(values) + 1) // 2 - 1]
+    assert spread.times().longest_ms == ordered[-1]
+
+
+def test_a_spread_is_right_to_two_percent_when_it_is_big() -> None:
+    spread = Spread()
+    for number in range(1, 100_001):
+        spread.add(float(number))
+    assert spread.quantile(0.5) == pytest.approx(50_000, rel=0.02)
+    assert spread.quantile(0.95) == pytest.approx(95_000, rel=0.02)
+    assert len(spread._bars) < 1000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.18, "180 ms"),
+        (4.24, "4.2 s"),
+        (0.9999, "1.0 s"),
+        (99.96, "2 min"),
+        (3600, "60 min"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds: float, expected: str) -> None:
+    assert span(seconds) == expected
