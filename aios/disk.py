@@ -151,11 +151,14 @@ def read_all(files: Files, path: str, limit: int) -> bytes:
 
 
 def make_dirs(files: Files, path: str, mode: int = 0o750) -> None:
-    """The folder and all above it; each new name is durable when this returns. Raises OSError."""
+    """The folder and all above it; each new name is durable when this returns. Raises OSError.
+
+    The last name is synced even when it is there: whoever made it may have died before that.
+    """
     try:
         files.mkdir(path, mode)
     except FileExistsError:
-        return
+        pass
     except FileNotFoundError:
         make_dirs(files, os.path.dirname(path), mode)
         make_dirs(files, path, mode)

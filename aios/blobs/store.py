@@ -28,6 +28,7 @@ class BlobFolder:
         self._files = files
         self._folder = folder
         self._pack = pack
+        self._made: set[str] = set()
 
     def put(self, data: bytes) -> str:
         """See `Blobs.put`. A damaged copy of the same bytes is mended. Raises ValueError above `BLOB_MAX`, OSError."""
@@ -38,7 +39,9 @@ class BlobFolder:
         if self._is_whole(name):
             self._files.fsync_dir(folder)  # whoever wrote it may have died before its name was durable
             return name
-        make_dirs(self._files, folder)
+        if folder not in self._made:
+            make_dirs(self._files, folder)
+            self._made.add(folder)
         packed = _packed(data) if self._pack and len(data) >= _WORTH_PACKING else None
         if packed is None:
             write_small(self._files, f"{folder}/{name}", data)
