@@ -188,12 +188,11 @@ def test_hands_stays_small(tmp_path: Path) -> None:
 
     async def story(rig: Rig) -> None:
         await rig.act(job("warm", "true"))
-        with open(f"/proc/{rig.hands.pid}/maps", encoding="ascii", errors="replace") as maps:
-            loaded = maps.read()
+        loaded = Path(f"/proc/{rig.hands.pid}/maps").read_text(errors="replace")
         assert "pydantic" not in loaded
         assert "_asyncio" not in loaded
-        with open(f"/proc/{rig.hands.pid}/smaps_rollup", encoding="ascii") as rollup:
-            pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        rollup = Path(f"/proc/{rig.hands.pid}/smaps_rollup").read_text().splitlines()
+        pss_kb = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
         assert pss_kb < 20 * 1024
 
     play(tmp_path, story)

@@ -1,0 +1,183 @@
+"""The launcher's law on a disk that forgets what was not synced: killed at every disk call, with or without a power cut."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aios.entropy import SeededEntropy
+from aios.events.calls import SkillCall, SkillResult
+from aios.hands import attempt, launcher, recovery
+from aios.ports import Files, ProcessId
+from aios.testing.disk import Fault, SimDisk
+from aios.testing.loop import Killed, Life, VirtualClock, VirtualLoop, run_virtual
+
+STATE = "/state"
+CALL = SkillCall("run", "step", 1, "count", "act", {}, 1.0, folder="runs/run/step.1")
+FOLDER = f"{STATE}/{CALL.folder}"
+LAUNCHER = ProcessId(10, 100, "boot")
+RECOVERY = ProcessId(11, 110, "boot")
+MANIFEST = {"version": 1, "roots": [], "units": []}
+
+
+class World:
+    """One disk, one act that counts its effects durably, and who is alive."""
+
+    def __init__(self, disk: SimDisk, life: Life) -> None:
+        self.disk = disk
+        self.life = life
+        self.effects = 0
+        self.acted_with: set[str] = set()
+        self.result: SkillResult | None = None
+        self.dead = False
+
+    def launch(self, stop_before: str = "") -> None:
+        """Run it to its end, to the step where it is killed, or to the disk call where the fault strikes."""
+        files = self.disk.seen_by(self.life)
+        steps = launcher.launch(CALL, files, STATE, LAUNCHER, lambda _call: MANIFEST)
+        said: SkillResult | None = None
+        try:
+            while True:
+                step = steps.send(said)
+                if step == stop_before:
+                    self.life.kill()
+                    return
+                said = self.act() if step == launcher.ACT else None
+        except StopIteration as end:
+            self.result = end.value
+        except Killed:
+            pass
+
+    def act(self) -> SkillResult:
+        self.effects += 1
+        self.acted_with = set(self.disk.listdir(FOLDER))
+        return SkillResult(True, {"n": self.effects})
+
+    def recover(self, files: Files | None = None) -> recovery.Found:
+        return recovery.recover(files or self.disk, FOLDER, RECOVERY, lambda who: False, lambda leader: None)
+
+
+def worlds(play: object) -> None:
+    async def main(clock: VirtualClock, _: SeededEntropy) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        play(lambda: _world(loop, clock))  # type: ignore[operator]
+
+    run_virtual(main, 0)
+
+
+def _world(loop: VirtualLoop, clock: VirtualClock) -> World:
+    disk = SimDisk(clock)
+    disk.make_folders(f"{STATE}/runs")
+    return World(disk, Life(loop, "launcher"))
+
+
+def check(world: World, found: recovery.Found) -> None:
+    """The law: void only without an effect; done only with its result; and what is void stays void."""
+    if found.fate == "voided":
+        assert world.effects == 0
+        again = World(world.disk, Life(world.life.loop, "second"))
+        again.launch()
+        assert again.effects == 0
+        assert again.result is None
+    elif found.fate == "done":
+        assert found.result is not None
+        assert found.result.result.get("n") == (1 if world.effects else None)
+    else:
+        assert found.fate == "died"
+    if world.effects:
+        assert {attempt.STARTED, attempt.MANIFEST, attempt.RESERVED} <= world.acted_with
+
+
+def test_a_launcher_that_nothing_disturbs_leaves_its_result() -> None:
+    def play(make: object) -> None:
+        world = make()  # type: ignore[operator]
+        world.launch()
+        assert world.effects == 1
+        assert world.recover().result == world.result == SkillResult(True, {"n": 1})
+        world.disk.power_cut(SeededEntropy(1))
+        check(world, world.recover())
+        assert world.recover().fate == "done"
+
+    worlds(play)
+
+
+@pytest.mark.parametrize("step", launcher.STEPS)
+def test_killed_before_each_step(step: str) -> None:
+    def play(make: object) -> None:
+        world = make()  # type: ignore[operator]
+        world.launch(stop_before=step)
+        found = world.recover()
+        check(world, found)
+        begun = launcher.STEPS.index(step) > launcher.STEPS.index(launcher.FENCE)
+        done = step == launcher.DONE
+        assert found.fate == ("done" if done else "died" if begun else "voided")
+
+    worlds(play)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["killed", "power cut"])
+def test_killed_at_every_disk_call(cut: bool) -> None:
+    """For every disk call that changes something, and many ways for what was not synced to be lost."""
+
+    def play(make: object) -> None:
+        reached = 0
+        for n in range(1, 200):
+            for seed in range(8 if cut else 1):
+                world = make()  # type: ignore[operator]
+                fault = world.disk.fail(Fault("any", first=n, kill=True))
+                world.launch()
+                reached = max(reached, fault.hits)
+                if cut:
+                    world.disk.power_cut(SeededEntropy(n * 1000 + seed))
+                world.disk.mend()
+                check(world, world.recover())
+            if not fault.hits:
+                assert n > 10, "the launcher makes more disk calls than that"
+                return
+        raise AssertionError("the launcher never came to its end")
+
+    worlds(play)
+
+
+@pytest.mark.parametrize("error", [5, 28], ids=["EIO", "ENOSPC"])
+def test_any_disk_call_may_fail_and_the_result_says_whether_it_acted(error: int) -> None:
+    """`begun: False` is only said when nothing was done."""
+
+    def play(make: object) -> None:
+        for n in range(1, 200):
+            world = make()  # type: ignore[operator]
+            fault = world.disk.fail(Fault("any", first=n, error=error))
+            world.launch()
+            assert world.result is not None
+            if world.result.result.get("begun") is False:
+                assert world.effects == 0
+                assert world.result.error
+            else:
+                assert world.effects == 1
+            world.disk.mend()
+            check(world, world.recover())
+            if not fault.hits:
+                return
+
+    worlds(play)
+
+
+def test_recovery_killed_at_every_disk_call_can_be_done_again() -> None:
+    def play(make: object) -> None:
+        for n in range(1, 100):
+            world = make()  # type: ignore[operator]
+            fault = world.disk.fail(Fault("any", first=n, kill=True))
+            try:
+                world.recover(world.disk.seen_by(Life(world.life.loop, "recovery")))
+            except Killed:
+                pass
+            world.disk.power_cut(SeededEntropy(n))
+            world.disk.mend()
+            assert world.recover().fate == "voided"
+            check(world, world.recover())
+            if not fault.hits:
+                return
+
+    worlds(play)
