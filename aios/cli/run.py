@@ -21,9 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Until a signal or `aios stop`. Gives the daemon's exit code."""
+    found = settings(args, terminal)
     from aios.daemon import main  # everything that the daemon needs; no other command pays for it
 
-    return main(settings(args, terminal))
+    return main(found)
 
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
