@@ -230,15 +230,17 @@ class _Table:
         for read, form, length in self._reads:
             value = read(event)
             if type(value) is not str:
-                if isinstance(value, list | Mapping) or value is MISSING:
+                if isinstance(value, list):
                     return self._find_many(event)
+                if value is MISSING or isinstance(value, Mapping):
+                    return ()
                 wanted.append(hashable(value) if form == "is" else MISSING)
             else:
                 wanted.append(value if form == "is" else _take(value, form, length))
         return self._rows.get(wanted[0] if len(wanted) == 1 else tuple(wanted), ())
 
     def _find_many(self, event: Event) -> Iterable[Entry]:
-        """Some field is a list, lies below one, or is missing: every combination of the values that are there."""
+        """Some field is a list or lies below one: every combination of the values that are there."""
         columns: list[list[Any]] = []
         size = 1
         for path, (_, form, length) in zip(self._paths, self._reads, strict=True):

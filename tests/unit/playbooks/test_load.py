@@ -1,0 +1,270 @@
+"""A playbook becomes the value it says; a folder is loaded as far as it can be."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from typing import Any
+
+import pytest
+from mistakes import GOOD
+from playbook_skills import SKILLS
+
+from aios.errors import ConfigErrors
+from aios.playbooks.interpreters import code_flag
+from aios.playbooks.load import load, load_many
+from aios.playbooks.model import Guard, Keep, Retry, Rung
+
+SMALL = """\
+playbook: {name}
+on: {{type: service.down}}
+steps: [{{id: look, observe: read_logs}}]
+on_failure: [{ladder}]
+"""
+
+
+def small(name: str, ladder: str = "") -> str:
+    return SMALL.format(name=name, ladder=ladder)
+
+
+def errors_of(text: str) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        load(text, "p.yaml", SKILLS)
+    return [error.message for error in caught.value.errors]
+
+
+def test_a_playbook_is_what_it_says() -> None:
+    """Every key of the example arrives."""
+    made = load(GOOD, "nginx.yaml", SKILLS)
+    assert (made.name, made.path, made.types, made.mode, made.priority) == (
+        "nginx-down",
+        "nginx.yaml",
+        ("service.down",),
+        "auto",
+        5,
+    )
+    assert made.hash == hashlib.sha256(GOOD.encode()).hexdigest()
+    assert made.match == {"subject": ["nginx.service"], "data": {"failures": [{"numeric": [">=", 2]}]}}
+    assert made.guard == Guard(300.0, (3, 3600.0))
+    assert made.keep == Keep(("/etc/nginx",), 60.0)
+    assert [(s.id, s.kind, s.skill) for s in made.steps] == [
+        ("logs", "observe", "read_logs"),
+        ("config", "observe", "run_command"),
+        ("mend", "act", "restore_files"),
+        ("restart", "act", "restart_service"),
+    ]
+    assert made.steps[3].retry == Retry(3, 2.0, 2.0, 300.0)
+    assert made.steps[0].retry == Retry()
+    assert made.steps[2].condition is not None
+    assert (made.verify[0].skill, made.verify[0].hold_s, made.verify[0].within_s) == ("http_check", 10.0, 30.0)
+    assert made.verify[0].params.render({}) == {"url": "http://127.0.0.1/", "status": 200}
+    assert made.on_failure == (Rung("notify", "nginx is still down"),)
+    assert made.acts
+    assert made.tests[0]["expect"] == {"outcome": "healed", "steps": ["logs", "config", "restart"]}
+
+
+@pytest.mark.parametrize(
+    ("written", "guard"),
+    [
+        ("guard: {limit: none}", Guard(300.0, None)),
+        ("guard: {cooldown: 0s}", Guard(0.0, (3, 3600.0))),
+        ("guard: {cooldown: 1h30m, limit: 10 in 2d}", Guard(5400.0, (10, 172_800.0))),
+        ("description: none", Guard()),
+    ],
+)
+def test_guards_have_defaults_and_none_is_none(written: str, guard: Guard) -> None:
+    """A playbook that says nothing about guards has some."""
+    assert load(small("p") + written, "p.yaml", SKILLS).guard == guard
+
+
+def test_types_may_be_a_list_or_a_family() -> None:
+    """Exact, several, or any remainder."""
+    text = small("p").replace("service.down", "[service.*, endpoint.down, endpoint.down]")
+    assert load(text, "p.yaml", SKILLS).types == ("service.*", "endpoint.down")
+
+
+def test_looking_needs_no_verify_and_acting_does_unless_it_only_observes() -> None:
+    """Nobody could say whether an unverified act healed anything."""
+    acting = small("p").replace("{id: look, observe: read_logs}", "{id: go, act: restart_service, with: {unit: a.service}}")
+    assert any("nothing verifies" in message for message in errors_of(acting))
+    assert load(acting + "mode: observe", "p.yaml", SKILLS).acts
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """One look at the file mends them all, from top to bottom."""
+    text = GOOD.replace("mode: auto", "mode: automatic").replace("cooldown: 5m", "cooldown: 5").replace("hold: 10s", "hold: ten")
+    assert [m.split(" ", 1)[0] for m in errors_of(text)] == ["mode", "cooldown", "hold:"]
+
+
+def test_a_constant_parameter_is_checked_beside_an_expression() -> None:
+    """What is known now is not left for the night."""
+    text = GOOD.replace('with: {unit: "${event.subject}", since: 5m}', 'with: {unit: "${event.subject}", lines: many}')
+    assert errors_of(text) == ["lines: 'many' is not a whole number"]
+
+
+def test_a_folder_is_loaded_as_far_as_it_can_be() -> None:
+    """One that cannot be used never harms the others."""
+    loaded = load_many({"b.yaml": small("b"), "a.yaml": small("a"), "c.yaml": "on: [", "d.yaml": small("a")}, SKILLS)
+    assert [p.name for p in loaded.playbooks] == ["a", "b"]
+    assert [(e.path, e.message.split(":")[0]) for e in loaded.errors] == [
+        ("c.yaml", "this is not YAML"),
+        ("d.yaml", "a second playbook is called 'a'"),
+    ]
+    assert loaded.texts == {"a": small("a"), "b": small("b")}
+
+
+def test_a_ladder_leads_somewhere() -> None:
+    """A fallback that cannot be used is found out now; so is what falls back to it."""
+    texts = {
+        "a.yaml": small("a", "{fallback: b}"),
+        "b.yaml": small("b", "{fallback: gone}"),
+        "c.yaml": small("c", "{notify: help}"),
+    }
+    loaded = load_many(texts, SKILLS)
+    assert [p.name for p in loaded.playbooks] == ["c"]
+    assert [(e.path, e.line, e.message) for e in loaded.errors] == [
+        ("b.yaml", 4, "there is no usable playbook 'gone' to fall back to"),
+        ("a.yaml", 4, "there is no usable playbook 'b' to fall back to"),
+    ]
+
+
+def test_fallbacks_do_not_go_round_in_a_circle() -> None:
+    """Also when one leads into the circle from outside."""
+    texts = {f"{a}.yaml": small(a, f"{{fallback: {b}}}") for a, b in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a"))}
+    loaded = load_many(texts, SKILLS)
+    assert loaded.playbooks == ()
+    assert "a → b → c → a" in loaded.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("argv", "at"),
+    [
+        (["sh", "-c", "x"], 1),
+        (["/bin/bash", "-lc", "x"], 1),
+        (["bash", "-o", "pipefail", "-c", "x"], 3),
+        (["python3.11", "-c", "x"], 1),
+        (["python3", "-W", "ignore", "-Ic", "x"], 3),
+        (["perl", "-ne", "x"], 1),
+        (["ruby", "-e", "x"], 1),
+        (["node", "-pe", "x"], 1),
+        (["node", "--eval=x"], 1),
+        (["php", "-r", "x"], 1),
+        (["env", "A=1", "sh", "-c", "x"], 3),
+        (["timeout", "5", "nice", "sh", "-c", "x"], 4),
+        (["su", "postgres", "-c", "x"], 2),
+        (["busybox", "sh", "-c", "x"], 2),
+        (["fish", "--command", "x"], 1),
+        (["sh", "run.sh", "-c", "x"], None),
+        (["python3", "app.py", "-c", "conf"], None),
+        (["nginx", "-c", "/etc/nginx.conf"], None),
+        (["perl", "-I/usr/elib", "x.pl"], None),
+        (["python3", "-m", "http.server"], None),
+        (["env", "LANG=C", "nginx", "-t"], None),
+        (["systemctl", "-e"], None),
+        ([], None),
+    ],
+)
+def test_code_is_never_handed_to_an_interpreter(argv: list[str], at: int | None) -> None:
+    """Directly or behind a wrapper; a script with arguments of its own is well."""
+    assert code_flag(argv) == at
+
+
+def test_a_playbook_loads_in_a_moment() -> None:
+    """A folder of a hundred must not hold up the start."""
+    load(GOOD, "p.yaml", SKILLS)
+    began = time.perf_counter()
+    for _ in range(20):
+        load(GOOD, "p.yaml", SKILLS)
+    assert (time.perf_counter() - began) / 20 < 0.05
+
+
+WORDS = [
+    "${",
+    "}",
+    "${event.subject}",
+    "no",
+    "[]",
+    "{}",
+    "null",
+    "1",
+    "-1",
+    "1e9",
+    "steps.",
+    "event.data.",
+    '"',
+    "'",
+    ":",
+    "- ",
+    "\n",
+    "  ",
+    "*",
+    "&a",
+    "5m",
+    "é",
+    "$${",
+]
+
+
+def _mutated(chance: random.Random) -> str:
+    lines = GOOD.splitlines(keepends=True)
+    for _ in range(chance.randrange(1, 4)):
+        kind, at = chance.randrange(6), chance.randrange(len(lines))
+        line = lines[at]
+        cut = chance.randrange(len(line) + 1)
+        match kind:
+            case 0:
+                lines[at] = ""
+            case 1:
+                lines[at] = line[:cut] + chance.choice(WORDS) + line[cut:]
+            case 2:
+                lines[at] = line[:cut] + line[cut + chance.randrange(1, 6) :]
+            case 3:
+                lines[at], lines[chance.randrange(len(lines))] = lines[chance.randrange(len(lines))], line
+            case 4:
+                lines[at] = chance.choice(["  ", " ", ""]) + line
+            case _:
+                lines[at] = line.replace(":", chance.choice([": ", ":", ": [", ": {", ": |\n   "]), 1)
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_spoiled_playbook_is_refused_or_loads_and_never_crashes(seed: int) -> None:
+    """A thousand spoiled texts a seed: no other exception, none slow, every message printable and with its place."""
+    chance = random.Random(seed)
+    loads = 0
+    for number in range(1000):
+        text = _mutated(chance)
+        began = time.perf_counter()
+        try:
+            load(text, "p.yaml", SKILLS)
+            loads += 1
+        except ConfigErrors as several:
+            shown = str(several)
+            assert several.errors, f"seed {seed}, number {number}"  # noqa: PT017
+            assert all(error.path == "p.yaml" and error.message for error in several.errors), shown  # noqa: PT017
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, number {number}: {type(error).__name__}: {error}\n{text}") from error
+        assert time.perf_counter() - began < 1.0, f"seed {seed}, number {number}:\n{text}"
+    assert 0 < loads < 1000
+
+
+@pytest.mark.parametrize(
+    "value", ["null", "[]", "{}", "1", "true", "text", "[[]]", "{a: {b: [1]}}", '"${x}"', '"${event.subject}"']
+)
+def test_any_kind_of_value_may_stand_anywhere(value: str) -> None:
+    """Every value of the example, replaced by every kind: an answer, never a crash."""
+    for at, line in enumerate(GOOD.splitlines()):
+        key, colon, _ = line.partition(":")
+        if not colon:
+            continue
+        lines: list[Any] = GOOD.splitlines()
+        indent = len(line) - len(line.lstrip(" -"))
+        after = at + 1
+        while after < len(lines) and len(lines[after]) - len(lines[after].lstrip()) > indent:
+            after += 1
+        text = "\n".join([*lines[:at], f"{key}: {value}", *lines[after:]])
+        try:
+            load(text, "p.yaml", SKILLS)
+        except ConfigErrors as several:
+            str(several)
