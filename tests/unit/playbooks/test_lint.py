@@ -1,0 +1,124 @@
+"""Lint finds what loads but should not stay so, each with its place and cure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from mistakes import GOOD
+from playbook_skills import SKILLS
+
+from aios.playbooks.lint import CODES, Finding, covers, lint
+from aios.playbooks.load import load_many
+
+
+def findings(*texts: str) -> list[Finding]:
+    return lint(load_many({f"{n}.yaml": text for n, text in enumerate(texts)}, SKILLS), SKILLS)
+
+
+def codes(*texts: str) -> list[str]:
+    return [finding.code for finding in findings(*texts)]
+
+
+def test_the_example_is_clean() -> None:
+    """Otherwise nobody would believe the findings."""
+    assert findings(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "level", "line", "right", "wrong"),
+    [
+        ("load", "error", 9, "mode: auto", "mode: automatic"),
+        ("no-cooldown", "warning", 13, "cooldown: 5m", "cooldown: 0s"),
+        ("short-cooldown", "info", 13, "cooldown: 5m", "cooldown: 10s"),
+        ("no-limit", "warning", 14, "limit: 3 in 1h", "limit: none"),
+        ("no-hold", "warning", 32, ", hold: 10s", ""),
+        ("unknown-field", "warning", 7, "{failures:", "{failurs:"),
+        ("unknown-field", "warning", 8, "when: score < 0.9", "when: event.data.failed == 2"),
+        ("unknown-result", "warning", 24, "result.exit_code", "result.exitcode"),
+        ("nothing-kept", "warning", 24, "keep: {files: [/etc/nginx], after: 60s}\n", ""),
+        ("never-put-back", "info", 15, "act: restore_files\n    with: {from: last_good, files: [/etc/nginx]}",
+         "act: start_service\n    with: {unit: nginx.service}"),
+        ("no-description", "info", 1, "description: Bring nginx back.\n", ""),
+    ],
+)  # fmt: skip
+def test_a_finding_has_its_place(code: str, level: str, line: int, right: str, wrong: str) -> None:
+    """Code, level, file, line, and what to do."""
+    assert right in GOOD
+    found = [f for f in findings(GOOD.replace(right, wrong, 1)) if f.code == code]
+    assert len(found) == 1
+    assert (found[0].level, found[0].path, found[0].line) == (level, "0.yaml", line)
+    assert found[0].hint
+    assert found[0].column >= 1
+
+
+OTHER = """\
+playbook: {name}
+description: Looks.
+on: {on}
+priority: {priority}
+steps: [{{id: look, observe: read_logs}}]
+tests: [{{name: it looks, given: {{event: {{type: service.down}}}}, expect: {{outcome: observed}}}}]
+"""
+
+
+def other(name: str, on: str, priority: int = 0) -> str:
+    return OTHER.format(name=name, on=on, priority=priority)
+
+
+def test_a_misspelt_type_is_a_warning_and_a_foreign_one_is_not() -> None:
+    """A program of yours may say what it likes."""
+    found = findings(other("a", "{type: service.dwon}"), other("b", "{type: [deploy.failed, service.down]}"))
+    assert [(f.code, f.level) for f in found] == [("unknown-type", "warning"), ("unknown-type", "info")]
+    assert found[0].hint == "did you mean 'service.down'?"
+
+
+def test_a_playbook_that_is_always_second_is_found() -> None:
+    """Another with a higher priority takes every event first."""
+    wide = other("wide", "{type: service.*}", priority=1)
+    narrow = other("narrow", "{type: service.down, match: {subject: [a.service]}}")
+    assert codes(wide, narrow) == ["unreachable"]
+    assert codes(other("wide", "{type: service.*}"), narrow) == []
+    assert codes(other("wide", "{type: service.*, match: {subject: [b.service]}}", priority=1), narrow) == []
+
+
+def test_two_with_the_same_trigger_are_found() -> None:
+    """The name alone would decide; it is said once."""
+    found = findings(other("a", "{type: service.down}"), other("b", "{type: service.down}"))
+    assert [(f.code, f.path) for f in found] == [("same-trigger", "1.yaml")]
+
+
+def test_acting_on_a_whole_family_is_found() -> None:
+    """One slip would restart everything."""
+    text = GOOD.replace(
+        '  type: service.down\n  match:\n    subject: [nginx.service]\n    data: {failures: [{numeric: [">=", 2]}]}',
+        "  type: service.*",
+    )
+    text = text.replace("keep: {files: [/etc/nginx], after: 60s}\n", "")
+    assert "acts-on-all" in codes(text)
+
+
+def test_no_tests_is_worth_knowing() -> None:
+    """An info, at the playbook's name."""
+    assert codes(other("a", "{type: service.down}").split("tests:")[0]) == ["no-tests"]
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "says"),
+    [
+        ({}, {"subject": ["a"]}, True),
+        ({"subject": ["a", "b"]}, {"subject": ["a"]}, True),
+        ({"subject": ["a"]}, {"subject": ["a", "b"]}, False),
+        ({"subject": ["a"]}, {}, False),
+        ({"data": {"x": [1]}}, {"data": {"x": [True]}}, False),
+        ({"data": {"x": [{"numeric": [">", 1]}]}}, {"data": {"x": [{"numeric": [">", 1]}], "y": [2]}}, True),
+    ],
+)
+def test_covering_is_never_claimed_wrongly(wide: Mapping[str, object], narrow: Mapping[str, object], says: bool) -> None:
+    """Only what is written the same counts."""
+    assert covers(wide, narrow) is says
+
+
+def test_every_code_is_explained() -> None:
+    """A person who meets a code can read what it means."""
+    assert all(words.endswith(".") for words in CODES.values())
