@@ -138,7 +138,7 @@ def commands_markdown() -> str:
             parts += ["", _table(("argument", "meaning"), rows)]
         if parser.epilog:
             parts += ["", "```sh\n" + _examples(parser.epilog) + "\n```"]
-    return "\n".join(parts) + "\n"
+    return _page(parts)
 
 
 Command = tuple[tuple[str, ...], argparse.ArgumentParser]

@@ -45,6 +45,6 @@ def _show_decision(decision: Mapping[str, Any], terminal: Terminal) -> None:
     data = decision.get("data") or {}
     opened = decision.get("type") == "run.opened"
     word = "a run was opened" if opened else str(data.get("verdict", decision.get("type", "")))
-    terminal.say(f"\n{terminal.local(decision.get('time', ''))}  {word}", "bold")
+    terminal.title(f"{terminal.local(decision.get('time', ''))}  {word}")
     names = ("run", "playbook", "mode") if opened else ("playbook", "guard", "until", "run", "why")
     terminal.facts((name, data.get(name, "")) for name in names)

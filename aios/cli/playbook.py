@@ -158,7 +158,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json({**brief(playbook), "text": text})
     else:
         terminal.say(f"# {playbook.path}", "dim")
-        terminal.say(text.rstrip("\n").replace("\t", "    "))
+        terminal.page(text.rstrip("\n").replace("\t", "    "))
     return exits.OK
 
 
@@ -176,7 +176,7 @@ def lint(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json({"usable": [playbook.name for playbook in loaded.playbooks], "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
-            terminal.say(finding_text(finding), STYLE_OF.get(finding.level, ""))
+            terminal.page(finding_text(finding), STYLE_OF.get(finding.level, ""))
         count = Counter(finding.level for finding in findings)
         words = f"{len(loaded.playbooks)} usable; {count['error']} errors, {count['warning']} warnings, {count['info']} remarks"
         terminal.say(words, "red" if count["error"] else "yellow" if count["warning"] else "green")
@@ -217,7 +217,7 @@ def test(args: argparse.Namespace, terminal: Terminal) -> int:
             for difference in result.differences:
                 terminal.say(f"     {playbook.path}:{result.line}: {difference}")
         for error in loaded.errors:
-            terminal.say(str(error))
+            terminal.page(str(error))
         for name in untested:
             terminal.say(f"     {name} has no tests", "yellow")
         failed = sum(not result.ok for _, result in results)

@@ -33,7 +33,7 @@ def report(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args) or args.format == "json":
         terminal.json(to_json(made))
     else:
-        terminal.say(to_markdown(made).rstrip("\n"))
+        terminal.page(to_markdown(made).rstrip("\n"))
     return exits.OK
 
 

@@ -163,7 +163,7 @@ def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _show_list(title: str, entries: list[Any], terminal: Terminal) -> None:
     if entries:
-        terminal.say(f"\n{title}", "bold")
+        terminal.title(title)
         for entry in entries:
             terminal.say("  " + (summary(entry) if isinstance(entry, dict) else str(entry)))
 
@@ -172,9 +172,11 @@ def _show_next(view: RunView, terminal: Terminal) -> None:
     """What a person may do now."""
     short = view.id[:ID_SHOWN]
     if waits_for_person(view.brief()):
-        terminal.say(f"\nIt waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
+        terminal.say()
+        terminal.say(f"It waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
     elif view.status == "escalated":
-        terminal.say(f"\nIt needs you. When it is mended: aios runs retry {short}", "yellow")
+        terminal.say()
+        terminal.say(f"It needs you. When it is mended: aios runs retry {short}", "yellow")
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------

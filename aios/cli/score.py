@@ -47,9 +47,9 @@ def show(entries: Sequence[Mapping[str, Any]], terminal: Terminal, *, explain: b
         terminal.say("Nothing has been measured yet.")
     if explain:
         for entry in known:
-            terminal.say(f"\n{entry.get('subject', '')}", "bold")
+            terminal.title(str(entry.get("subject", "")))
             terminal.facts(sorted((entry.get("figures") or {}).items()))
-        terminal.say(_FORMULAS)
+        terminal.page(_FORMULAS)
 
 
 def row(entry: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:

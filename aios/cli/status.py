@@ -53,14 +53,16 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
     _show_symptoms(answer.get("symptoms") or [], terminal)
     needs_you = answer.get("needs_you") or []
     if needs_you:
-        terminal.say("\nThese wait for you (aios runs approve or deny):", "yellow")
+        terminal.say()
+        terminal.say("These wait for you (aios runs approve or deny):", "yellow")
         rows = [
             (str(r.get("id", ""))[:8], r.get("playbook", ""), r.get("subject", ""), terminal.ago(r.get("opened", 0)))
             for r in needs_you
         ]
         terminal.table(("run", "playbook", "subject", "opened"), rows)
     elif well(answer):
-        terminal.say("\nAll is well.", "green")
+        terminal.say()
+        terminal.say("All is well.", "green")
 
 
 def _show_symptoms(symptoms: list[Mapping[str, Any]], terminal: Terminal) -> None:

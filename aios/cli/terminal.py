@@ -68,10 +68,19 @@ class Terminal:
     def coloured(self) -> bool:
         return self.interactive and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
 
-    def say(self, text: str = "", style: str = "") -> None:
-        """Lines for people; what could steer the terminal is shown as escapes."""
+    def say(self, line: str = "", style: str = "") -> None:
+        """One line for people; what could steer the terminal, or forge a second line, is shown as escapes."""
+        self.out.write(self._styled(printable(line), style) + "\n")
+
+    def title(self, line: str) -> None:
+        """What stands below belongs together."""
+        self.say()
+        self.say(line, "bold")
+
+    def page(self, text: str, style: str = "") -> None:
+        """Several lines, as they are in a file."""
         for line in text.split("\n"):
-            self.out.write(self._styled(printable(line), style) + "\n")
+            self.say(line, style)
 
     def complain(self, text: str) -> None:
         """Lines on standard error."""
