@@ -72,11 +72,15 @@ class Verbs:
                     break
                 queue.put_nowait(one)
 
-    async def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
-        """Events as they become durable: `types` (exact, or `service.*`), `subject`, `severity`."""
+    def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        """Events as they become durable, from this call on: `types` (exact, or `service.*`), `subject`, `severity`."""
         queue: asyncio.Queue[Stored | None] = asyncio.Queue(FOLLOWER_QUEUE_MAX)
         self._followers.add(queue)
-        wanted = _filter(args)
+        return self._followed(queue, _filter(args))
+
+    async def _followed(
+        self, queue: asyncio.Queue[Stored | None], wanted: Callable[[Event], bool]
+    ) -> AsyncIterator[Mapping[str, Any]]:
         try:
             while queue in self._followers:
                 one = await queue.get()
