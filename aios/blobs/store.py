@@ -36,12 +36,10 @@ class BlobFolder:
             raise ValueError(f"{len(data)} bytes are too many for a blob; at most {BLOB_MAX}")
         name = sha256(data).hexdigest()
         folder = f"{self._folder}/{name[:2]}"
+        self._have_folder(folder)
         if self._is_whole(name):
             self._files.fsync_dir(folder)  # whoever wrote it may have died before its name was durable
             return name
-        if folder not in self._made:
-            make_dirs(self._files, folder)
-            self._made.add(folder)
         packed = _packed(data) if self._pack and len(data) >= _WORTH_PACKING else None
         if packed is None:
             write_small(self._files, f"{folder}/{name}", data)
@@ -73,6 +71,13 @@ class BlobFolder:
                     remove_if_there(self._files, path)
                     swept += 1
         return swept
+
+    def _have_folder(self, folder: str) -> None:
+        """Both names durable, once in the life of this process: whoever made them may have died before they were."""
+        if folder not in self._made:
+            make_dirs(self._files, self._folder)
+            make_dirs(self._files, folder)
+            self._made.add(folder)
 
     def _folders(self) -> list[str]:
         try:
