@@ -1,0 +1,205 @@
+"""`aios runs`: looking back needs no daemon, deciding goes to the daemon, and both show a run alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_kit import NOON, aios, daemon, event, write_journal
+
+from aios.cli.runs_fold import RunView, fold, resolve
+from aios.errors import Refused
+from aios.events.event import Event
+from aios.playbooks.run import Run
+
+RUN = "3f2a91c0-0000-5000-8000-000000000001"
+
+
+def story(*words: tuple[str, dict[str, Any]], run: str = RUN, at: float = NOON - 600) -> list[Event]:
+    """A run's events: opened, then these."""
+    trigger = {
+        "id": "e1",
+        "type": "service.down",
+        "subject": "nginx.service",
+        "data": {"failures": 2},
+        "time": "",
+        "severity": "error",
+    }
+    opened = {"hash": "h", "event": "e1", "mode": "auto", "resources": ["nginx.service"], "trigger": trigger, "considered": []}
+    told = [("run.opened", opened), *words]
+    return [
+        event(type_, "nginx.service", at + n, id_=f"{run}-{n}", **{"run": run, "playbook": "nginx-down", **data})
+        for n, (type_, data) in enumerate(told)
+    ]
+
+
+def step(name: str, kind: str = "act", *, ok: bool = True, **more: Any) -> tuple[str, dict[str, Any]]:
+    data = {
+        "step": name,
+        "attempt": 1,
+        "skill": "restart_service",
+        "kind": kind,
+        "ok": ok,
+        "skipped": False,
+        "result": {},
+        "ms": 12.4,
+    }
+    return "run.step_done", {**data, **more}
+
+
+INTENDED = (
+    "run.step_intended",
+    {"step": "restart", "attempt": 1, "skill": "restart_service", "params": {}, "files": [], "units": []},
+)
+HEALED = ("run.healed", {"ms": 900.0, "proof": [{"skill": "http_check", "verdict": "well"}], "acts": ["restart"]})
+WAITS = ("run.waiting", {"waits_for": "approval", "until": "2026-02-25T12:00:00.000000Z", "step": "restart"})
+ASKS = ("approval.requested", {"acts": [{"step": "restart", "skill": "restart_service", "params": {}}], "plan": "p", "until": ""})
+
+STORIES: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
+    ("opened", []),
+    ("healed", [step("logs", "observe"), INTENDED, step("restart"), HEALED]),
+    ("cleared", [step("symptom", "verify"), ("run.cleared", {"ms": 3.0})]),
+    ("waiting", [step("logs", "observe"), ASKS, WAITS]),
+    ("waiting", [step("logs", "observe"), ASKS, WAITS, ("approval.given", {"plan": "p", "by": "ada"})]),
+    (
+        "escalated",
+        [
+            INTENDED,
+            step("restart", ok=False),
+            ("run.not_healed", {"why": "still down", "proof": []}),
+            (
+                "run.rolled_back",
+                {"ok": True, "proof": [{"file": "/etc/x", "before": "a", "after": "b", "now": "a"}], "error": "", "by": ""},
+            ),
+            ("run.rung_done", {"rung": 0, "what": "notify", "run_opened": "", "healed": False, "error": ""}),
+            ("run.escalated", {"why": "still down", "asked": []}),
+        ],
+    ),
+    (
+        "rolled_back",
+        [
+            INTENDED,
+            step("restart"),
+            ("run.cancelled", {"by": "ada"}),
+            ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": "ada"}),
+        ],
+    ),
+    ("suggested", [step("logs", "observe"), ("run.suggested", {"would": [{"step": "restart"}], "verdict": "not_well"})]),
+]
+
+
+@pytest.mark.parametrize(("status", "words"), STORIES, ids=[f"{status}-{len(words)}" for status, words in STORIES])
+def test_the_journal_tells_the_same_as_the_daemon(status: str, words: list[tuple[str, dict[str, Any]]]) -> None:
+    """Status, outcome, why and end of a run are those of the run's own table."""
+    events = story(*words)
+    view = fold(events)[RUN]
+    run = Run(RUN)
+    for one in events:
+        run.fold(one.type, one.data, one.taken)
+    assert (view.status, view.outcome, view.why) == (run.status, run.outcome, run.why)
+    assert view.status == status
+    assert bool(view.ended) == run.ended
+    assert [act["step"] for act in view.asks] == [act["step"] for act in (run.asked or {"acts": []})["acts"]]
+
+
+def test_runs_are_listed_newest_first_without_a_daemon(tmp_path: Path) -> None:
+    """Short ids, when, what, and how it stands."""
+    write_journal(tmp_path, *story(INTENDED, step("restart"), HEALED))
+    write_journal(tmp_path, *story(ASKS, WAITS, run="aaaa0000-1", at=NOON - 60))
+    lines = aios("runs", "list", data=tmp_path).out.splitlines()
+    assert [line.split()[0] for line in lines] == ["RUN", "aaaa0000", "3f2a91c0"]
+    assert "(1m ago) nginx-down nginx.service auto waiting (approval)" in " ".join(lines[1].split())
+    assert "(10m ago) nginx-down nginx.service auto healed" in " ".join(lines[2].split())
+
+
+def test_what_waits_for_a_person_is_found(tmp_path: Path) -> None:
+    """Questions and suggestions; the exit code says whether there are any."""
+    write_journal(tmp_path, *story(HEALED))
+    done = aios("runs", "list", "--waiting", data=tmp_path)
+    assert done == (0, "Nothing waits for you.\n", "")
+    write_journal(tmp_path, *story(ASKS, WAITS, run="asks"), *story(STORIES[-1][1][1], run="suggests"))
+    done = aios("runs", "list", "--waiting", "--json", data=tmp_path)
+    assert done.code == 1
+    assert {run["id"] for run in json.loads(done.out)["runs"]} == {"asks", "suggests"}
+
+
+def test_open_and_limit_choose(tmp_path: Path) -> None:
+    """Only those that have not ended; at most so many."""
+    write_journal(tmp_path, *story(HEALED), *story(ASKS, WAITS, run="open"))
+    listed = json.loads(aios("runs", "list", "--open", "--json", data=tmp_path).out)["runs"]
+    assert [run["id"] for run in listed] == ["open"]
+    assert len(json.loads(aios("runs", "list", "--limit", "1", "--json", data=tmp_path).out)["runs"]) == 1
+
+
+def test_with_a_daemon_it_is_asked(tmp_path: Path) -> None:
+    """It knows, and need not read the journal."""
+    brief = fold(story(HEALED))[RUN].brief()
+    with daemon(tmp_path, {"runs": {"runs": [brief]}}) as living:
+        assert "3f2a91c0" in aios("runs", "list", data=tmp_path).out
+    assert living.asked == [("runs", {"open": False, "limit": 1000})]
+
+
+def test_a_run_is_shown_with_its_steps_and_proof(tmp_path: Path) -> None:
+    """Whole, from the journal; a person learns what to do next."""
+    write_journal(tmp_path, *story(*STORIES[5][1]))
+    out = aios("runs", "show", "3f2a", data=tmp_path).out
+    assert out.startswith("nginx-down · nginx.service · escalated\n")
+    for words in (
+        "service.down (e1)",
+        "not_healed",
+        "still down",
+        "after 6s",
+        "restart_service",
+        "bad",
+        "12",
+        "file=/etc/x before=a after=b now=a",
+    ):
+        assert words in out
+    assert "It needs you. When it is mended: aios runs retry 3f2a91c0" in out
+    whole = json.loads(aios("runs", "show", "3f2a", "--json", data=tmp_path).out)
+    assert whole["rolled_back"]["proof"][0]["file"] == "/etc/x"
+    assert [one["step"] for one in whole["steps"]] == ["restart"]
+
+
+def test_a_question_is_shown_with_how_to_answer(tmp_path: Path) -> None:
+    """What it wants to do, until when, and the two words."""
+    write_journal(tmp_path, *story(ASKS, WAITS))
+    out = aios("runs", "show", RUN, data=tmp_path).out
+    assert "asks for\n  step=restart skill=restart_service\n" in out
+    assert "It waits for you: aios runs approve 3f2a91c0   or   aios runs deny 3f2a91c0" in out
+
+
+def test_a_beginning_that_is_nobodys_or_several_is_refused() -> None:
+    """With what to write."""
+    assert resolve("ab", ["abc", "xyz"]) == "abc"
+    assert resolve("ab", ["ab", "abc"]) == "ab"
+    with pytest.raises(Refused, match="there is no run 'q'"):
+        resolve("q", ["abc"])
+    with pytest.raises(Refused, match="is the beginning of 2 runs"):
+        resolve("ab", ["abc", "abd"])
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny", "cancel", "rollback", "retry"])
+def test_a_person_decides_through_the_daemon(tmp_path: Path, verb: str) -> None:
+    """The daemon knows who speaks; the command only carries the word."""
+    answer = {"run": "bbbb0000-2"} if verb == "retry" else {"id": RUN}
+    with daemon(tmp_path, {verb: answer}) as living:
+        done = aios("runs", verb, "3f2a91c0", data=tmp_path)
+    shown = "bbbb0000" if verb == "retry" else "3f2a91c0"
+    assert done == (0, f"{verb}: done. `aios runs show {shown}` shows what comes of it.\n", "")
+    reason = {"reason": ""} if verb in ("approve", "deny") else {}
+    assert living.asked == [(verb, {"run": "3f2a91c0", **reason})]
+
+
+def test_a_run_whose_beginning_is_gone_is_left_out() -> None:
+    """Old days go; what is left of a run is no run."""
+    assert fold(story(HEALED)[1:]) == {}
+
+
+def test_a_run_seen_twice_is_one(tmp_path: Path) -> None:
+    """A replay says `run.opened` again under the same id."""
+    assert list(fold([*story(HEALED), *story()])) == [RUN]
+    assert fold([*story(HEALED), *story()])[RUN].status == "healed"
+    assert isinstance(fold(story())[RUN], RunView)
