@@ -172,7 +172,8 @@ class StepReader:
         if value.kind == "scalar" and value.scalar is None:
             value = Node("map", value.line, value.column, value.start)
         own = {known: entry for known, (_, entry) in value.entries.items() if known in CHECK_KEYS}
-        theirs = {known: entry for known, entry in value.entries.items() if known not in CHECK_KEYS}
+        shared = {word for word in own if spec is not None and word in spec.schema.get("properties", {})}  # `timeout`, to both
+        theirs = {known: entry for known, entry in value.entries.items() if known not in CHECK_KEYS or known in shared}
         if value.kind == "map":
             value = Node("map", value.line, value.column, value.start, entries=theirs)
         named: list[Named] = []
@@ -219,10 +220,10 @@ class StepReader:
 
     def _check_params(self, node: Node, spec: SkillSpec, owner: Node) -> None:
         """Ask the skill, with a likely value for each parameter that is not known yet; blame only what is known."""
-        properties = spec.schema.get("properties", {})
         constant = {name for name, (_, value) in node.entries.items() if is_constant(value)}
         tried = {name: to_json(value) for name, (_, value) in node.entries.items()}
-        tried |= {name: likely_value(properties.get(name, {})) for name in tried if name not in constant}
+        for name in tried.keys() - constant:
+            tried[name] = likely_value(spec.schema.get("properties", {}).get(name, {}))
         try:
             spec.check(tried)
         except ValueError as error:
