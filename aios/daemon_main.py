@@ -383,8 +383,7 @@ async def _offload(work: Callable[[], None]) -> None:
 
 
 def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
-    from aios.reports.build import build  # once a day: not worth its memory before
-    from aios.reports.render import to_json, to_markdown
+    from aios.reports import build, to_json, to_markdown  # once a day: not worth its memory before
 
     reader = FolderReader(files, f"{state}/events")
     report = build(reader.read(Position(day, 0, 0)), day, day, clock.now())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aios import __version__
@@ -153,10 +153,10 @@ class Verbs:
         subject = args.get("subject")
         if subject:
             return self.world.scores.explain(str(subject), now)
-        return {"scores": {name: self.world.scores.explain(name, now) for name in self.world.scores.subjects()}}
+        return {"scores": {s.subject: self.world.scores.explain(s.subject, now) for s in self.world.scores.subjects(now)}}
 
     async def do_dead_letters(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
-        return {"dead_letters": [letter.to_json() for letter in self.world.dead.list()]}
+        return {"dead_letters": [asdict(letter) for letter in self.world.dead.list()], "older": self.world.dead.older}
 
     async def do_doctor(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -286,9 +286,9 @@ class Verbs:
         letter = self.world.dead.get(_text(args, "letter"))
         if letter is None:
             raise Refused(f"there is no dead letter {args['letter']!r}", "aios dead list shows them")
-        await self.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.id, "by": peer.name}))
-        self.reactor.take_again(letter.position)
-        return {"letter": letter.id}
+        await self.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.letter, "by": peer.name}))
+        self.reactor.take_again(Position.parse(letter.position))
+        return {"letter": letter.letter}
 
     async def do_service_start(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         return await self._service("service_start", peer, args)

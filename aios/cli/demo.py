@@ -127,7 +127,7 @@ def demo(args: argparse.Namespace, terminal: Terminal) -> int:
             terminal.json({"faults": [fault.to_json() for fault in faults]})
         else:
             tell("")
-            terminal.say(to_markdown(make(f"{folder}/state", None, None, terminal.clock.now())).rstrip("\n"))
+            terminal.page(to_markdown(make(f"{folder}/state", None, None, terminal.clock.now())).rstrip("\n"))
     finally:
         stage.clear()
     return exits.OK if all(fault.outcome == "healed" for fault in faults) else exits.NO
