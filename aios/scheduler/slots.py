@@ -7,6 +7,9 @@ a delay or a retry releases, and asks again later.
 Two names conflict when they are equal; `file:/etc/nginx` also conflicts with everything below it. Order of granting: class
 (aged as in the queue, at most to P1), then who asked first. Nobody starves: what an earlier request waits for is kept from every
 later one, and every request is the earliest at last, because it ages.
+
+What was found blocked is parked, with a claim on its names, until something is released, or something better asks, that conflicts
+with these: so a thousand runs that wait for one name cost nothing while others come and go.
 """
 
 from __future__ import annotations
@@ -94,17 +97,20 @@ class Locks:
 class Slots:
     """See the head of this file. `now` is monotonic seconds."""
 
-    __slots__ = ("_lanes", "_locks", "_names", "_reserved", "_running", "_seq", "_slots", "_waiting")
+    __slots__ = ("_claims", "_lanes", "_locks", "_names", "_parked", "_reserved", "_running", "_seq", "_slots", "_waiting")
 
     def __init__(self, slots: int = SLOTS, reserved_for_p0: int = RESERVED_FOR_P0) -> None:
         self._slots = slots
         self._reserved = reserved_for_p0
         self._running: dict[str, Request] = {}
-        self._waiting: dict[str, Request] = {}
-        self._names: dict[str, frozenset[str]] = {}  # what each run locks, in canonical spelling
+        self._waiting: dict[str, Request] = {}  # those in the lanes and those that are parked
+        # What each run locks, in canonical spelling; sorted, so that a simulation repeats whatever the hashes of strings are.
+        self._names: dict[str, tuple[str, ...]] = {}
         self._locks = Locks()
-        # One lane a class, ordered by when they asked (dicts keep order; see `request`).
+        # One lane a class, ordered by when they asked (dicts keep order; see `_sort_lane`).
         self._lanes: list[dict[str, Request]] = [{} for _ in CLASSES]
+        self._parked: dict[str, Request] = {}
+        self._claims = Locks()  # of the parked
         self._seq = 0
 
     def request(self, run: str, priority: int, resources: frozenset[str], asked_at: float) -> None:
@@ -112,71 +118,98 @@ class Slots:
         if run in self._waiting or run in self._running:
             raise ValueError(f"run {run} has asked for a slot already")
         self._seq += 1
-        asked = Request(run, priority, resources, asked_at, self._seq)
+        asked = self._waiting[run] = Request(run, priority, resources, asked_at, self._seq)
+        self._names[run] = tuple(sorted({*map(canonical, resources)}))
         lane = self._lanes[priority]
         newest = next(reversed(lane.values()), None)
-        lane[run] = self._waiting[run] = asked
-        self._names[run] = frozenset(map(canonical, resources))
+        lane[run] = asked
         if newest is not None and newest.asked_at > asked_at:
-            # Rare: a run that comes back keeps the time of its first question. A lane must stay in order.
-            self._lanes[priority] = {one.run: one for one in sorted(lane.values(), key=lambda r: (r.asked_at, r.seq))}
+            self._sort_lane(priority)  # rare: a run that comes back keeps the time of its first question
+
+    def _sort_lane(self, priority: int) -> None:
+        lane = self._lanes[priority]
+        self._lanes[priority] = {one.run: one for one in sorted(lane.values(), key=lambda one: (one.asked_at, one.seq))}
 
     def grant(self, now: float) -> list[str]:
         """The runs that may begin now, best first; from here on they hold their slot and their resources."""
-        if not self._waiting or len(self._running) >= self._slots:
-            return []
-        if len(self._waiting) == 1:
-            return self._grant_in_order(self._waiting.values())
-        return self._grant_in_order(self._in_order(now))
+        granted: list[str] = []
+        while self._waiting and len(self._running) < self._slots and not self._scan(now, granted):
+            self._unpark()
+        return granted
 
     def _in_order(self, now: float) -> Iterator[Request]:
-        """All that wait, best first. Each lane is in order by itself, since who asked earlier has aged more."""
+        """Those in the lanes, best first. Each lane is in order by itself, since who asked earlier has aged more."""
         filled = [lane for lane in self._lanes if lane]
         if len(filled) == 1:
             return iter(filled[0].values())
         return merge(*(lane.values() for lane in filled), key=lambda asked: asked.standing(now))
 
-    def _grant_in_order(self, waiting: Iterable[Request]) -> list[str]:
-        granted: list[Request] = []
-        claims = Locks()
-        claimed: set[frozenset[str]] = set()  # a thousand requests for the same names cost one look each
-        for asked in waiting:
-            if not self._slot_for(asked.priority, granted):
+    def _scan(self, now: float, granted: list[str]) -> bool:
+        """Grant what can be granted. False: something better than what is parked conflicts with it; a scan of all must tell."""
+        taken: list[Request] = []
+        blocked: list[Request] = []
+        blocked_names: set[tuple[str, ...]] = set()  # a thousand requests for the same names cost one look each
+        complete = True
+        for asked in self._in_order(now):
+            if not self._slot_for(asked.priority, taken):
                 break  # P0 stands before all others, so nobody behind can have a slot either
             names = self._names[asked.run]
-            if names in claimed:
-                continue
-            if self._locks.conflict(names) is None and claims.conflict(names) is None:
+            claimant = self._claims.conflict(names)
+            parked = self._parked.get(claimant) if claimant is not None else None
+            if parked is not None and asked.standing(now) < parked.standing(now):
+                complete = False
+                break
+            if claimant is None and names not in blocked_names and self._locks.conflict(names) is None:
                 self._locks.take(names, asked.run)
-                granted.append(asked)
-            else:
-                claims.take(names, asked.run)
-                claimed.add(names)
-        for asked in granted:
+                taken.append(asked)
+                continue
+            blocked.append(asked)
+            if names not in blocked_names:
+                blocked_names.add(names)
+                self._claims.take(names, asked.run)
+        self._begin(taken)
+        for asked in blocked:
+            del self._lanes[asked.priority][asked.run]
+            self._parked[asked.run] = asked
+        granted += (asked.run for asked in taken)
+        return complete
+
+    def _begin(self, taken: list[Request]) -> None:
+        for asked in taken:
             del self._waiting[asked.run]
             del self._lanes[asked.priority][asked.run]
             self._running[asked.run] = asked
-        return [asked.run for asked in granted]
 
-    def _slot_for(self, priority: int, granted: list[Request]) -> bool:
-        if len(self._running) + len(granted) >= self._slots:
+    def _unpark(self) -> None:
+        """Back into the lanes, each in its place."""
+        for asked in self._parked.values():
+            self._lanes[asked.priority][asked.run] = asked
+        for priority in {asked.priority for asked in self._parked.values()}:
+            self._sort_lane(priority)
+        self._parked = {}
+        self._claims = Locks()
+
+    def _slot_for(self, priority: int, taken: list[Request]) -> bool:
+        if len(self._running) + len(taken) >= self._slots:
             return False
         if priority == P0:
             return True
-        others = sum(one.priority != P0 for one in self._running.values()) + sum(one.priority != P0 for one in granted)
+        others = sum(one.priority != P0 for one in self._running.values()) + sum(one.priority != P0 for one in taken)
         return others < self._slots - self._reserved
 
     def release(self, run: str) -> bool:
         """The run ends or waits: its slot and its resources are free. Also withdraws a request. False: it had neither."""
-        asked = self._running.pop(run, None)
-        if asked is not None:
-            self._locks.free(self._names.pop(run), run)
-            return True
-        asked = self._waiting.pop(run, None)
-        if asked is None:
+        if run in self._parked:
+            self._unpark()
+        names = self._names.pop(run, None)
+        if names is None:
             return False
-        del self._lanes[asked.priority][run]
-        del self._names[run]
+        if self._running.pop(run, None) is None:
+            del self._lanes[self._waiting.pop(run).priority][run]
+            return True
+        self._locks.free(names, run)
+        if self._claims.conflict(names) is not None:
+            self._unpark()
         return True
 
     def running(self) -> list[Request]:
@@ -184,12 +217,12 @@ class Slots:
 
     def waiting(self, now: float) -> list[Request]:
         """In the order in which they would be granted."""
-        return list(self._in_order(now)) if self._waiting else []
+        return sorted(self._waiting.values(), key=lambda asked: asked.standing(now))
 
     def holder(self, run: str) -> str | None:
         """For `explain`: a working run that holds something this waiting run needs; None: it waits for a slot or for its turn."""
         names = self._names.get(run)
-        return self._locks.conflict(sorted(names)) if names is not None and run in self._waiting else None
+        return self._locks.conflict(names) if names is not None and run in self._waiting else None
 
 
 def canonical(name: str) -> str:

@@ -94,6 +94,20 @@ def test_lower_ones_do_not_starve_a_blocked_request_on_the_same_resource() -> No
     assert slots.grant(0.0) == ["thief"]
 
 
+def test_what_is_parked_comes_back_when_something_better_asks_for_the_same() -> None:
+    """A P0 that comes late is not held up by the claim of a P3 that waits for something else as well."""
+    slots = Slots()
+    ask(slots, "holder", 2, "a")
+    ask(slots, "parked", 3, "a", "b")
+    assert slots.grant(0.0) == ["holder"]
+    ask(slots, "urgent", 0, "b")
+    assert slots.grant(0.0) == ["urgent"]
+    slots.release("holder")
+    assert slots.grant(0.0) == []
+    slots.release("urgent")
+    assert slots.grant(0.0) == ["parked"]
+
+
 def test_who_waits_ages_to_p1_at_most() -> None:
     """An old P3 comes before a younger P1, and never before a P0."""
     slots = Slots(slots=1, reserved_for_p0=0)
@@ -220,6 +234,8 @@ class SlotsMachine(RuleBasedStateMachine):
             self.slots.release(run)
         assert not self.slots._locks._held
         assert not self.slots._locks._above
+        assert not self.slots._parked
+        assert not self.slots._claims._held
 
 
 TestSlotsLaws = SlotsMachine.TestCase
