@@ -35,6 +35,9 @@ class OsFiles:
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 
+    def drop_cache(self, fd: int) -> None:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def ftruncate(self, fd: int, length: int) -> None:
         os.ftruncate(fd, length)
 

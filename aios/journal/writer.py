@@ -20,6 +20,7 @@ from aios.ports import Files
 
 _DAY_S = 86_400.0
 _TROUBLES_MAX = 64
+_PARTS_IN_DOUBT = 4  # one that a sync failed on, and a few more that were begun and given up after it
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
 
 
@@ -58,6 +59,7 @@ class JournalFile:
         parts = list_parts(self._files, self._folder)
         if parts:
             self._part = parts[-1]
+            self._see_what_the_disk_has(parts[-_PARTS_IN_DOUBT:-1])
             self._make_sure_of_end()
         try:
             self._turn(now)
@@ -143,6 +145,9 @@ class JournalFile:
         try:
             self._fd = self._files.open(path, _APPEND)
             self._length = self._files.fstat(self._fd).size
+            self._files.fsync(self._fd)
+            self._files.drop_cache(self._fd)
+            self._length = self._files.fstat(self._fd).size
             self._close_off_torn_line()
             self._files.fsync(self._fd)
             self._files.fsync_dir(self._folder)
@@ -161,6 +166,27 @@ class JournalFile:
             self._abandon(again)
             raise
         self._length = len(doubtful)
+
+    def _see_what_the_disk_has(self, given_up: Sequence[Part]) -> None:
+        """A process before us may have died after a failed sync, before it had written the same lines again elsewhere.
+
+        Then the kernel calls those pages clean and goes on showing them, no sync brings them to the disk, and a power cut takes
+        them. So what can be is synced, and then the cache is dropped: what is read from here on is what the disk has. (For the
+        newest part `_make_sure_of_end` does the same.)
+        """
+        for part in given_up:
+            fd = self._files.open(f"{self._folder}/{part.name}", _APPEND)
+            try:
+                self._sync_or_not(fd)
+                self._files.drop_cache(fd)
+            finally:
+                self._files.close(fd)
+
+    def _sync_or_not(self, fd: int) -> None:
+        try:
+            self._files.fsync(fd)
+        except OSError:
+            pass  # what it could not write was never acknowledged, and is not seen any more once the cache is dropped
 
     def _close_off_torn_line(self) -> None:
         tail = self._files.pread(self._fd, BATCH_BYTES_MAX, max(0, self._length - BATCH_BYTES_MAX))
