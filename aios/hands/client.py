@@ -21,6 +21,7 @@ from aios.backoff import delay_s
 from aios.entropy import Entropy
 from aios.events.calls import SkillCall, SkillResult
 from aios.events.codec import decode_json, encode_json
+from aios.log import get_logger
 from aios.ports import AttemptFate, Processes, ProcessId
 
 PACKET_MAX = 256 * 1024
@@ -33,9 +34,12 @@ STEADY_S = 10.0
 HOPELESS = 6
 """After so many quick deaths in a row, a recovery is answered with `hands_lost`; it is still started again."""
 CLOSE_S = 2.0
+LOOK_AGAIN_S = 1.0
 SIGTERM = 15
 
 Done = Callable[[str, SkillResult], None]
+
+_log = get_logger("hands")
 
 
 @dataclass(slots=True)
@@ -293,9 +297,10 @@ class HandsClient:
         if asked is not None:
             self._send({"do": "recover", "call": asked[0].to_json()})
 
-    def _later(self, again: Callable[[], None], _error: str) -> None:
+    def _later(self, again: Callable[[], None], error: str) -> None:
+        _log.warning("an attempt's folder cannot be looked at; trying again", error=error)
         if not self._closing:
-            asyncio.get_running_loop().call_later(1.0, again)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, again)
 
     def _settle(self, attempt: _Attempt, result: SkillResult) -> None:
         if self._attempts.get(attempt.call.key) is not attempt:

@@ -67,6 +67,7 @@ class Rig:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
+        state_dir.mkdir(exist_ok=True)
         self.told: dict[str, list[SkillResult]] = {}
         self.lost: list[str] = []
         self._news = asyncio.Event()

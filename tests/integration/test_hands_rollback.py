@@ -1,0 +1,269 @@
+"""Rollback with proof, last-good copies, and files written and deleted by acts, through real hands."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios.events.calls import SkillCall, Touches
+from aios.events.codec import decode_json
+from aios.hands import keep
+from tests.integration.hands_kit import Rig, bring_outsider, call, job, play
+
+
+@pytest.fixture(autouse=True)
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring_outsider(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+
+def writing(run: str, path: Path, content: str, attempt: int = 1) -> SkillCall:
+    params = {"path": str(path), "content": content, "mode": None}
+    return call(run, "write_file", params, touches=Touches(files=(str(path),)), attempt=attempt)
+
+
+def rollback(run: str, *calls: SkillCall) -> SkillCall:
+    return replace(
+        call(run, "rollback", {"attempts": [it.folder for it in reversed(calls)]}),
+        step="rollback",
+        folder=f"runs/{run}/rollback.1",
+    )
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_two_attempts_are_taken_back_to_before_the_first(tmp_path: Path) -> None:
+    """The proof names the bytes before, after the act, and now."""
+    path = tmp_path / "app.conf"
+    path.write_text("good")
+    os.chmod(path, 0o640)
+
+    async def story(rig: Rig) -> None:
+        first, second = writing("r", path, "one"), writing("r", path, "two", attempt=2)
+        assert (await rig.act(first)).result["sha256"] == sha("one")
+        assert (await rig.act(second)).ok
+        assert path.read_text() == "two"
+        assert path.stat().st_mode & 0o777 == 0o640
+        result = await rig.act(rollback("r", first, second))
+        assert result.ok, result.error
+        (line,) = result.result["proof"]
+        assert line["path"] == str(path)
+        assert sha("good") in line["before"]
+        assert line["restored"] == line["before"]
+        assert sha("two") in line["after_act"]
+        assert path.read_text() == "good"
+        again = replace(rollback("r", first, second), attempt=2, folder="runs/r/rollback.2")
+        repeated = await rig.act(again)
+        assert repeated.result["proof"] == result.result["proof"]
+
+    play(tmp_path / "state", story)
+
+
+def test_a_file_that_was_not_there_is_gone_again_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "app.conf"
+
+    async def story(rig: Rig) -> None:
+        it = writing("r", path, "one")
+        result = await rig.act(it)
+        assert result.ok, result.error
+        assert path.read_text() == "one"
+        assert (await rig.act(rollback("r", it))).result["proof"][0]["restored"] == "absent"
+        assert not (tmp_path / "new").exists()
+
+    play(tmp_path / "state", story)
+
+
+def test_an_attempt_whose_launcher_died_is_taken_back_too(tmp_path: Path) -> None:
+    """Its manifest was durable before the act, so half an act can be undone."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "a").write_text("good")
+
+    async def story(rig: Rig) -> None:
+        script = 'echo bad > "$0/a"; echo extra > "$0/b"; sleep 600'
+        it = job("r", "sh", "-c", script, str(folder), files=(str(folder),))
+        rig.hands.start(it)
+        await rig.watch(lambda: (folder / "b").exists() and (folder / "b").read_text())
+        os.kill(decode_json((rig.folder(it) / "started").read_bytes())["pid"], signal.SIGKILL)
+        assert (await rig.result(it)).result["died"]
+        result = await rig.act(rollback("r", it))
+        assert result.ok, result.error
+        assert os.listdir(folder) == ["a"]
+        assert (folder / "a").read_text() == "good"
+        assert {line["path"] for line in result.result["proof"]} >= {f"{folder}/a", f"{folder}/b"}
+
+    play(tmp_path / "state", story)
+
+
+def test_an_attempt_that_never_acted_has_nothing_to_take_back(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        it = writing("r", tmp_path / "x", "one")
+        assert (await rig.hands.recover(it)).fate == "voided"
+        result = await rig.act(rollback("r", it))
+        assert result.ok
+        assert result.result == {"proof": [], "changed": 0, "attempts": 0}
+
+    play(tmp_path / "state", story)
+
+
+def test_a_rollback_that_cannot_reach_its_file_calls_a_person(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "a").write_text("good")
+
+    async def story(rig: Rig) -> None:
+        it = writing("r", folder / "a", "bad")
+        assert (await rig.act(it)).ok
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(tmp_path / "moved")
+        result = await rig.act(rollback("r", it))
+        assert not result.ok
+        assert str(folder) in result.error
+        assert result.next == ("human_check",)
+        assert (tmp_path / "moved" / "a").read_text() == "bad"
+
+    play(tmp_path / "state", story)
+
+
+# --- last-good copies -----------------------------------------------------------------------------------------------
+
+OWNER = {"playbook": "web-down", "subject": "web.service"}
+
+
+def keeping(run: str, *paths: Path, **more: Any) -> SkillCall:
+    return call(run, "keep_copy", {"files": [str(path) for path in paths], **OWNER, **more})
+
+
+def restoring(run: str, *paths: Path, **env: Any) -> SkillCall:
+    files = [str(path) for path in paths]
+    params = {"files": files, "from": "last_good"}
+    return call(run, "restore_files", params, touches=Touches(files=tuple(files)), env={**OWNER, **env})
+
+
+def test_a_last_good_copy_heals_what_something_else_broke(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    (folder / "d").mkdir(parents=True)
+    (folder / "main").write_text("good")
+    (folder / "d" / "x").write_text("good too")
+
+    async def story(rig: Rig) -> None:
+        kept = await rig.act(keeping("k", folder))
+        assert kept.ok, kept.error
+        assert kept.result["kept"]
+        name = kept.result["manifest"]
+        assert (tmp_path / "state" / "blobs" / name[:2] / name).exists()
+        (folder / "main").write_text("corrupt")
+        (folder / "extra").write_text("?")
+        healed = await rig.act(restoring("r", folder))
+        assert healed.ok, healed.error
+        assert (folder / "main").read_text() == "good"
+        assert sorted(os.listdir(folder)) == ["d", "main"]
+        (line,) = [line for line in healed.result["proof"] if line["path"] == f"{folder}/main"]
+        assert sha("good") in line["restored"]
+        assert sha("corrupt") in line["after_act"]
+        (folder / "d" / "x").write_text("corrupt")
+        assert (await rig.act(restoring("r2", folder / "d"))).ok
+        assert (folder / "d" / "x").read_text() == "good too"
+        # It is an act like any other: a run that does not heal takes it back.
+        undone = await rig.act(rollback("r2", restoring("r2", folder / "d")))
+        assert undone.ok, undone.error
+        assert (folder / "d" / "x").read_text() == "corrupt"
+
+    play(tmp_path / "state", story)
+
+
+def test_two_generations_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "conf"
+
+    async def story(rig: Rig) -> None:
+        for n in range(4):
+            path.write_text(f"good {n}")
+            assert (await rig.act(keeping(f"k{n}", path))).ok
+            assert (await rig.act(keeping(f"again{n}", path))).ok
+        folder = keep.folder_of(str(rig.state_dir), OWNER["playbook"], OWNER["subject"])
+        assert sorted(os.listdir(folder)) == ["00000003.manifest.json", "00000004.manifest.json"]
+        path.write_text("bad")
+        assert (await rig.act(restoring("r", path))).ok
+        assert path.read_text() == "good 3"
+
+    play(tmp_path / "state", story)
+
+
+def test_a_file_that_changed_since_its_subject_started_is_not_known_to_be_good(tmp_path: Path) -> None:
+    path = tmp_path / "conf"
+    path.write_text("spoiled under a running service")
+
+    async def story(rig: Rig) -> None:
+        refused = await rig.act(keeping("k", path, older_than=path.stat().st_ctime - 1))
+        assert not refused.ok
+        assert refused.result["kept"] is False
+        nothing = await rig.act(keeping("k2", tmp_path / "nowhere"))
+        assert "nothing to keep" in nothing.error
+        assert (await rig.act(keeping("k3", path, older_than=path.stat().st_ctime + 1))).ok
+
+    play(tmp_path / "state", story)
+
+
+def test_what_was_never_kept_cannot_be_restored_and_nothing_is_touched(tmp_path: Path) -> None:
+    path, other = tmp_path / "conf", tmp_path / "other"
+    path.write_text("good")
+    other.write_text("mine")
+
+    async def story(rig: Rig) -> None:
+        assert (await rig.act(keeping("k", path))).ok
+        path.write_text("bad")
+        result = await rig.act(restoring("r", path, other))
+        assert "no last-good copy" in result.error
+        assert path.read_text() == "bad"
+        elsewhere = await rig.act(restoring("r2", path, playbook="another"))
+        assert "no last-good copy" in elsewhere.error
+
+    play(tmp_path / "state", story)
+
+
+# --- cleanup --------------------------------------------------------------------------------------------------------
+
+
+def cleaning(run: str, *paths: Path, keep: int = 0, **env: Any) -> SkillCall:
+    files = tuple(map(str, paths))
+    params = {"paths": list(files), "older_than": 3600.0, "keep": keep}
+    return call(run, "cleanup_files", params, touches=Touches(files=files), env=env)
+
+
+def test_only_old_files_go_and_a_manifest_with_hashes_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    (folder / "sub").mkdir(parents=True)
+    for n, name in enumerate(["old1", "old2", "sub/old3", "new"]):
+        (folder / name).write_text(name * 100)
+        if name != "new":
+            os.utime(folder / name, (1000 + n, 1000 + n))
+    (folder / "link").symlink_to("new")
+
+    async def story(rig: Rig) -> None:
+        refused = await rig.act(cleaning("no", folder, disposable=[str(tmp_path / "other")]))
+        assert "disposable" in refused.error
+        assert len(list(folder.iterdir())) == 5
+        it = cleaning("yes", folder, keep=2, disposable=[str(tmp_path)])
+        result = await rig.act(it)
+        assert result.ok, result.error
+        assert result.result["deleted"] == 2
+        lines = [decode_json(line) for line in Path(result.evidence[0]["path"]).read_bytes().splitlines()]
+        assert {line["path"]: line["sha256"] for line in lines} == {
+            f"{folder}/{name}": sha(name * 100) for name in ("old1", "old2")
+        }
+        assert sorted(path.name for path in folder.iterdir()) == ["link", "new", "sub"]
+        assert not (rig.state_dir / "blobs").exists()
+        undone = await rig.act(rollback("yes", it))
+        assert undone.ok
+        approved = await rig.act(cleaning("approved", folder, approved=True))
+        assert approved.result["deleted"] == 1
+
+    play(tmp_path / "state", story)
