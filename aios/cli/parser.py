@@ -58,7 +58,8 @@ def add_common(parser: argparse.ArgumentParser, *, data: bool = True, json: bool
 
 
 def verbs(parser: argparse.ArgumentParser) -> Verbs:
-    """The second words of a noun: `aios runs list`."""
+    """The second words of a noun: `aios runs list`. The common options may stand between the two."""
+    add_common(parser)
     return parser.add_subparsers(title="commands", metavar="COMMAND", dest="verb", parser_class=Parser)
 
 

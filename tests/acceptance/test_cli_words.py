@@ -161,6 +161,7 @@ def test_common_options_stand_before_or_after(tmp_path: Path) -> None:
         assert aios("--data", str(tmp_path), "--json", "status").code == exits.OK
         assert json.loads(aios("status", "--json", "--data", str(tmp_path)).out) == {"version": "1"}
         assert len(living.asked) == 2
+    assert json.loads(aios("runs", "--json", "list", "--data", str(tmp_path)).out)["hint"].startswith("name the state folder")
 
 
 def test_what_is_not_ours_to_read_is_said_with_a_cure(tmp_path: Path) -> None:

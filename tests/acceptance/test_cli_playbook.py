@@ -1,0 +1,150 @@
+"""`aios playbook` and `aios skill`: checking, trying and looking up need no daemon and touch nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_kit import aios, daemon
+
+from aios.cli import exits
+
+GOOD = """\
+playbook: agent-silent
+description: Tell a person that an agent is silent.
+on:
+  type: agent.stalled
+mode: observe
+steps:
+  - id: look
+    observe: disk_usage
+    with: {path: /}
+tests:
+  - name: it looks
+    given: {event: {type: agent.stalled, subject: "agent:bot", data: {since_s: 60.0}}}
+    stub: {disk_usage: {used: 0.5}}
+    expect: {outcome: observed, steps: [look]}
+"""
+BROKEN = GOOD.replace("observe: disk_usage", "observe: disk_usgae").replace("agent-silent", "broken")
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / "good.yaml").write_text(GOOD)
+    return folder
+
+
+def at(folder: Path) -> dict[str, str]:
+    return {"AIOS_PLAYBOOKS": str(folder), "AIOS_DATA": str(folder.parent)}
+
+
+def test_playbooks_are_listed_from_the_folders_without_a_daemon(books: Path) -> None:
+    """Name, what it answers, its mode; what cannot be used is told beside it."""
+    (books / "broken.yaml").write_text(BROKEN)
+    done = aios("playbook", "list", environ=at(books))
+    assert done.code == 0
+    row = done.out.splitlines()[1].split()
+    assert row[:4] == ["agent-silent", "agent.stalled", "observe", "on"]
+    assert "broken.yaml:8:" in done.err
+
+
+def test_playbooks_are_listed_as_the_daemon_has_them(books: Path) -> None:
+    """A person may have switched one off."""
+    listed = {"playbooks": [{"name": "x", "types": ["a.b"], "mode": "auto", "enabled": False, "description": "d"}]}
+    with daemon(books.parent, {"playbooks": listed}):
+        assert aios("playbook", "list", environ=at(books)).out.splitlines()[1].split() == ["x", "a.b", "auto", "off", "d"]
+        assert json.loads(aios("playbook", "list", "--json", environ=at(books)).out) == listed
+
+
+def test_a_playbook_is_shown_as_it_is_written(books: Path) -> None:
+    """With the file it stands in; a wrong name gets the near one."""
+    out = aios("playbook", "show", "agent-silent", environ=at(books)).out
+    assert out == f"# {books}/good.yaml\n{GOOD}"
+    assert json.loads(aios("playbook", "show", "agent-silent", "--json", environ=at(books)).out)["text"] == GOOD
+    done = aios("playbook", "show", "agent-slient", environ=at(books))
+    assert (done.code, done.err) == (
+        1,
+        "aios: there is no usable playbook 'agent-slient'\n  cure: did you mean 'agent-silent'?\n",
+    )
+
+
+def test_lint_names_file_line_column_and_cure(books: Path) -> None:
+    """A mistake is exit code 4, a warning 1, remarks 0."""
+    assert aios("playbook", "lint", environ=at(books)).code == exits.OK
+    (books / "broken.yaml").write_text(BROKEN)
+    done = aios("playbook", "lint", str(books / "broken.yaml"), environ=at(books))
+    assert done.code == exits.INVALID
+    assert f"{books}/broken.yaml:8:14: error: " in done.out
+    assert "did you mean 'disk_usage'" in done.out
+    assert "    observe: disk_usgae\n" in done.out
+    findings = json.loads(aios("playbook", "lint", "--json", environ=at(books)).out)
+    assert findings["usable"] == ["agent-silent"]
+    assert {(f["level"], f["line"]) for f in findings["findings"] if f["level"] == "error"} == {("error", 8)}
+
+
+def test_files_that_cannot_be_read_are_findings(books: Path, tmp_path: Path) -> None:
+    """A missing file, one that is no text, one that is far too large: each named, none a bug."""
+    (books / "binary.yaml").write_bytes(b"\xff\xfe")
+    (books / "large.yaml").write_bytes(b"#" * 300_000)
+    for path, message in (("none.yaml", "cannot be read: No such file"), ("binary.yaml", "is not UTF-8"), ("large.yaml", "256")):
+        done = aios("playbook", "lint", str(books / path), environ=at(books))
+        assert done.code == exits.INVALID
+        assert path in done.out
+        assert message in done.out
+
+
+def test_playbooks_are_tried_with_their_own_tests(books: Path) -> None:
+    """Passed, failed with the difference and its line, and those that have none."""
+    done = aios("playbook", "test", environ=at(books))
+    assert (done.code, done.out.splitlines()) == (0, ["ok   agent-silent: it looks", "1 passed, 0 failed, 0 mistakes"])
+    (books / "good.yaml").write_text(GOOD.replace("outcome: observed", "outcome: healed"))
+    failed = aios("playbook", "test", environ=at(books))
+    assert failed.code == exits.NO
+    assert "BAD  agent-silent: it looks" in failed.out
+    assert f"     {books}/good.yaml:11: " in failed.out
+    (books / "good.yaml").write_text(GOOD[: GOOD.index("tests:")])
+    assert "agent-silent has no tests" in aios("playbook", "test", environ=at(books)).out
+    (books / "good.yaml").write_text(BROKEN)
+    assert aios("playbook", "test", environ=at(books)).code == exits.INVALID
+
+
+def test_the_schema_is_for_editors(books: Path) -> None:
+    """JSON Schema, with every installed skill."""
+    made = json.loads(aios("playbook", "schema", environ=at(books)).out)
+    assert made["$schema"].startswith("https://json-schema.org/")
+    assert "skill.restart_service" in made["$defs"]
+
+
+# --- skills -----------------------------------------------------------------------------------------------------------
+
+
+def test_skills_are_listed_by_what_they_do() -> None:
+    """What looks, what acts, what verifies."""
+    rows = [line.split()[:2] for line in aios("skill", "list").out.splitlines()[1:]]
+    kinds = [kind for _, kind in rows]
+    assert kinds == sorted(kinds, key=["observe", "act", "verify"].index)
+    assert ["restart_service", "act"] in rows
+    assert {skill["name"] for skill in json.loads(aios("skill", "list", "--json").out)["skills"]} == {name for name, _ in rows}
+
+
+def test_every_skill_is_shown_with_its_parameters() -> None:
+    """Name, type, default, and what a crash means for it."""
+    for line in aios("skill", "list").out.splitlines()[1:]:
+        name = line.split()[0]
+        done = aios("skill", "show", name)
+        assert done.code == 0
+        assert name in done.out
+        assert "after a crash" in done.out
+        assert json.loads(aios("skill", "show", name, "--json").out)["schema"]
+
+
+def test_an_unknown_skill_gets_the_near_one() -> None:
+    """With a cure."""
+    assert aios("skill", "show", "restart_servcie") == (
+        1,
+        "",
+        "aios: there is no skill 'restart_servcie'\n  cure: did you mean 'restart_service'?\n",
+    )
