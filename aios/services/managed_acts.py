@@ -6,10 +6,12 @@ so that the watching side (`managed`) tells our own stop from a fall. The start 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aios.errors import Permanent, Temporary
@@ -80,30 +82,33 @@ class ManagedActs:
     def start(self, subject: str, timeout_s: float) -> UnitState:
         """Harmless when it runs already."""
         spec = self._spec(subject)
-        self._intend(spec, "up")
-        if self._running(spec) is None:
-            self._start(spec)
-        return self.state(subject)
+        with self._alone(spec):
+            self._intend(spec, "up")
+            if self._running(spec) is None:
+                self._start(spec)
+            return self.state(subject)
 
     def stop(self, subject: str, timeout_s: float) -> UnitState:
         """Proven by the end of its process. Harmless when it does not run."""
         spec = self._spec(subject)
-        self._intend(spec, "stopped")
-        who = self._running(spec)
-        if who is not None:
-            self._end(spec, who, timeout_s)
-        return self.state(subject)
+        with self._alone(spec):
+            self._intend(spec, "stopped")
+            who = self._running(spec)
+            if who is not None:
+                self._end(spec, who, timeout_s)
+            return self.state(subject)
 
     def restart(self, subject: str, timeout_s: float) -> UnitState:
         spec = self._spec(subject)
-        before = self._running(spec)
-        self._intend(spec, "up", stopping=before)
-        if before is not None:
-            self._end(spec, before, timeout_s)
-        after = self._start(spec)
-        if after == before:
-            raise Permanent(f"{subject} has the same process {after.pid} as before; it was not restarted")
-        return self.state(subject)
+        with self._alone(spec):
+            before = self._running(spec)
+            self._intend(spec, "up", stopping=before)
+            if before is not None:
+                self._end(spec, before, timeout_s)
+            after = self._start(spec)
+            if after == before:
+                raise Permanent(f"{subject} has the same process {after.pid} as before; it was not restarted")
+            return self.state(subject)
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         spec = self._spec(subject)
@@ -117,6 +122,20 @@ class ManagedActs:
         if spec is None:
             raise Permanent(f"{subject} is no managed service; list it under [[service]] in the settings")
         return spec
+
+    @contextmanager
+    def _alone(self, spec: ManagedService) -> Iterator[None]:
+        """One act at a time on one service: two starts at once would start it twice. The kernel lets go when we are killed."""
+        try:
+            fd = os.open(f"{self._records.folder}/{spec.stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        except OSError as error:
+            raise Temporary(f"{spec.subject} cannot be locked: {error}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # said aloud, for a keeper that was just forked may still hold a copy
+            os.close(fd)
 
     def _running(self, spec: ManagedService) -> ProcessId | None:
         life = self._records.life(spec.stem)
@@ -140,27 +159,30 @@ class ManagedActs:
     def _end(self, spec: ManagedService, who: ProcessId, timeout_s: float) -> None:
         """SIGTERM, a while, SIGKILL, to the whole process group; returns when it is gone. Raises `Temporary`."""
         with _Watched(who, self._processes) as watched:
-            self._signal(who, signal.SIGTERM)
-            self._signal(who, signal.SIGCONT)  # a stopped process hears nothing before it is continued
+            self._signal(spec, who, signal.SIGTERM)
+            self._signal(spec, who, signal.SIGCONT)  # a stopped process hears nothing before it is continued
             gone = watched.gone_within(min(spec.stop_timeout_s, timeout_s))
             if not gone:
-                self._signal(who, signal.SIGKILL)
+                self._signal(spec, who, signal.SIGKILL)
                 gone = watched.gone_within(KILL_WAIT_S)
         if not gone:
             raise Temporary(f"{spec.subject} (process {who.pid}) does not end, not even by SIGKILL; the kernel holds it", 5.0)
         self._kill_rest(who)
 
-    def _signal(self, who: ProcessId, number: int) -> None:
-        """Through its pidfd to itself, and to its group if it leads one."""
+    def _signal(self, spec: ManagedService, who: ProcessId, number: int) -> None:
+        """To its whole group if it leads one, else through its pidfd to itself."""
         if not self._processes.alive(who):
             return
-        if _leads_group(who.pid):
-            try:
+        try:
+            if _leads_group(who.pid):
                 os.killpg(who.pid, number)
-                return
-            except (ProcessLookupError, PermissionError):
-                pass  # a member that we may not signal: at least the service itself
-        self._processes.signal(who, number)
+            else:
+                self._processes.signal(who, number)
+        except ProcessLookupError:
+            pass  # gone meanwhile
+        except PermissionError as error:
+            cure = "run AIOS as root, or that service as AIOS's own user"
+            raise Permanent(f"{spec.subject} runs as a user whose processes AIOS may not signal; {cure}") from error
 
     def _kill_rest(self, who: ProcessId) -> None:
         """Children that outlived it would keep its port. Its number is not given again while its group has a member."""

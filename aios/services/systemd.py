@@ -17,7 +17,6 @@ from aios.ports import UnitState
 from aios.services.systemd_bus import (
     MANAGER,
     MANAGER_RULE,
-    OWNER_RULE,
     PROPERTIES,
     SERVICE,
     UNIT,
@@ -109,8 +108,8 @@ class SystemdServices:
     async def _connect(self) -> Bus:
         bus = await open_bus(self._address)
         try:
-            bus.on_signal(self._on_signal)
-            await asyncio.gather(bus.match(MANAGER_RULE), bus.match(OWNER_RULE))
+            await bus.on_signal(self._on_signal)
+            await bus.match(MANAGER_RULE)
             await bus.manager("Subscribe")
             self._bus = bus
             self._units.clear()  # what came to rest in blind time, nobody can say how

@@ -147,7 +147,7 @@ async def _job(bus: Bus, subject: str, verb: str, timeout_s: float) -> None:
             if signal.body[1] == path and not ended.done():
                 ended.set_result(signal.body[3])
 
-    bus.on_signal(on_signal)
+    await bus.on_signal(on_signal)
     await bus.match(MANAGER_RULE)
     await bus.manager("Subscribe")
     (path,) = await bus.manager(verb, "ss", subject, "replace")

@@ -19,6 +19,7 @@ SERVICE = "org.freedesktop.systemd1.Service"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 CALL_TIMEOUT_S = 25.0
+_BUS = "org.freedesktop.DBus"
 _DEFAULT_SOCKET = "/run/dbus/system_bus_socket"
 _UNIT_FOLDER = "/org/freedesktop/systemd1/unit/"
 
@@ -47,6 +48,8 @@ class Bus:
 
     def __init__(self, connection: Any, message: Any, variant: Any) -> None:
         self._connection, self._message, self._variant = connection, message, variant
+        self._owner = ""
+        """systemd's own name on the bus: any user may send us a signal that only looks like one of systemd's."""
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any, to: str = SYSTEMD) -> list[Any]:
         """The body of the answer. Raises `BusError` when the answer is an error, `BusLost` when there is none."""
@@ -73,21 +76,29 @@ class Bus:
         return dict(found)
 
     async def match(self, rule: str) -> None:
-        await self.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s", rule, to="org.freedesktop.DBus")
+        await self.call("/org/freedesktop/DBus", _BUS, "AddMatch", "s", rule, to=_BUS)
 
     async def unmatch(self, rule: str) -> None:
-        await self.call("/org/freedesktop/DBus", "org.freedesktop.DBus", "RemoveMatch", "s", rule, to="org.freedesktop.DBus")
+        await self.call("/org/freedesktop/DBus", _BUS, "RemoveMatch", "s", rule, to=_BUS)
 
-    def on_signal(self, callback: Callable[[Signal], None]) -> None:
-        """`callback(signal)` on the loop, in order. In a turn of its own: dbus-fast would swallow what it raises."""
+    async def on_signal(self, callback: Callable[[Signal], None]) -> None:
+        """`callback(signal)` on the loop, in order, for what systemd and the bus itself say.
+
+        In a turn of its own: dbus-fast would swallow what it raises. Raises `BusError` where systemd is not on the bus.
+        """
         loop = asyncio.get_running_loop()
 
         def handle(message: Any) -> None:
-            if message.message_type.name == "SIGNAL":
-                body = [self._plain(value) for value in message.body]
-                loop.call_soon(callback, Signal(message.path, message.interface, message.member, body))
+            if message.message_type.name != "SIGNAL" or message.sender not in (self._owner, _BUS):
+                return
+            body = [self._plain(value) for value in message.body]
+            if message.member == "NameOwnerChanged" and body[0] == SYSTEMD:
+                self._owner = body[2]
+            loop.call_soon(callback, Signal(message.path, message.interface, message.member, body))
 
         self._connection.add_message_handler(handle)
+        await self.match(OWNER_RULE)
+        (self._owner,) = await self.call("/org/freedesktop/DBus", _BUS, "GetNameOwner", "s", SYSTEMD, to=_BUS)
 
     async def until_lost(self) -> None:
         try:
@@ -140,9 +151,7 @@ def properties_rule(unit: str) -> str:
 
 
 MANAGER_RULE = f"type='signal',sender='{SYSTEMD}',interface='{MANAGER}',path='{MANAGER_PATH}'"
-OWNER_RULE = (
-    f"type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{SYSTEMD}'"
-)
+OWNER_RULE = f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{SYSTEMD}'"
 
 
 def exit_words(service: Mapping[str, Any]) -> str:

@@ -355,6 +355,18 @@ def test_acts_are_harmless_when_there_is_nothing_to_do(house: House) -> None:
     assert house.in_child(partial(acts.start, web.subject, 5.0)).pid == first.pid
 
 
+def test_two_starts_at_once_start_it_once(house: House) -> None:
+    """A person and a run may ask at the same moment."""
+    web = sleeper()
+
+    async def main() -> None:
+        start = partial(house.acts(web).start, web.subject, 5.0)
+        states = await asyncio.gather(*(act(house, start) for _ in range(4)))
+        assert len({state.pid for state in states}) == 1
+
+    run(main())
+
+
 def test_a_command_that_is_not_there_is_final(house: House) -> None:
     """Trying again would not help, so it says what is wrong."""
     web = ManagedService("web", "service", ("/nonexistent/program",))

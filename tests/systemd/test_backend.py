@@ -15,6 +15,7 @@ from aios.errors import Permanent, Temporary
 from aios.ports import UnitState
 from aios.services.systemd import SystemdServices
 from aios.services.systemd_acts import SystemdActs
+from aios.services.systemd_bus import unit_path
 
 from .box import Box
 
@@ -220,6 +221,49 @@ def test_a_reload_of_systemd_changes_nothing(box: Box) -> None:
             await systemctl(box, "kill", "-s", "KILL", unit)
             await seen.until(unit, down)
             assert seen.words(unit) == ["down"]
+
+    run(main())
+
+
+SPOOF = """
+import asyncio, sys
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+
+async def main():
+    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    body = ["org.freedesktop.systemd1.Unit", {"ActiveState": Variant("s", "failed"), "Job": Variant("(uo)", [0, "/"])}, []]
+    await bus.send(Message(destination=sys.argv[1], path=sys.argv[2], interface="org.freedesktop.DBus.Properties",
+                           member="PropertiesChanged", message_type=MessageType.SIGNAL, signature="sa{sv}as", body=body))
+    await bus.call(Message(destination="org.freedesktop.DBus", path="/", interface="org.freedesktop.DBus.Peer", member="Ping"))
+
+asyncio.run(main())
+"""
+
+
+def test_a_signal_that_only_looks_like_systemds_is_not_believed(box: Box) -> None:
+    """Any user may send signals over the system bus; only systemd's own are heard."""
+    unit = sleeper(box, "spoofed")
+
+    async def main() -> None:
+        async with watching(box) as seen:
+            assert (await seen.services.state(unit)).state == "up"
+            name = seen.services._bus._connection.unique_name  # type: ignore[union-attr]
+            argv = [
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                sys.executable,
+                "-c",
+                SPOOF,
+                name,
+                unit_path(unit),
+            ]
+            await asyncio.to_thread(box.run, *argv)
+            await systemctl(box, "stop", unit)
+            await seen.until(unit, lambda state: state.state == "stopped")
+            assert "down" not in seen.words(unit)
 
     run(main())
 
