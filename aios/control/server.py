@@ -2,7 +2,8 @@
 
 `daemon.assemble` makes one `ControlServer` with a handler (questions and commands) and streams (`follow`). The kernel says who
 asks (SO_PEERCRED); the socket's mode and group decide who may ask at all. Whatever comes over it, the server lives: lines,
-clients, idle time and slow readers are bounded, and a handler's bug is answered, then told to the loop.
+clients, idle time and slow readers are bounded, and a handler's bug is answered and logged: nobody ends the daemon by asking
+oddly.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from aios.control.protocol import (
     stream_line,
 )
 from aios.errors import Refused
-from aios.events.codec import BadLine
+from aios.log import get_logger
 from aios.ports import ControlHandler, Peer
 
 CLIENTS_MAX = 64
@@ -46,6 +47,10 @@ StreamFactory = Callable[[Peer, Mapping[str, Any]], AsyncIterator[Mapping[str, A
 _UCRED = struct.Struct("3i")
 
 
+def _log_bug(verb: str, error: Exception) -> None:
+    get_logger("control").exception(f"a request failed: {verb}", error)
+
+
 class ControlServer:
     """`await start()`, `await close()`. `gid` is the group that may use the socket besides its owner; None: the process's."""
 
@@ -59,9 +64,11 @@ class ControlServer:
         idle_s: float = IDLE_S,
         slow_s: float = SLOW_S,
         clients_max: int = CLIENTS_MAX,
+        on_bug: Callable[[str, Exception], None] = _log_bug,
     ) -> None:
         self._path, self._handler, self._streams, self._gid = path, handler, streams, gid
         self._idle_s, self._slow_s, self._clients_max = idle_s, slow_s, clients_max
+        self._on_bug = on_bug
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -133,14 +140,14 @@ class ControlServer:
         return True
 
     async def _handled(self, peer: Peer, request: Request) -> bytes:
-        """The answer's line. A bug in the handler is answered, then goes where the loop's bugs go."""
+        """The answer's line. A bug in the handler is answered, and told to `on_bug`."""
         try:
             answer = await self._handler(peer, request.verb, request.args)
             line = result_line(request.id, answer.result) if answer.ok else error_line(request.id, answer.error, answer.hint)
         except Refused as error:
             return error_line(request.id, error.message, error.hint)
-        except Exception as error:  # noqa: BLE001 - one client's bad luck must not end the others; the loop hears of it
-            return _bug(request, error)
+        except Exception as error:  # noqa: BLE001 - one client's odd request must not end the daemon; on_bug hears of it
+            return self._bug(request, error)
         if len(line) > ANSWER_BYTES_MAX:
             return error_line(request.id, "the answer is longer than 32 MiB", "ask for less, with --limit say")
         return line
@@ -175,7 +182,7 @@ class ControlServer:
         except (OSError, TimeoutError):
             return
         except Exception as error:  # noqa: BLE001 - as in _handled
-            last = _bug(request, error)
+            last = self._bug(request, error)
         finally:
             if first is not None and not first.done():
                 first.cancel()
@@ -183,6 +190,11 @@ class ControlServer:
             if isinstance(items, AsyncGenerator):  # it lets go of what it holds now, not when it is collected
                 await items.aclose()
         await self._send(writer, last)
+
+    def _bug(self, request: Request, error: Exception) -> bytes:
+        self._on_bug(request.verb, error)
+        hint = "this is a bug in AIOS; the daemon's log says where"
+        return error_line(request.id, f"the daemon failed on this request: {type(error).__name__}: {error}", hint)
 
     async def _send(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         writer.write(line)
@@ -192,14 +204,6 @@ class ControlServer:
         except TimeoutError:
             writer.transport.abort()
             raise
-
-
-def _bug(request: Request, error: Exception) -> bytes:
-    if not isinstance(error, BadLine):  # an answer that JSON cannot say is told to the client alone
-        context = {"message": f"control request {request.verb!r} failed", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(context)
-    hint = "this is a bug in AIOS; the daemon's log says where"
-    return error_line(request.id, f"the daemon failed on this request: {type(error).__name__}: {error}", hint)
 
 
 def _bound(path: str, gid: int | None) -> socket.socket:
