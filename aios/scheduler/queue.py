@@ -121,9 +121,15 @@ class EventQueue:
     # --- in
 
     def push(self, event: Event, position: Position, now: float) -> bool:
-        """Take the next event of the journal. True: it waits in memory; False: it is spilled and will be read again."""
+        """Take the next event of the journal. True: it waits in memory; False: it is spilled and will be read again.
+
+        One that is not the next, because its decision was lost in a crash, is taken as by `push_again`.
+        """
+        before = self._seen
+        if position <= before:
+            return self.push_again(event, position, now)
+        self._seen = position
         place = rank(event)
-        before, self._seen = self._seen, position
         if self._size >= self._capacity or (self._spilling and self._spilling & _UP_TO[place >> 2]):
             return self._push_full(place, event, position, now, before)
         self._enter(place, event, position, now)
@@ -220,6 +226,12 @@ class EventQueue:
 
     # --- spilled events come back
 
+    def holds(self, event: Event, position: Position) -> bool:
+        """Whether this event is spilled. After a restart, when all that waits is spilled: whether the queue knows it."""
+        spilled = self._spilled[priority(event)]
+        tail = spilled.tail
+        return position in spilled.singles or (tail is not None and tail.after < position <= tail.last)
+
     @property
     def room(self) -> int:
         """Places free for any class."""
@@ -313,12 +325,6 @@ class EventQueue:
         return stretch.last
 
     # --- what others may know
-
-    def holds(self, event: Event, position: Position) -> bool:
-        """Whether this event is spilled here, and so need not be pushed."""
-        spilled = self._spilled[priority(event)]
-        tail = spilled.tail
-        return position in spilled.singles or (tail is not None and tail.after < position <= tail.last)
 
     def __len__(self) -> int:
         """Events in memory."""

@@ -200,6 +200,24 @@ def test_a_checkpoint_holds_all_that_waits_and_how_long_it_has_waited() -> None:
     assert [entry.event.id, *drain(again, 5.0)] == ids
 
 
+def test_after_a_restart_the_queue_knows_what_it_holds_and_takes_in_what_it_does_not() -> None:
+    """An event that was popped before the checkpoint and not decided is offered again, out of turn, and is not lost."""
+    queue, journal = EventQueue(capacity=4, reserve=0), Journal()
+    ids = fill(queue, journal, P2_TYPE, 9)
+    popped = queue.pop(0.0)
+    assert popped is not None
+    again = EventQueue.from_json(json.loads(json.dumps(queue.to_json(0.0))), 0.0, capacity=4, reserve=0)
+    for position, event in journal.lines.items():
+        assert again.holds(event, position) is (event is not popped.event)
+    again.push(popped.event, popped.position, 0.0)
+    ids += fill(again, journal, P2_TYPE, 3)
+    found: list[str] = []
+    while again.spilled or len(again):
+        found += drain(again)
+        assert journal.refill(again, 0.0) == 0
+    assert sorted(found) == sorted(ids)
+
+
 def test_an_unknown_version_of_the_state_is_refused() -> None:
     with pytest.raises(ValueError, match="version 99"):
         EventQueue.from_json({"version": 99}, 0.0)
@@ -248,6 +266,17 @@ class QueueMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.popped)))
         event, position = self.popped.pop(name)
         self.queue.push_again(event, position, self.now)
+        self.waiting[name] = event
+
+    @precondition(lambda self: self.popped)
+    @rule(data=st.data())
+    def crash_before_the_decision(self, data: st.DataObject) -> None:
+        """What was popped and not decided when a crash came is pushed again, first of all."""
+        name = data.draw(st.sampled_from(sorted(self.popped)))
+        self.crash()
+        event, position = self.popped.pop(name)
+        assert not self.queue.holds(event, position)
+        self.queue.push(event, position, self.now)
         self.waiting[name] = event
 
     @rule(limit=st.integers(1, 9))
