@@ -134,7 +134,7 @@ class Reactor:
             self.emit(*drafts)
         if self.queue.spilled and len(self.queue) < REFILL_BATCH and len(self.world.runs) < OPEN_RUNS_MAX:
             self.queue.refill(self.reader, REFILL_BATCH, self.clock.monotonic(), self._wanted)
-            if len(self.queue):
+            if len(self.queue) or self.queue.spilled:  # a refill may look far and find nothing yet; it always gets on
                 self._wake()
 
     def _wanted(self, event: Event) -> bool:
