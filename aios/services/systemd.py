@@ -66,6 +66,7 @@ class SystemdServices:
             self.absent = str(error)
             return
         self._task = asyncio.create_task(self._stay_connected(bus), name="systemd")
+        self._task.add_done_callback(_raise_loudly)
 
     async def state(self, subject: str) -> UnitState:
         unit = self._units.get(subject)
@@ -311,6 +312,7 @@ class SystemdServices:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        task.add_done_callback(_raise_loudly)
 
     def _tell(self, unit: WatchedUnit, level: bool = False) -> None:
         now, before = unit.confirm(), self._told.get(unit.name)
@@ -318,6 +320,12 @@ class SystemdServices:
         changed = before is not None and _differs(before, now)
         if changed or (now.state == "down" and (level or before is None)):
             self._on_change(now)
+
+
+def _raise_loudly(task: asyncio.Task[None]) -> None:
+    """A bug in a task that nobody awaits must reach the loop's handler, or the backend would fall silent."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": "the systemd backend failed", "exception": error, "task": task})
 
 
 def _differs(before: UnitState, now: UnitState) -> bool:

@@ -103,8 +103,8 @@ class Bus:
     async def until_lost(self) -> None:
         try:
             await self._connection.wait_for_disconnect()
-        except (OSError, EOFError):
-            pass  # lost is lost, however
+        except Exception:  # noqa: BLE001  whatever broke it (the far side, a damaged message): lost is lost
+            pass
 
     def close(self) -> None:
         self._connection.disconnect()

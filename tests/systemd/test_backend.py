@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,6 +287,63 @@ def test_an_unknown_unit_is_missing(box: Box) -> None:
     async def main() -> None:
         async with watching(box) as seen:
             assert (await seen.services.state("aiost-nobody.service")).state == "missing"
+
+    run(main())
+
+
+class Relay:
+    """A way to the box's bus that can be cut."""
+
+    def __init__(self, folder: Path, box: Box) -> None:
+        self.address = f"unix:path={folder}/bus"
+        self._path, self._target = f"{folder}/bus", box.bus_address.removeprefix("unix:path=")
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self._path)
+
+    async def cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+        self._writers += [writer, far_writer]
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+
+
+def test_a_bus_that_is_lost_is_found_again_and_what_fell_meanwhile_is_told(box: Box, tmp_path: Path) -> None:
+    """Blind time ends with levels; while it lasts nobody pretends to know."""
+    fallen, other = sleeper(box, "blind"), sleeper(box, "steady")
+
+    async def main() -> None:
+        relay = Relay(tmp_path, box)
+        await relay.open()
+        seen = Watching(SystemdServices(("aiost-blind.service", "aiost-steady.service"), relay.address))
+        await seen.services.start(seen.on_change)
+        await relay.cut()
+        while (await seen.services.state("aiost-nobody.service")).state != "unknown":
+            pass
+        assert await seen.services.dependents(other) == frozenset()
+        await systemctl(box, "kill", "-s", "KILL", fallen)
+        await relay.open()
+        await seen.until(fallen, down)
+        pid = (await seen.services.state(other)).pid
+        await systemctl(box, "kill", "-s", "KILL", other)
+        await seen.until(other, down)
+        assert pid
+        await seen.services.close()
+        await relay.cut()
 
     run(main())
 
