@@ -90,7 +90,8 @@ CATALOGUE: Mapping[str, EventType] = {
         offset=(INT, "byte offset there"),
         length=(INT, "its length in bytes"),
         reason=(STR, "why it could not be taken"),
-        kept=(STR, "file below quarantine/ that holds it"),
+        kept=(STR, "file below quarantine/ that holds it; empty: the disk took no copy"),
+        lines=(INT, "how many bad lines in a row this is about, in a flood; missing: one"),
     ),
     "journal.torn": _t(
         "A crash left half a line at the end of a part; it was closed off.",
@@ -98,6 +99,7 @@ CATALOGUE: Mapping[str, EventType] = {
         part=(STR, "the part"),
         offset=(INT, "where the half line begins"),
         length=(INT, "its length in bytes"),
+        kept=(STR, "file below quarantine/ that holds it; empty: the disk took no copy"),
     ),
     "journal.part_failed": _t(
         "A write or sync failed; that part is left as it is and a new one was begun.",

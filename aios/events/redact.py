@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aios.events.codec import encode, encode_json
+from aios.events.codec import BadLine, encode, encode_json
 from aios.events.event import Event
 
 REDACTED = "[redacted]"
@@ -82,13 +82,21 @@ class Redactor:
         self._stems = re.compile(_STEM)
 
     def clean(self, event: Event, line: bytes | None = None) -> Event:
-        """The event without secrets: itself when it holds none. `line` is `encode(event)`, if the caller has it already."""
+        """The event without secrets: itself when it holds none. `line` is `encode(event)`, if the caller has it already.
+
+        What comes back fits a line as what came did: where many short secrets would make it too long, all data is struck out.
+        """
         if not self.suspicious(line if line is not None else encode(event)) and "://" not in event.subject:
             return event
         data, subject = self.value(event.data), self.text(event.subject)
         if data == event.data and subject == event.subject:
             return event
-        return replace(event, data=data, subject=subject)
+        clean = replace(event, data=data, subject=subject)
+        try:
+            encode(clean)
+        except BadLine:
+            return replace(clean, data={"all": REDACTED})
+        return clean
 
     def suspicious(self, line: bytes) -> bool:
         """Whether an encoded event may hold a secret in its data: cheap, and wrong only towards yes."""

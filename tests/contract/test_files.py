@@ -66,6 +66,14 @@ def test_append_goes_to_the_end_whoever_wrote_before(disk: Disk) -> None:
     assert files.pread(first, 99, 0) == b"onetwothree"
 
 
+def test_a_dropped_cache_takes_nothing_that_was_synced(disk: Disk) -> None:
+    files, _ = disk
+    fd = files.open(put(disk, "a", b"abc"), os.O_RDWR)
+    files.fsync(fd)
+    files.drop_cache(fd)
+    assert files.pread(fd, 9, 0) == b"abc"
+
+
 def test_truncation_cuts_and_grows(disk: Disk) -> None:
     files, _ = disk
     fd = files.open(put(disk, "a", b"abcdef"), os.O_RDWR)

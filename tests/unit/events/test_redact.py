@@ -129,6 +129,13 @@ def test_a_subject_may_hold_one_too() -> None:
     assert REDACTOR.clean(replace(PLAIN, subject="url:https://u:pw@h/")).subject == f"url:https://u:{REDACTED}@h/"
 
 
+def test_striking_out_never_makes_an_event_that_no_line_can_hold() -> None:
+    """Thousands of short secrets grow by being struck out: a stranger must not stop the journal with them."""
+    many = replace(PLAIN, data={"l": [{"pwd": 1}] * 6000})
+    clean = REDACTOR.clean(many, encode(many))
+    assert decode(encode(clean)).data == {"all": REDACTED}
+
+
 def test_an_ordinary_event_comes_back_itself() -> None:
     assert REDACTOR.clean(PLAIN) is PLAIN
 
