@@ -510,10 +510,11 @@ def _inner(text: str, start: int, end: int, fields: Fields) -> Expression:
 
 
 def _closing_brace(text: str, at: int) -> int:
-    """The } that closes an expression: not one in quotes, nor one of a map in CEL. -1 when there is none."""
+    """The } that closes an expression: not one in quotes, nor one of a map in CEL. -1 when there is none in reach."""
     depth = 0
-    while at < len(text):
-        if quoted := _QUOTED.match(text, at):
+    end = min(len(text), at + SOURCE_MAX)
+    while at < end:
+        if quoted := _QUOTED.match(text, at, end):
             at = quoted.end()
             continue
         if text[at] == "{":

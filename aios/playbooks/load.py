@@ -273,7 +273,7 @@ class _Form:
             return None, None
         before = len(self._reader.errors)
         for name, key in keys_with_places(node).items():
-            if name not in MATCH_KEYS and not nearest(name, MATCH_KEYS):
+            if name not in MATCH_KEYS and not self._reader.full and not nearest(name, MATCH_KEYS):
                 self._reader.refuse(
                     key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
                 )

@@ -25,6 +25,8 @@ from aios.playbooks.model import Condition
 from aios.playbooks.yaml_strict import Node, Source, clip, to_json
 
 ERRORS_MAX = 100
+EXPRESSIONS_MAX = 1000
+"""In one parameter: more is no playbook, and compiling them would hold up the daemon."""
 
 
 class Reader:
@@ -34,11 +36,16 @@ class Reader:
         self.source = source
         self.errors: list[ConfigError] = []
 
+    @property
+    def full(self) -> bool:
+        """Enough was found; looking for more (and for what was meant) would only cost time."""
+        return len(self.errors) >= ERRORS_MAX
+
     def refuse(self, node: Node, message: str, hint: str = "") -> None:
         self._add(node.line, node.column, message, hint)
 
     def _add(self, line: int, column: int, message: str, hint: str) -> None:
-        if len(self.errors) < ERRORS_MAX:
+        if not self.full:
             self.errors.append(self.source.error(line, column, message, hint))
 
     # --- shapes ---
@@ -50,7 +57,7 @@ class Reader:
             return {}
         known = tuple(known)
         for name, (key, _) in node.entries.items():
-            if name not in known:
+            if name not in known and not self.full:
                 self.refuse(key, f"{what} has no key {clip(name)}", did_you_mean(name, known))
         for name in required:
             if name not in node.entries and not self._misspelt(name, node, known):
@@ -179,7 +186,7 @@ class Reader:
             return {key: self._tree(value, fields, found) for key, (_, value) in node.entries.items()}
         if node.kind == "list":
             return [self._tree(item, fields, found) for item in node.items]
-        if not isinstance(node.scalar, str):
+        if not isinstance(node.scalar, str) or self.full:
             return node.scalar
         try:
             leaf = compile_text(node.scalar, fields)
@@ -187,6 +194,8 @@ class Reader:
             self.refuse_expression(node, error)
             return node.scalar
         found.extend((node, expression) for expression in expressions_of(leaf))
+        if len(found) > EXPRESSIONS_MAX:
+            self.refuse(node, f"more than {EXPRESSIONS_MAX} expressions in one parameter", "split it")
         return leaf
 
     def refuse_expression(self, node: Node, error: BadExpression) -> None:

@@ -85,7 +85,7 @@ def _stubs(reader: Reader, node: Node, names: Names | None) -> None:
         return
     for name, (key, value) in node.entries.items():
         known = sorted({*names[0], *names[1]}) if names else [name]
-        if name not in known:
+        if name not in known and not reader.full:
             reader.refuse(key, f"the playbook uses no skill and no step {name!r}", did_you_mean(name, known))
         for entry in value.items if value.kind == "list" else (value,):
             if entry.kind == "list" or (entry.kind == "scalar" and entry.scalar not in CHECK_WORDS):

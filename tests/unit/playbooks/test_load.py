@@ -138,6 +138,37 @@ def test_fallbacks_do_not_go_round_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "".join(f"key{n}: 1\n" for n in range(9000)),
+        GOOD.replace("since: 5m", "since: 5m, " + ", ".join(f"k{n}: v" for n in range(9000))),
+        GOOD.replace("since: 5m", "since: [" + ", ".join(f'"${{event.data.f{n}}}"' for n in range(9000)) + "]"),
+        GOOD.replace("since: 5m", "since: [" + ", ".join(f'"${{bad{n}}}"' for n in range(9000)) + "]"),
+        GOOD.replace("since: 5m", "since: '${''" + "\\\\''" * 60_000 + "'"),
+        GOOD.replace("since: 5m", "since: '${" + '"""\\' * 50_000 + "'"),
+        GOOD.replace("since: 5m", "since: '" + "${" * 100_000 + "'"),
+        GOOD.replace("since: 5m", "since: '" + "${event.subject}" * 15_000 + "'"),
+        GOOD.replace("when: score < 0.9", "when: event" + " " * 4000 + ".x"),
+        GOOD.replace("[nginx.service]", "[" + ", ".join(f"s{n}.service" for n in range(9000)) + "]", 1),
+        GOOD.replace("[nginx.service]", "[" + ", ".join(f"{{prefx{n}: a}}" for n in range(900)) + "]", 1),
+        GOOD.replace("stub: {", "stub: {" + "".join(f"s{n}: ok, " for n in range(9000))),
+        GOOD.replace("steps:\n", "steps:\n" + "".join(f"  - {{id: s{n}, observe: read_logs}}\n" for n in range(3000))),
+        GOOD.replace("Bring nginx back.", "x" * 200_000),
+    ],
+    ids=range(14),
+)
+def test_a_file_made_to_be_slow_is_not(text: str) -> None:
+    """The daemon loads what a person saves; a huge or clever file must not hold it up, and gets a short answer."""
+    began = time.perf_counter()
+    try:
+        load(text, "p.yaml", SKILLS)
+    except ConfigErrors as several:
+        assert len(several.errors) <= 101  # noqa: PT017
+        assert len(str(several)) < 100_000  # noqa: PT017
+    assert time.perf_counter() - began < 3.0
+
+
+@pytest.mark.parametrize(
     ("argv", "at"),
     [
         (["sh", "-c", "x"], 1),
