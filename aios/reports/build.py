@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from math import inf
 
 from aios.events.event import SYSTEM, Event, Stored, format_time
 from aios.reports import model
@@ -94,7 +95,7 @@ class _Life:
     opened_at: float | None = None
     trigger: str = ""
     denied: bool = False
-    ended: bool = False
+    ended_at: float = inf
 
 
 @dataclass(slots=True)
@@ -153,7 +154,8 @@ class _Fold:
         elif is_closing(event.type):
             self.waits.well(event.subject, event.type)
         if event.type in _ENDS:
-            self._life(event).ended = True
+            life = self._life(event)
+            life.ended_at = min(life.ended_at, event.taken)
 
     def _see_in_time(self, event: Event, counted: bool) -> None:
         if event.type in SIGNS:
@@ -280,7 +282,7 @@ class _Fold:
         )
 
     def _count_end(self, event: Event, life: _Life) -> None:
-        if life.ended:
+        if life.ended_at < inf:
             return  # a person cancelled what had failed already
         outcome = _ENDS[event.type]
         if life.denied and outcome in (model.NOT_HEALED, model.UNKNOWN):
@@ -332,6 +334,7 @@ class _Fold:
             alarms=sum(self.alarms.values()),
             alarm_lines=self._alarm_lines(),
             runs_opened=self.total.opened,
+            runs_open=self._open_at_end(),
             runs=self.total.outcomes(),
             escalated=self.total.escalated,
             run_lines=tuple(self.run_lines),
@@ -357,6 +360,9 @@ class _Fold:
         if self.alarms or self.total.opened or self.total.counts:
             return "busy"
         return "blind" if self.watch.blind_s >= 0.99 * whole_s else "quiet"
+
+    def _open_at_end(self) -> int:
+        return sum(life.opened_at is not None and life.ended_at > self.end for life in self.lives.values())
 
     def _watched_from(self) -> str:
         first = self.watch.first_started

@@ -132,7 +132,7 @@ def _figures(report: Report) -> Iterator[str]:
     rows = [
         ("events", f"{report.events}"),
         ("alarms", f"{report.alarms}"),
-        ("runs opened", f"{report.runs_opened}"),
+        ("runs", f"{report.runs_opened} opened, {report.runs_open} still open"),
         ("outcomes", _outcomes(report.runs) or _NOTHING),
         ("success rate", _percent(report.runs.rate)),
         ("escalated", f"{report.escalated}"),

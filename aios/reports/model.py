@@ -137,6 +137,8 @@ class Report:
     alarms: int
     alarm_lines: tuple[Alarm, ...]
     runs_opened: int
+    runs_open: int
+    """Runs that had not ended when the days did."""
     runs: Outcomes
     escalated: int
     run_lines: tuple[RunLine, ...]

@@ -120,6 +120,35 @@ def test_a_wrong_clock_is_no_slow_sensor() -> None:
     assert (report.alarms, report.notice.count, report.notice.longest_ms) == (3, 1, 0.0)
 
 
+# --- blind time and scores
+
+
+def test_blind_time_counts_neither_as_degraded_nor_in_the_average() -> None:
+    """What nobody saw is not known: not the score, and not how long it was low."""
+    beats = [event("daemon.heartbeat", "system", minute * 60.0) for minute in range(60)]
+    told = [
+        event("score.updated", "system", 0.0, score=0.8, dimensions={}),
+        event("score.updated", "system", 1800.0, score=0.4, dimensions={}),
+        event("score.degraded", "system", 1800.0, score=0.4, dimensions={}),
+    ]
+    ordered = sorted([*beats, *told], key=lambda one: one.arrival)
+    back = event("daemon.started", "system", 7200.0, blind_since=ordered[-1].arrival)
+    report = report_of(*ordered, back, event("daemon.heartbeat", "system", 7260.0), now=T0 + 7260)
+    assert report.blind_s == 7200 - 59 * 60
+    assert report.score.degraded_s == pytest.approx(29 * 60 + 60)
+    assert report.score.average == pytest.approx((1800 * 0.8 + 1800 * 0.4) / 3600)
+
+
+def test_a_stop_in_order_is_blind_time_with_its_reason() -> None:
+    report = report_of(
+        event("daemon.heartbeat", "system", 0.0),
+        event("daemon.stopped", "system", 30.0, reason="SIGTERM"),
+        event("daemon.started", "system", 3630.0, blind_since=format_time(T0 + 30)),
+        now=T0 + 3640,
+    )
+    assert [(one.why, report.blind_s) for one in report.blind] == [("stopped in order", 3600.0)]
+
+
 # --- what waits
 
 
