@@ -149,7 +149,13 @@ def required_names(params: type) -> tuple[str, ...]:
 
 
 def make_params(skill: Skill, checked: Mapping[str, Any]) -> Any:
-    """The dataclass from parameters that were checked before (JSON has lists where the dataclass has tuples)."""
+    """The dataclass from parameters that were checked before (JSON has lists where the dataclass has tuples).
+
+    Raises ValueError or TypeError for parameters that are no longer this skill's: a stored call may be older than the code.
+    """
+    unknown = checked.keys() - set(param_names(skill.params))
+    if unknown:
+        raise ValueError(f"{skill.name} no longer has the parameter {min(unknown)!r}")
     values = {f.name: checked[f.name.rstrip("_")] for f in fields(skill.params) if f.name.rstrip("_") in checked}
     return skill.params(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from aios.errors import ConfigError
 from aios.events.calls import SkillCall, SkillCatalogue, SkillSpec, Touches
+from aios.nearest import did_you_mean
 from aios.skills.api import GROUP, Skill, make_params, param_names, plain_params, required_names
 
 BODIES_MAX = 1000
@@ -170,8 +171,8 @@ class _Checker:
     def _refuse_unknown(self, raw: Mapping[str, Any]) -> None:
         for name in raw:
             if name not in self._names:
-                known = ", ".join(self._names) or "no parameters"
-                raise ValueError(f"{str(name)[:80]}: {self._skill.name} has no such parameter; it takes {known}")
+                cure = did_you_mean(str(name)[:80], self._names, f"it takes {', '.join(self._names) or 'none'}")
+                raise ValueError(f"{str(name)[:80]}: {self._skill.name} has no such parameter; {cure}")
 
     def _validated(self, raw: Mapping[str, Any]) -> Any:
         adapter = self._pydantic()

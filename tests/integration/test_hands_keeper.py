@@ -93,7 +93,7 @@ def test_who_lives_and_who_keeps_it_can_be_found(kept: Kept) -> None:
     assert (life["pid"], life["start"], life["boot_id"]) == who
     assert proc.alive(who)
     assert proc.identity(life["keeper"]) == ProcessId(life["keeper"], life["keeper_start"], life["boot_id"])
-    assert life["argv"][0] == "sh"
+    assert life["argv"] == ["sleep", "600"]
     assert life["log"] == str(kept.log)
     assert abs(life["started_at"] - SystemClock().now()) < 60
     stat = proc.read_stat(who.pid)
