@@ -18,26 +18,6 @@ from aios.skills.catalogue import catalogue_of, load_bodies, load_catalogue, sca
 from aios.skills.types import UnitName
 
 CATALOGUE = load_catalogue()
-    "read_logs",
-    "metrics_snapshot",
-    "list_processes",
-    "disk_usage",
-    "run_command",
-    "service_status",
-    "start_service",
-    "stop_service",
-    "restart_service",
-    "restore_files",
-    "write_file",
-    "cleanup_files",
-    "run_job",
-    "http_check",
-    "tcp_check",
-    "process_check",
-    "service_check",
-    "metric_below",
-    "notify",
-]
 
 GOOD: dict[str, dict[str, Any]] = {
     "read_logs": {"unit": "nginx.service", "since": "5m", "lines": 20},
