@@ -49,7 +49,9 @@ _QUOTED = re.compile(
 _COMMENT = re.compile(r"//[^\n]*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _DATA_FIELD = re.compile(r"\bevent\s*\)?\s*\.\s*data\s*\)?\s*\.\s*([A-Za-z_]\w*)")
-_STEP = re.compile(r"\bsteps\s*\)?\s*(?:\.\s*([A-Za-z_]\w*)|\[\s*[\"'](\w+)[\"']\s*\])")
+_STEP = re.compile(r"(?<![\w.])steps\s*\)?\s*\.\s*([A-Za-z_]\w*)")
+_STEP_INDEX = re.compile(r"(?<![\w.])steps\s*\)?\s*\[\s*(?=\")")
+_NAME_IN_QUOTES = re.compile(r"[\"'](\w+)[\"']")
 _ATTRIBUTE = re.compile(r"(?<![\w.])event\s*\.\s*([A-Za-z_]\w*)")
 _STEP_FIELD = re.compile(r"(?<![\w.])steps\s*\.\s*[A-Za-z_]\w*\s*\.\s*([A-Za-z_]\w*)")
 _STEP_RESULT = re.compile(r"\bsteps\s*\.\s*([A-Za-z_]\w*)\s*\.\s*result\s*\.\s*([A-Za-z_]\w*)")
@@ -118,7 +120,7 @@ def compile_expression(source: str, fields: Fields = ()) -> Expression:
         typed=tuple((name, kind) for name, kind in typed if name in words),
         attributes=tuple(name for name in attributes if name in words),
         data_fields=frozenset(_DATA_FIELD.findall(bare)),
-        steps=frozenset(a or b for a, b in _STEP.findall(_COMMENT.sub(" ", source))),
+        steps=frozenset(_steps_named(bare, source)),
         step_results=frozenset(_STEP_RESULT.findall(bare)),
     )
 
@@ -142,9 +144,19 @@ def _place(text: str, index: int) -> tuple[int, int]:
 
 
 def _bare(source: str) -> str:
-    """The source without the inside of quotes and without comments; all else stands where it stood."""
-    without = _QUOTED.sub(lambda found: '"' + re.sub(r"[^\n]", " ", found.group())[2:] + '"', source)
-    return _COMMENT.sub("", without)
+    """The source with blanks for the inside of quotes and for comments; all else stands where it stood."""
+    without = _QUOTED.sub(lambda found: '"' + re.sub(r"[^\n]", " ", found.group()[1:-1]) + '"', source)
+    return _COMMENT.sub(lambda found: " " * len(found.group()), without)
+
+
+def _steps_named(bare: str, source: str) -> set[str]:
+    """The steps that an expression names: `steps.ID`, and `steps["ID"]`, whose name only the source itself still has."""
+    named = set(_STEP.findall(bare))
+    for found in _STEP_INDEX.finditer(bare):
+        quoted = _NAME_IN_QUOTES.match(source, found.end())
+        if quoted:
+            named.add(quoted[1])
+    return named
 
 
 def _words_inside_has(bare: str) -> set[str]:

@@ -140,7 +140,7 @@ class _Builder:
                 root = self._node(event)
         if root is None or (root.kind == "scalar" and root.scalar is None):
             raise self._source.error(
-                1, 1, "the file is empty", "begin with `playbook: NAME`; `aios playbook new` writes a first one"
+                1, 1, "the file is empty", "begin with `playbook: NAME`; docs/playbooks.md shows a first one"
             )
         return root
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aios.playbooks.condition import BadExpression, compile_condition, compile_template, field_types
+from aios.playbooks.condition import BadExpression, compile_condition, compile_expression, compile_template, field_types
 from aios.playbooks.model import CannotSay
 
 NOW = 1_771_920_000.0
@@ -115,6 +115,20 @@ def test_a_bad_expression_is_found_when_loaded(source: str, message: str, line: 
     error = bad(source)
     assert message in error.message
     assert (error.line, error.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("source", "steps"),
+    [
+        ("steps.a.ok && steps['b'].ok", {"a", "b"}),
+        ('steps . c . ok && steps[ "d" ].result.x == "steps.e"', {"c", "d"}),
+        ("event.subject == 'steps.f' // steps.g", set()),
+        ("event.data.steps.h == 1", set()),
+    ],
+)
+def test_the_steps_that_an_expression_names_are_known(source: str, steps: set[str]) -> None:
+    """And what stands in quotes or comments is no name."""
+    assert compile_expression(source).steps == steps
 
 
 def test_fields_have_the_catalogues_types_where_all_types_agree() -> None:

@@ -6,6 +6,8 @@ import random
 import time
 
 import pytest
+import yaml
+from mistakes import GOOD
 
 from aios.errors import ConfigError
 from aios.playbooks.yaml_strict import BYTES_MAX, DEPTH_MAX, Source, parse, to_json
@@ -47,6 +49,15 @@ def test_every_value_knows_its_place() -> None:
     inner = root.entries["list"][1].items[0].entries["y"][1].items[1]
     assert (inner.line, inner.column) == (3, 20)
     assert (root.entries["ä"][1].line, root.entries["ä"][1].column) == (1, 4)
+
+
+def test_a_machine_without_the_c_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML has it in most wheels, not in all; values, places and refusals are the same."""
+    fast = parse(Source("p.yaml", GOOD))
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert parse(Source("p.yaml", GOOD)) == fast
+    for text in ("a: *x", "a: &x 1", "a: !!str 1", "a: 1\na: 2", "a: 1\n---\nb: 2", "[" * 100_000, ""):
+        assert refusal(text).hint
 
 
 def test_a_byte_order_mark_moves_nothing() -> None:
