@@ -10,6 +10,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Literal
 
 from aios.journal.parts import list_parts
@@ -51,7 +52,10 @@ class IdMemory:
 
     def meet(self, event_id: str, mark: int) -> Meeting:
         """Whether this id came before; from now on it has."""
-        key = hash(event_id) & _HASH_MASK or 1
+        return self.meet_key(key_of(event_id), mark)
+
+    def meet_key(self, key: int, mark: int) -> Meeting:
+        """The same, for an id of which only `key_of` is at hand."""
         known = self._young.find(key)
         if known < 0 and self._old is not None:
             known = self._old.find(key)
@@ -64,6 +68,11 @@ class IdMemory:
         if self._young.count >= self._full_at:
             self._old, self._young = self._young, _Table(self._slots)
         self._young.add(key, mark)
+
+
+def key_of(event_id: str) -> int:
+    """What is kept of an id; never 0."""
+    return hash(event_id) & _HASH_MASK or 1
 
 
 class _Table:
@@ -101,21 +110,18 @@ def recall(ids: IdMemory, files: Files, folder: str, *, since_day: str) -> int:
         parts = [part for part in list_parts(files, folder) if part.day >= since_day]
     except FileNotFoundError:
         return 0
-    found: list[tuple[str, int]] = []
-    for part in reversed(parts):
-        for batch in _from_behind(files, f"{folder}/{part.name}"):
-            found += batch
-            if len(found) >= ids.capacity:
-                break
-        if len(found) >= ids.capacity:
-            break
-    for event_id, mark in reversed(found[: ids.capacity]):
-        ids.meet(event_id, mark)
-    return min(len(found), ids.capacity)
+    keys, marks = array("Q"), array("I")  # not a list of pairs: that would cost ten times as much, and stay
+    newest_first = chain.from_iterable(_from_behind(files, f"{folder}/{part.name}") for part in reversed(parts))
+    for key, mark in islice(newest_first, ids.capacity):
+        keys.append(key)
+        marks.append(mark)
+    for key, mark in zip(reversed(keys), reversed(marks), strict=True):
+        ids.meet_key(key, mark)
+    return len(keys)
 
 
-def _from_behind(files: Files, path: str) -> Iterator[list[tuple[str, int]]]:
-    """Ids and marks, newest first, a chunk at a time."""
+def _from_behind(files: Files, path: str) -> Iterator[tuple[int, int]]:
+    """Keys of ids and marks, newest first."""
     fd = files.open(path, _READ)
     try:
         end = files.fstat(fd).size
@@ -123,8 +129,8 @@ def _from_behind(files: Files, path: str) -> Iterator[list[tuple[str, int]]]:
             begin = max(0, end - _CHUNK)
             chunk = files.pread(fd, end - begin, begin)
             first = chunk.find(b"\n") + 1 if begin else 0
-            pairs = [(key.decode("utf-8", "replace"), int(mark, 16)) for key, mark in _ID_AND_MARK.findall(chunk, first)]
-            yield pairs[::-1]
+            for event_id, mark in reversed(_ID_AND_MARK.findall(chunk, first)):
+                yield key_of(event_id.decode("utf-8", "replace")), int(mark, 16)
             if begin and not first:
                 first = len(chunk)  # a chunk without a line's end: all of it is one bad line
             end = begin + first if begin else 0

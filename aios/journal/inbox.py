@@ -279,10 +279,11 @@ class InboxFolder:
 
     def _drain(self, file: _Followed, take: _Take, share: int) -> bool:
         """The rest of a file that has lost its name. Whether there is more of it; at the end its half line is dealt with."""
+        file.size = self._files.fstat(file.fd).size
         if self._read(file, take, share):
             return True
         cursor = file.cursor
-        left = self._files.fstat(file.fd).size - cursor.offset
+        left = file.size - cursor.offset
         if left > LINE_MAX:
             self._put_aside_long(file, left, take)
         elif left > 0:
@@ -292,8 +293,10 @@ class InboxFolder:
     # --- lines
 
     def _read(self, file: _Followed, take: _Take, share: int) -> bool:
-        wanted = min(_CHUNK, LINE_MAX + 1 + share * _LINE_USUAL)
-        chunk = self._files.pread(file.fd, wanted, file.cursor.offset + file.skipped)
+        offset = file.cursor.offset + file.skipped
+        there = max(0, file.size - offset) + 1  # one more: a short read is then the end, as far as we know
+        wanted = min(_CHUNK, LINE_MAX + 1 + share * _LINE_USUAL, there)
+        chunk = self._files.pread(file.fd, wanted, offset)
         take.bytes -= len(chunk)
         end = chunk.rfind(b"\n") + 1
         if file.skipped or (not end and len(chunk) > LINE_MAX):
