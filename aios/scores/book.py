@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -92,14 +91,17 @@ class Voice:
 
 @dataclass(slots=True)
 class Book:
-    """One subject. `standing`: level -> since when it stands."""
+    """One subject. `standing`: level -> since when it stands.
+
+    Lists, not deques: they are short, and an empty deque takes 600 bytes, of which there may be 30,000.
+    """
 
     seen_at: float = 0.0
-    minutes: deque[Minute] = field(default_factory=deque)
-    falls: deque[list[int]] = field(default_factory=deque)
+    minutes: list[Minute] = field(default_factory=list)
+    falls: list[list[int]] = field(default_factory=list)
     standing: dict[str, float] = field(default_factory=dict)
     disk_used: float | None = None
-    days: deque[tuple[int, float, int]] = field(default_factory=lambda: deque(maxlen=MEDIAN_DAYS - 1))
+    days: list[tuple[int, float, int]] = field(default_factory=list)
     today: int = 0
     bars: dict[int, int] = field(default_factory=dict)
     voice: Voice = field(default_factory=Voice)
@@ -115,7 +117,7 @@ class Book:
         if not minutes or minutes[-1].minute < now:
             minutes.append(Minute(now))
             while minutes[0].minute < now - window_s // _MINUTE_S - 1:
-                minutes.popleft()
+                del minutes[0]
         return minutes[-1]
 
     def add_latency(self, p95_ms: float, at: float, window_s: float) -> None:
@@ -132,6 +134,7 @@ class Book:
         median = formula.weighted_median(self._bars_ms())
         if median is not None:
             self.days.append((self.today, median, sum(self.bars.values())))
+            del self.days[: -(MEDIAN_DAYS - 1)]
         self.today, self.bars = day, {}
 
     def _bars_ms(self) -> list[tuple[float, int]]:
@@ -149,7 +152,7 @@ class Book:
         else:
             self.falls.append([minute, 1])
         while self.falls[0][0] < minute - FALLS_WINDOW_S // _MINUTE_S - 1:
-            self.falls.popleft()
+            del self.falls[0]
 
     def close(self, event_type: str) -> None:
         for one in closed_by(event_type, self.standing):
