@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select as kernel
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ LIMIT = 50
 WITHOUT_DAEMON_S = 0.5
 """How often a follower looks for a daemon and for what one wrote, while there is none."""
 SUMMARY_MAX = 300
+_NAME_OF_ONE = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids and hashes: their beginning is enough to know them again, and `--json` has them whole."""
 
 _EXAMPLES = """
 aios events                                  the newest 50
@@ -147,4 +150,5 @@ def _short(value: Any) -> str:
         return "{…}" if len(value) > 3 else "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return f"[{len(value)}]" if len(value) > 3 else "[" + ", ".join(map(_short, value)) + "]"
-    return str(value)[:80]
+    text = str(value)
+    return text[:8] + "…" if _NAME_OF_ONE.fullmatch(text) else text[:80]

@@ -1,4 +1,7 @@
-"""`aios explain EVENT`: which playbooks were considered for an event, why each ran or did not, and what came of it."""
+"""`aios explain EVENT`: which playbooks were considered for an event, why each ran or did not, and what came of it.
+
+The daemon says what each condition of each playbook says of the event; without one the journal still tells what was decided.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.cli import exits
+from aios.cli.journal import plain, reader
 from aios.cli.parser import finish
-from aios.cli.reach import ask_daemon, wants_json
+from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.terminal import Terminal
+from aios.control.client import NoDaemon
+from aios.errors import Refused
+
+DECISIONS = ("reactor.decided", "reactor.called", "run.opened")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("event", help="the event's id, from `aios events`")
+    parser.add_argument("event", help="the event's id, from `aios events --json`")
     finish(parser, explain, examples="aios events --type service.down --limit 1 --json | jq -r .event.id | xargs aios explain")
 
 
 def explain(args: argparse.Namespace, terminal: Terminal) -> int:
-    answer = ask_daemon(args, terminal, "explain", {"event": args.event})
+    try:
+        answer = ask_daemon(args, terminal, "explain", {"event": args.event})
+    except NoDaemon:
+        answer = from_journal(folder(args, terminal), args.event)
     if wants_json(args):
         terminal.json(answer)
     else:
@@ -26,18 +37,34 @@ def explain(args: argparse.Namespace, terminal: Terminal) -> int:
     return exits.OK
 
 
+def from_journal(state: str, event_id: str) -> dict[str, Any]:
+    """What the journal says of it: the event, and each decision that it caused. Raises Refused."""
+    event: dict[str, Any] | None = None
+    decisions = []
+    for stored in reader(state).read():
+        if stored.event.id == event_id:
+            event = plain(stored.event)
+        elif stored.event.causationid == event_id and stored.event.type in DECISIONS:
+            decisions.append(plain(stored.event))
+    if event is None:
+        raise Refused(f"no event {event_id!r} in the journal", "look for its id with: aios events --json")
+    told: list[dict[str, Any]] = next((d["data"]["considered"] for d in decisions if d["data"].get("considered")), [])
+    considered = [{"playbook": c.get("playbook"), "matched": c.get("said") == "matched", "why": c.get("said")} for c in told]
+    return {"event": event, "considered": considered, "decisions": decisions}
+
+
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
-    event = answer.get("event") or {}
+    event: Mapping[str, Any] = answer.get("event") or {}
+    considered, decisions = answer.get("considered") or [], answer.get("decisions") or []
     if event:
         terminal.say(f"{event.get('type', '')} · {event.get('subject', '')} · {terminal.when(event.get('time', ''))}", "bold")
-    considered = answer.get("considered") or []
-    if not considered:
-        terminal.say("No playbook is for events of this type.")
-    else:
+    if considered:
         terminal.say()
         rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", str(c.get("why", ""))) for c in considered]
         terminal.table(("playbook", "matched", "why"), rows)
-    for decision in answer.get("decisions") or []:
+    elif not decisions:
+        terminal.say("No playbook is for it, so nothing was decided.")
+    for decision in decisions:
         _show_decision(decision, terminal)
 
 

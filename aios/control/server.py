@@ -171,6 +171,8 @@ class ControlServer:
             items = aiter(self._streams[request.verb](peer, request.args))
             first = asyncio.ensure_future(anext(items, None))
             await asyncio.sleep(0)  # the source listens from here on: what the client does next, it will not miss
+            if first.done():
+                first.result()  # one that refuses at once says so before it is called a stream
             await self._send(writer, stream_line(request.id))
             item = await first
             while item is not None:

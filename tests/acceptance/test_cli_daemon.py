@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, aios, daemon
+from cli_kit import NOON, aios, daemon, event, write_journal
 
 from aios.cli.terminal import cut, rough, wide
 from aios.events.event import format_time
@@ -223,7 +224,22 @@ def test_an_event_is_explained(tmp_path: Path) -> None:
     ):
         assert words in out
     with daemon(tmp_path, {"explain": {"event": answer["event"], "considered": [], "decisions": []}}):
-        assert "No playbook is for events of this type." in aios("explain", "e1", data=tmp_path).out
+        assert "No playbook is for it, so nothing was decided." in aios("explain", "e1", data=tmp_path).out
+
+
+def test_an_event_is_explained_from_the_journal_without_a_daemon(tmp_path: Path) -> None:
+    """What was decided stands there for as long as the journal does."""
+    caused = {"causationid": "e1"}
+    considered = [{"playbook": "a", "said": "matched"}, {"playbook": "b", "said": "switched off"}]
+    opened = event("run.opened", "a.service", id_="r1", run="r1", playbook="a", mode="auto", considered=considered)
+    write_journal(tmp_path, event("service.down", "a.service", id_="e1"), replace(opened, **caused), event("x.y", id_="e2"))
+    out = squeezed(aios("explain", "e1", data=tmp_path).out)
+    for words in ("service.down · a.service", "a yes matched", "b no switched off", "a run was opened run r1"):
+        assert words in out
+    assert "nothing was decided" in aios("explain", "e2", data=tmp_path).out
+    assert aios("explain", "e3", data=tmp_path).err == (
+        "aios: no event 'e3' in the journal\n  cure: look for its id with: aios events --json\n"
+    )
 
 
 def test_a_hostile_daemon_answer_cannot_steer_the_terminal(tmp_path: Path) -> None:

@@ -111,7 +111,6 @@ def test_version_and_help_end_well(capsys: pytest.CaptureFixture[str]) -> None:
         ["dead", "list"],
         ["runs", "approve", "3f2a91c0"],
         ["service", "list"],
-        ["explain", "e1"],
         ["stop"],
     ],
 )

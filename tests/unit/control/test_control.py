@@ -52,6 +52,8 @@ class House:
         return Answer(False, {}, f"no verb {verb!r}", "status")
 
     async def count(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        if args.get("odd"):
+            raise Refused("odd", "ask otherwise")
         self.streams_open += 1
         try:
             for number in range(args.get("to", 3)):
@@ -257,6 +259,8 @@ def test_a_stream_is_pushed_until_it_ends(tmp_path: Path) -> None:
         assert await asyncio.to_thread(lambda: list(follow(path, "count", {"to": 3}))) == [{"n": 0}, {"n": 1}, {"n": 2}]
         with pytest.raises(Refused, match="enough"):
             await asyncio.to_thread(lambda: list(follow(path, "count", {"refuse": True})))
+        with pytest.raises(Refused, match="odd"):
+            await asyncio.to_thread(follow, path, "count", {"odd": True})
         with pytest.raises(Refused, match="LookupError"):
             await asyncio.to_thread(lambda: list(follow(path, "count", {"bug": True})))
 
