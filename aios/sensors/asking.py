@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 from urllib.parse import quote, urlsplit
 
 READ_MAX = 65_536
@@ -104,7 +105,7 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
     return read.partition(b"\r\n\r\n")[2]
 
 
-def _tls() -> Any:
-    import ssl  # 6 MB and 15 ms that only an https probe pays
-
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the machine's certificates takes tens of milliseconds."""
     return ssl.create_default_context()

@@ -58,7 +58,7 @@ class PsutilReader:
     """The real machine. `mounts` empty: every file system on a disk of this machine."""
 
     def __init__(self, mounts: Sequence[str] = ()) -> None:
-        import psutil  # 12 ms and 4 MB; only a daemon that watches the host pays for it
+        import psutil  # 12 ms and 1 MB; only a daemon that watches the host pays for it
 
         self._psutil = psutil
         self._mounts = tuple(mounts)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +195,37 @@ def test_the_services_sensor_tells_levels_then_edges_and_closes_what_it_started(
         assert services.closed
 
     asyncio.run(main())
+
+
+def test_a_certificate_that_nobody_vouches_for_is_an_error(tmp_path: Path) -> None:
+    """An https probe believes what the machine believes."""
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key",
+        "-out",
+        "cert",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed here")
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+
+    async def main() -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+        server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0, ssl=context)
+        try:
+            return await ask(Probe("p", url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_s=5.0))
+        finally:
+            server.close()
+
+    assert "certificate" in asyncio.run(main()).lower()
