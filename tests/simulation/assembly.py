@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aios.blobs.store import BlobFolder
@@ -44,10 +44,12 @@ SETTINGS: Mapping[str, Any] = {"data": STATE_DIR, "acts_per_hour": 100_000}
 class Parts:
     """What a test may swap for a broken one, to see that the laws notice."""
 
+    journal_files: Callable[[Files], Files] = lambda files: files
     writer: Callable[[JournalWriter], JournalWriter] = lambda writer: writer
     clock: Callable[[Clock], Clock] = lambda clock: clock
-    inbox: Callable[[InboxFolder], Inbox] = lambda inbox: inbox
-    durable: Callable[[Event, Position], None] = field(default=lambda _event, _position: None)
+    remembered: Callable[[World], None] = lambda _world: None
+    knows_what_it_took: bool = True
+    durable: Callable[[Event, Position], None] = lambda _event, _position: None
 
 
 class NoControl:
@@ -85,6 +87,7 @@ async def run_daemon(machine: SimMachine, process: SimProcess, number: int, seed
     daemon = assemble(
         Settings.model_validate(SETTINGS), outside_of(machine, process, SeededEntropy(seed * 1_000_003 + number), parts)
     )
+    parts.remembered(daemon.world)
     process.life.on_error = daemon.fail
     daemon.spine.listen(lambda stored: _tell(parts, stored))
     await daemon.run()
@@ -105,16 +108,21 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
     services = SimServices(machine.units, machine.luck)
 
     def make_writer(tell: Callable[[Draft], None]) -> JournalWriter:
-        file = JournalFile(files, f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True)
+        file = JournalFile(
+            parts.journal_files(files), f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True
+        )
         file.open(clock.now())
         return parts.writer(InlineWriter(file, clock, machine.loop, tell))
 
     def make_inbox(cursors: Mapping[str, InboxCursor], wake: Callable[[], None]) -> Inbox:
         ids = IdMemory(1 << 12)
-        recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
+        if parts.knows_what_it_took:
+            recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
+        else:
+            cursors = {}
         inbox = InboxFolder(files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=cursors, ids=ids)
         _watch_inbox(files, process, inbox, wake)
-        return parts.inbox(inbox)
+        return inbox
 
     def make_sensors(world: World) -> list[ServiceSensor]:
         return [ServiceSensor(services, clock, Standings(was_ill=[(kind, subject) for subject, kind in world.symptoms]))]

@@ -63,6 +63,7 @@ class History:
     power_cuts: int
     journal: dict[str, bytes]
     hours: float
+    leaps: bool
 
     @property
     def events(self) -> list[Event]:
@@ -103,7 +104,18 @@ class Day:
         effects = read_effects(self.machine.disk)
         lines, acknowledged = self.lines, self.acknowledged
         cuts = self.machine.power_cuts
-        return History(self.seed, read(self.machine), effects, lines, acknowledged, self.starts, cuts, journal, hours)
+        return History(
+            self.seed,
+            read(self.machine),
+            effects,
+            lines,
+            acknowledged,
+            self.starts,
+            cuts,
+            journal,
+            hours,
+            self.troubles.leap_s > 0,
+        )
 
     # --- the daemon, as systemd keeps it
 

@@ -1,0 +1,74 @@
+"""Seeded days on the simulated machine, with the daemon's own assembly: whatever dies and whenever, every law holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.day import CALM, Troubles
+from tests.simulation.harness import broken_laws, play_day
+
+LEAPS = Troubles(leap_s=600.0)
+TIRED_DISK = Troubles(disk_s=120.0, kill_daemon_s=300.0, power_cut_s=900.0)
+POOR_NERVES = Troubles(kill_daemon_s=60.0, kill_at_call_s=60.0, work_s=30.0)
+
+
+def test_a_calm_hour_breaks_no_law_and_heals_what_fell() -> None:
+    """Nothing dies but services: all of them are brought back, all work is done, and nothing is done twice."""
+    history = play_day(1, 1.0, CALM)
+    assert broken_laws(history) == []
+    kinds = [event.type for event in history.events]
+    assert kinds.count("daemon.started") == 1
+    assert "run.healed" in kinds
+    assert len(history.effects) > 20
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_an_hour_of_troubles_breaks_no_law(seed: int) -> None:
+    """Kills of daemon, hands, launchers and bodies, power cuts, failing disks: see `Troubles`."""
+    assert broken_laws(play_day(seed, 1.0)) == []
+
+
+@pytest.mark.parametrize("troubles", [LEAPS, TIRED_DISK, POOR_NERVES], ids=["leaps", "tired-disk", "poor-nerves"])
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_an_hour_of_one_great_trouble_breaks_no_law(seed: int, troubles: Troubles) -> None:
+    """A wall clock that leaps by hours, a disk that fails every other minute, a daemon that dies every minute."""
+    assert broken_laws(play_day(seed, 1.0, troubles)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tens", range(10))
+def test_a_hundred_hours_of_troubles_break_no_law(tens: int) -> None:
+    """Ten seeds at a time; each failure prints its seed."""
+    found = [sentence for seed in range(100 + tens * 10, 110 + tens * 10) for sentence in broken_laws(play_day(seed, 1.0))]
+    assert found == []
+
+
+def journal_digest(seed: int) -> str:
+    """Names a whole history: every part of the journal, byte for byte."""
+    digest = hashlib.sha256()
+    for path, data in play_day(seed, 0.5).journal.items():
+        digest.update(f"{path} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def test_the_same_seed_gives_the_same_journal_byte_for_byte() -> None:
+    """In this process twice, and in two others with other hash seeds: nothing hangs on addresses or on the order of sets."""
+    here = journal_digest(3)
+    assert here == journal_digest(3)
+    command = [sys.executable, "-c", "from tests.simulation.test_day import journal_digest; print(journal_digest(3))"]
+    for number in ("1", "2"):
+        elsewhere = subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": number}, capture_output=True, text=True, check=True
+        )
+        assert elsewhere.stdout.strip() == here
+
+
+def test_another_seed_gives_another_journal() -> None:
+    """The seed matters."""
+    assert journal_digest(3) != journal_digest(4)
