@@ -266,12 +266,14 @@ class StepReader:
         self._reader.refuse(node, f"there is no step {step!r}", hint)
 
     def _refuse_wandering_touch(self, spec: SkillSpec, named: list[Named]) -> None:
-        """What a run touches is locked when it opens, before any step has found anything."""
+        """What a run touches is locked when it opens, before any step has found anything; a score moves on until then."""
         for name in named:
-            if name.param in spec.touch_params and "steps" in name.expression.roots:
+            others = sorted(name.expression.roots - {"event"})
+            if name.param in spec.touch_params and others:
+                what = "on what a step found" if "steps" in others else f"on {others[0]!r}"
                 self._reader.refuse(
                     name.node,
-                    f"{name.param!r} says what {spec.name} touches, so it may not depend on what a step found",
+                    f"{name.param!r} says what {spec.name} touches, so it may not depend {what}",
                     "write it out, or take it from the event; one playbook for each is fine",
                 )
 

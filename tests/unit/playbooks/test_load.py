@@ -103,6 +103,13 @@ def test_a_constant_parameter_is_checked_beside_an_expression() -> None:
     assert errors_of(text) == ["lines: 'many' is not a whole number"]
 
 
+@pytest.mark.parametrize("moving", ["steps.logs.result.unit", "score > 0.5 ? 'a.service' : 'b.service'", "string(now)"])
+def test_what_is_touched_is_known_when_the_run_opens(moving: str) -> None:
+    """It is locked then; what could be something else at the act is refused."""
+    text = GOOD.replace('with: {unit: "${event.subject}"}\n    timeout', f'with: {{unit: "${{{moving}}}"}}\n    timeout')
+    assert any("says what restart_service touches" in message for message in errors_of(text))
+
+
 def test_a_folder_is_loaded_as_far_as_it_can_be() -> None:
     """One that cannot be used never harms the others."""
     loaded = load_many({"b.yaml": small("b"), "a.yaml": small("a"), "c.yaml": "on: [", "d.yaml": small("a")}, SKILLS)
