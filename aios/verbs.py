@@ -13,6 +13,7 @@ from typing import Any
 
 from aios import __version__
 from aios.clock import Clock
+from aios.control.filters import EventFilter
 from aios.errors import Refused
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
@@ -73,20 +74,19 @@ class Verbs:
                 queue.put_nowait(one)
 
     def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
-        """Events as they become durable, from this call on: `types` (exact, or `service.*`), `subject`, `severity`."""
+        """Events as they become durable, from this call on: `types` (exact, or `service.*`), `subject`, least `severity`."""
+        wanted = EventFilter.from_args(args)
         queue: asyncio.Queue[Stored | None] = asyncio.Queue(FOLLOWER_QUEUE_MAX)
         self._followers.add(queue)
-        return self._followed(queue, _filter(args))
+        return self._followed(queue, wanted)
 
-    async def _followed(
-        self, queue: asyncio.Queue[Stored | None], wanted: Callable[[Event], bool]
-    ) -> AsyncIterator[Mapping[str, Any]]:
+    async def _followed(self, queue: asyncio.Queue[Stored | None], wanted: EventFilter) -> AsyncIterator[Mapping[str, Any]]:
         try:
             while queue in self._followers:
                 one = await queue.get()
                 if one is None:
                     return
-                if wanted(one.event):
+                if wanted.passes(one.event.type, one.event.subject, one.event.severity):
                     yield {"event": event_json(one.event), "position": str(one.position)}
         finally:
             self._followers.discard(queue)
@@ -418,19 +418,3 @@ def _number(args: Mapping[str, Any], name: str, usual: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
         raise Refused(f"{name} must be a whole number from 1 to 10000")
     return value
-
-
-def _filter(args: Mapping[str, Any]) -> Callable[[Event], bool]:
-    types = args.get("types") or []
-    if isinstance(types, str):
-        types = [types]
-    exact = {t for t in types if not t.endswith("*")}
-    prefixes = tuple(t[:-1] for t in types if t.endswith("*"))
-    subject, severity = args.get("subject"), args.get("severity")
-
-    def wanted(event: Event) -> bool:
-        if types and event.type not in exact and not event.type.startswith(prefixes or ("\0",)):
-            return False
-        return (not subject or event.subject == subject) and (not severity or event.severity == severity)
-
-    return wanted

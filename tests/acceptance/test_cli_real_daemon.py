@@ -218,6 +218,9 @@ def test_no_request_is_answered_with_a_bug_or_ends_the_daemon(house: House) -> N
             continue
         answer = ask(house.socket, verb, args)
         assert "a bug in AIOS" not in answer.hint, (seed, turn, verb, args, answer)
+    for value in VALUES:
+        for name in ("types", "subject", "severity"):
+            assert "a bug in AIOS" not in followed(house, {name: value}), (name, value)
     ask(house.socket, "resume")
     assert house.process.poll() is None
     assert ask(house.socket, "status").result["pid"] == house.process.pid
