@@ -217,6 +217,8 @@ class HostSensor:
 
     async def _follow_pressure(self, emit: Emit) -> None:
         """At rest nothing is read where the kernel wakes us; else it is read as often as the rest."""
+        if all(self._reader.pressure(resource) is None for resource in RESOURCES):
+            return  # a kernel without it
         limits = self._limits.pressure
         allowed, end = self._reader.watch_stalls(limits.high if limits else 100.0, lambda resource: self._stalled.set())
         try:
