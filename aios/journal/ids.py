@@ -7,7 +7,6 @@ Lines without an id need no memory: theirs is made of their place, and the curso
 from __future__ import annotations
 
 import os
-import re
 from array import array
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -23,9 +22,8 @@ _HASH_MASK = 2**64 - 1
 _FILL = 0.75
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW
-_ID_AND_MARK = re.compile(
-    rb'^\{"specversion":"1\.0","id":"([^"\\\n]{1,512})",[^\n]{0,4096}?"origin":"inbox/[^"\n]{0,512}~([0-9a-f]{8})"', re.MULTILINE
-)
+_HEAD = b'{"specversion":"1.0","id":"'
+_ORIGIN = b'"origin":"inbox/'
 
 
 class IdMemory:
@@ -129,10 +127,27 @@ def _from_behind(files: Files, path: str) -> Iterator[tuple[int, int]]:
             begin = max(0, end - _CHUNK)
             chunk = files.pread(fd, end - begin, begin)
             first = chunk.find(b"\n") + 1 if begin else 0
-            for event_id, mark in reversed(_ID_AND_MARK.findall(chunk, first)):
-                yield key_of(event_id.decode("utf-8", "replace")), int(mark, 16)
+            yield from _pairs(chunk, first)
             if begin and not first:
                 first = len(chunk)  # a chunk without a line's end: all of it is one bad line
             end = begin + first if begin else 0
     finally:
         files.close(fd)
+
+
+def _pairs(chunk: bytes, first: int) -> Iterator[tuple[int, int]]:
+    """From the whole lines behind `first`, the last one first. By `find` alone: decoding would take five times as long."""
+    end = len(chunk)
+    while (found := chunk.rfind(_ORIGIN, first, end)) >= 0:
+        begin = max(first, chunk.rfind(b"\n", first, found) + 1)
+        end = begin
+        if not chunk.startswith(_HEAD, begin):
+            continue
+        id_begin = begin + len(_HEAD)
+        event_id = chunk[id_begin : chunk.find(b'"', id_begin)]
+        origin_begin = chunk.find(_ORIGIN, begin) + len(_ORIGIN)
+        origin_end = chunk.find(b'"', origin_begin)
+        try:
+            yield key_of(event_id.decode()), int(chunk[origin_end - 8 : origin_end], 16)
+        except ValueError:
+            continue  # a line that rotted; the reader tells of it

@@ -95,11 +95,18 @@ class InboxFolder:
         self._all = True
 
     def touched(self, path: str) -> None:
-        """Something happened to this file (`web.jsonl` or `web/2026-02-24.jsonl`, below the inbox), or to this folder."""
+        """Something happened to this file (`web.jsonl` or `web/2026-02-24.jsonl`, below the inbox), or to this folder (`web`).
+
+        Other names (what a rotation leaves, temporary files) are nobody's business here and cost nothing.
+        """
         if path.endswith(".jsonl") and path.count("/") <= 1:
             self._mark(path.removesuffix(".jsonl"))
-        else:
-            self._all = True
+        elif _NAME.fullmatch(path) and ".jsonl" not in path:
+            for name in self._names_below(path):
+                self._mark(name)
+            for name in self._followed:
+                if name.startswith(path + "/"):
+                    self._mark(name)
 
     def take(self, limit: int) -> Taken:
         """See `Inbox.take`. Costs nothing when nothing was touched. What cannot be read is told, not raised."""

@@ -96,6 +96,31 @@ class TestLines:
         assert numbers(drafts) == [1, 2]
         assert {draft.source for draft in drafts} == {"inbox/web"}
 
+    def test_a_new_folder_is_followed_when_it_is_told_of(self) -> None:
+        files = inbox_disk()
+        box = inbox(files)
+        assert take_all(box) == []
+        files.make_folders(f"{INBOX}/web")
+        files.append(f"{INBOX}/web/2026-02-24.jsonl", line(1))
+        box.touched("web")
+        assert numbers(take_all(box)) == [1]
+        files.unlink(f"{INBOX}/web/2026-02-24.jsonl")
+        files.rmdir(f"{INBOX}/web")
+        box.touched("web")
+        assert take_all(box) == []
+
+    def test_names_that_are_no_inbox_file_cost_nothing(self) -> None:
+        """A program that makes and renames temporary files there does not keep us busy."""
+        files = inbox_disk()
+        counting = FailingFiles(files, 0, looking=True)
+        box = inbox(counting)  # type: ignore[arg-type]
+        take_all(box)
+        before = counting.calls
+        for name in (".web.jsonl.swp", "web.jsonl.1", "web.jsonl~", "a/b/c.jsonl", "a/b", ""):
+            box.touched(name)
+            assert box.take(10) == ([], False)
+        assert counting.calls == before
+
     def test_half_a_line_waits_for_its_end(self) -> None:
         files = inbox_disk()
         box = inbox(files)
