@@ -55,7 +55,8 @@ def _plain(part: str) -> bool:
 def fence(files: Files, folder: str, who: ProcessId, role: Role) -> bool:
     """Create `started`, durably; False when somebody was there before. Raises OSError.
 
-    It is written whole and synced before it gets its name, so whoever sees the name can read who it is.
+    It is written whole before it gets its name, so whoever sees the name can read who it is. Bytes and names are synced
+    together: a power cut in between leaves no act, and at worst a `started` that cannot be read.
     """
     run = os.path.dirname(folder)
     for path in (os.path.dirname(run), run, folder):
@@ -64,26 +65,20 @@ def fence(files: Files, folder: str, who: ProcessId, role: Role) -> bool:
         except FileExistsError:
             pass
     temporary = f"{folder}/.started.{role}.{who.pid}.{who.start}"
-    _write_synced(files, temporary, encode_json({**who._asdict(), "role": role}))
+    fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
+        write_all(files, fd, encode_json({**who._asdict(), "role": role}))
         files.link(temporary, f"{folder}/{STARTED}")
+        files.fsync(fd)
     except FileExistsError:
         return False
     finally:
+        files.close(fd)
         remove_if_there(files, temporary)
     # All three, whoever made them: one of an earlier life may have died between mkdir and sync.
     for path in (folder, run, os.path.dirname(run)):
         files.fsync_dir(path)
     return True
-
-
-def _write_synced(files: Files, path: str, data: bytes) -> None:
-    fd = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        write_all(files, fd, data)
-        files.fsync(fd)
-    finally:
-        files.close(fd)
 
 
 def read_started(files: Files, folder: str) -> Started | None:
@@ -116,8 +111,19 @@ def read_acting(files: Files, folder: str) -> ProcessId | None:
 
 
 def reserve(files: Files, folder: str) -> None:
-    """Room for the result, on the disk. Raises OSError."""
-    _write_synced(files, f"{folder}/{RESERVED}", b" " * RESULT_ROOM)
+    """Room for the result, on the disk, under its name: without it no act can have begun. Raises OSError."""
+    fd = files.open(f"{folder}/{RESERVED}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(files, fd, b" " * RESULT_ROOM)
+        files.fsync(fd)
+    finally:
+        files.close(fd)
+    files.fsync_dir(folder)
+
+
+def may_have_begun(files: Files, folder: str) -> bool:
+    """Whether the launcher came so far that the act may have begun. Raises OSError."""
+    return bool({RESERVED, RESULT, ACTING, OUTPUT} & set(files.listdir(folder)))
 
 
 def write_result(files: Files, folder: str, result: SkillResult) -> None:

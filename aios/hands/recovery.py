@@ -31,7 +31,8 @@ def recover(
     """Take the result, find the launcher, or void the attempt. Raises OSError.
 
     `end_session` ends what is left of an act whose launcher is gone, and returns when nothing of it lives: only then is the
-    attempt `died`, so that no second attempt ever runs beside the first.
+    attempt `died`, so that no second attempt ever runs beside the first. An attempt whose launcher is gone before it had room
+    for a result is `voided`, too: its act never began, and its fence stands.
     """
     while True:
         started = attempt.read_started(files, folder)
@@ -58,4 +59,6 @@ def _of_started(
     result = attempt.read_result(files, folder)
     if result is None and leader is not None:
         end_session(leader)
-    return Found("done", result) if result else Found("died")
+    if result is not None:
+        return Found("done", result)
+    return Found("died" if attempt.may_have_begun(files, folder) else "voided")

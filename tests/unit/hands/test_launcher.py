@@ -110,7 +110,7 @@ def test_killed_before_each_step(step: str) -> None:
         world.launch(stop_before=step)
         found = world.recover()
         check(world, found)
-        begun = launcher.STEPS.index(step) > launcher.STEPS.index(launcher.FENCE)
+        begun = launcher.STEPS.index(step) > launcher.STEPS.index(launcher.RESERVE)
         done = step == launcher.DONE
         assert found.fate == ("done" if done else "died" if begun else "voided")
 
