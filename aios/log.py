@@ -8,6 +8,7 @@ daemon that must be light, and what is used of it is this page.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -148,10 +149,11 @@ def configure(
     environ: Mapping[str, str] | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Set the one output of this process. `environ` tells of NO_COLOR and of systemd's journal (JOURNAL_STREAM)."""
+    """Set the one output of this process. `environ` (os.environ) tells of NO_COLOR and of systemd's journal (JOURNAL_STREAM)."""
     global _output
     stream = stream or sys.stderr
-    _output = Output(_renderer(format, stream, environ or {}), level, stream, clock or SystemClock())
+    known = os.environ if environ is None else environ
+    _output = Output(_renderer(format, stream, known), level, stream, clock or SystemClock())
     root = logging.getLogger()
     root.handlers[:] = [_FromLibraries()]
     root.setLevel(max(LEVELS[level], logging.WARNING if level != "debug" else 0))  # libraries chat

@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        what = "command" if isinstance(action, argparse._SubParsersAction) else f"value for {'/'.join(action.option_strings)}"
+        option = f"value for {'/'.join(action.option_strings)}" if action.option_strings else action.dest
+        what = "command" if isinstance(action, argparse._SubParsersAction) else option
         near = nearest(str(value), known)
         cure = f"did you mean {near!r}?" if near else "there are: " + ", ".join(known)
         raise UsageError(f"there is no {what} {value!r}; {cure}", self.prog)

@@ -54,7 +54,7 @@ BAD = [
     (["report", "--days", "0"], "aios: --days is a number from 1\n"),
     (["report", "--days", "3", "--date", "today"], "aios: say either --date or --days\n"),
     (["report", "--format", "pdf"], "there is no value for --format 'pdf'; there are: md, json"),
-    (["completion", "csh"], "'csh'"),
+    (["completion", "csh"], "aios: there is no shell 'csh'; did you mean 'zsh'?\n"),
 ]
 
 

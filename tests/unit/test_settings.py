@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from aios import places
+from aios.cli.docs import sections
 from aios.errors import ConfigErrors
 from aios.settings import Settings, load, variables
 from aios.toml_places import key_places, nearest_place
@@ -54,7 +56,8 @@ BAD = [
     ("[[timer]]\nname='t'\ncron='daily'", "timer[1].cron: 'daily' has 1 fields, not five", ""),
     ("[[timer]]\nname='t'\ncron='*/0 * * * *'", "'*/0' is no minute", ""),
     ("[[timer]]\nname='t'\nevery='1h'\ntimezone='Mars/Olympus'", "'Mars/Olympus' is no time zone of this machine", ""),
-    ("[redact]\nshapes=['(']", "aios.toml:2:1: redact.shapes[1]: is no regular expression", ""),
+    ("[redact]\nvalues=['abc']", "aios.toml:2:1: redact.values[1]: string should have at least 6 characters", ""),
+    ("[[service]]\nname='a'\nargv=['x']\nlog='x.log'", ":4:1: service[1].log: 'x.log' is no absolute path", ""),
     ("[notify]\nwebhook='nope'", "aios.toml:2:1: notify.webhook: 'nope' is no HTTP URL", ""),
     ("service = 3", "aios.toml:1:1: service: input should be a valid tuple", ""),
     ("slots = ", "aios.toml:1: is no TOML: Invalid value", "see https://toml.io"),
@@ -225,6 +228,18 @@ def test_keys_are_found_wherever_toml_lets_them_stand() -> None:
     }
     assert nearest_place(places_, ("d", "e", 1, "f")) == (6, 1)
     assert nearest_place(places_, ("nowhere",)) == (0, 0)
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    """A setting that nothing reads would be a promise that nobody keeps."""
+    home = Path(places.__file__).parent
+    code = "".join(path.read_text() for path in sorted(home.rglob("*.py")) if path.name != "settings.py")
+    for model in {Settings, *(model for _, model, _ in sections(Settings, ()))}:
+        for name in model.model_fields:
+            assert re.search(rf"\b(settings|s|p|t|host|disk|pressure|terminal|found)\b[\w.]*\.{name}\b", code), (
+                model.__name__,
+                name,
+            )
 
 
 def test_a_checkout_keeps_its_state_at_home() -> None:
