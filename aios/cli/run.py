@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Until a signal or `aios stop`. Gives the daemon's exit code."""
     found = settings(args, terminal)
-    from aios.daemon import main  # everything that the daemon needs; no other command pays for it
+    from aios.daemon_main import main  # everything that the daemon needs; no other command pays for it
 
     return main(found)
 
