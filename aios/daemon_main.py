@@ -20,7 +20,7 @@ from aios.disk import OsFiles, make_dirs, write_small
 from aios.entropy import SystemEntropy
 from aios.errors import ConfigError
 from aios.events.codec import encode_json
-from aios.events.event import Draft, Position, day_of
+from aios.events.event import Draft, day_of
 from aios.events.origin import InboxCursor
 from aios.hands import proc
 from aios.hands.client import HandsClient
@@ -385,8 +385,7 @@ async def _offload(work: Callable[[], None]) -> None:
 def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
     from aios.reports import build, to_json, to_markdown  # once a day: not worth its memory before
 
-    reader = FolderReader(files, f"{state}/events")
-    report = build(reader.read(Position(day, 0, 0)), day, day, clock.now())
+    report = build(FolderReader(files, f"{state}/events").read(), day, day, clock.now())
     write_small(files, f"{state}/reports/{day}.md", to_markdown(report).encode())
     write_small(files, f"{state}/reports/{day}.json", encode_json(to_json(report)))
 

@@ -65,6 +65,8 @@ class World:
     runs: dict[str, Run] = field(default_factory=dict)
     recent: OrderedDict[str, Run] = field(default_factory=OrderedDict)
     open_pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    acting: dict[str, Run] = field(default_factory=dict)
+    """Runs that have acted and are open, or have ended within the settle time."""
     guards: GuardBook = field(default_factory=GuardBook)
     symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
     held: dict[tuple[str, str], Holding] = field(default_factory=dict)
@@ -149,6 +151,7 @@ class World:
         found.fold(event.type, data, at)
         if event.type == "run.step_intended" and not data["step"].startswith(RESERVED_STEPS):
             self.guards.acted(at)
+            self.acting[found.id] = found
             if not acted_before:
                 self.guards.began_to_act(found.playbook, found.subject, at)
         self._touch_incident(event)
@@ -247,12 +250,12 @@ class World:
 
     def attributed(self, subject: str, now: float, settle_s: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
         """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
-        open_runs = list(self.runs.values())
-        late = [run for run in reversed(self.recent.values()) if run.ended_at + settle_s > now]
-        for run in (*open_runs, *late):
-            if run.acted and (subject in run.resources or subject in dependents.get(run.id, ())):
-                return run
-        return None
+        for run in [run for run in self.acting.values() if run.ended and run.ended_at + settle_s <= now]:
+            del self.acting[run.id]
+        return next(
+            (r for r in self.acting.values() if subject in r.resources or subject in dependents.get(r.id, ())),
+            None,
+        )
 
     # --- checkpoints ---
 
@@ -288,6 +291,7 @@ class World:
         world.runs = {r["id"]: Run.from_json(r) for r in raw["runs"]}
         world.open_pairs = {(run.playbook, run.subject): run.id for run in world.runs.values()}
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
+        world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.acted}
         world.guards = GuardBook.from_json(raw["guards"])
         for subject, kind, event, since, position in raw["symptoms"]:
             world.symptoms[subject, kind] = Symptom(event, since, Position.parse(position))

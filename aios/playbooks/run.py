@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
@@ -340,6 +340,18 @@ class Run:
             self.wake()
         self.status = after
         _FOLDS[event_type](self, data, at)
+
+    def clone(self) -> Run:
+        """A copy that can be folded further without touching this one."""
+        return replace(
+            self,
+            attempts=dict(self.attempts),
+            crashes=dict(self.crashes),
+            tries=dict(self.tries),
+            voids=dict(self.voids),
+            results=dict(self.results),
+            acts=list(self.acts),
+        )
 
     def wake(self) -> None:
         """A wait is over: what was looked at before is old, so the observing steps and the symptom are looked at again."""
