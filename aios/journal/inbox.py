@@ -16,7 +16,7 @@ import re
 import stat
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from zlib import crc32
 
 from aios.disk import make_dirs, write_all
@@ -39,6 +39,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_NO_NAME = "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
 _NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
 
 
@@ -89,6 +90,7 @@ class InboxFolder:
         self._refused: set[str] = set()
         self._news: list[Draft] = []
         self._all = True
+        self._listed = True
 
     def doubt(self) -> None:
         """See `Inbox.doubt`."""
@@ -129,9 +131,20 @@ class InboxFolder:
     # --- which files there are
 
     def _look_at_all(self) -> None:
-        self._all = False
-        for name in (*self._names(), *self._followed):
+        self._all, self._listed = False, True
+        names = self._names()
+        if self._listed:
+            self._forget_days_gone(set(names))
+        for name in (*names, *self._followed):
             self._mark(name)
+
+    def _forget_days_gone(self, names: set[str]) -> None:
+        """Days that a program has removed do not come back: their cursors need no room.
+
+        Those of other names stay: a file that comes back under one must not get the places, and so the ids, of the old one.
+        """
+        for name in [name for name in self._known if "/" in name and name not in names]:
+            del self._known[name]
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -146,11 +159,18 @@ class InboxFolder:
         """A program's own folder of daily files. What is neither that nor `NAME.jsonl` is nobody's business here."""
         try:
             mode = self._files.lstat(f"{self._folder}/{entry}").mode
-        except OSError:
+        except FileNotFoundError:
             return []  # gone again
+        except OSError as error:
+            self._listed = False
+            self._refuse(entry, str(error.strerror))
+            return []
         if stat.S_ISLNK(mode):
             self._refuse(entry, "a link; it is not followed")
         if not stat.S_ISDIR(mode):
+            return []
+        if not _NAME.fullmatch(entry):
+            self._refuse(entry, _NO_NAME)
             return []
         return [f"{entry}/{day.removesuffix('.jsonl')}" for day in self._list(f"/{entry}") if day.endswith(".jsonl")]
 
@@ -158,6 +178,7 @@ class InboxFolder:
         try:
             return sorted(self._files.listdir(self._folder + below))
         except OSError as error:
+            self._listed = False
             self._fail(f"inbox{below}", error)
             return []
 
@@ -362,7 +383,7 @@ class InboxFolder:
         if len(raw) > _SURE_TO_FIT:
             _check_that_it_fits(draft)
         if not draft.id:
-            return replace(draft, id=missing_id(origin, raw))
+            return draft._replace(id=missing_id(origin, raw))
         if draft.id == fresh:
             return draft
         met = self._ids.meet(draft.id, mark)
@@ -393,7 +414,7 @@ class InboxFolder:
         if begin + last.data["length"] != cursor.offset - cursor.length:
             return False
         lines = last.data.get("lines", 1) + 1
-        drafts[-1] = replace(last, data={**last.data, "length": cursor.offset - begin, "lines": lines}, origin=origin)
+        drafts[-1] = last._replace(data={**last.data, "length": cursor.offset - begin, "lines": lines}, origin=origin)
         return True
 
     def _tell_lost(self, file: _Followed, length: int) -> None:

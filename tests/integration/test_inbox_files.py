@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aios.disk import OsFiles
+from aios.events.codec import encode_json
 from aios.events.event import Draft
 from aios.journal.inbox import InboxFolder
 
@@ -88,6 +89,19 @@ def test_a_file_turned_into_a_link_behind_our_back_is_not_followed(tmp_path: Pat
     web.symlink_to(tmp_path / "secret")
     box.touched("web.jsonl")
     assert numbers(take_all(box)) == []
+
+
+def test_names_that_are_no_text_are_told_as_text(tmp_path: Path) -> None:
+    """A name of any bytes may stand in the folder; what is told of it can be written into the journal."""
+    box = inbox(tmp_path)
+    folder = os.fsencode(tmp_path / "inbox")
+    os.mkdir(folder + b"/\xff\xfe")
+    Path(os.fsdecode(folder + b"/\xfa.jsonl")).write_bytes(line(1))
+    Path(os.fsdecode(folder + b"/a\nb.jsonl")).write_bytes(line(2))
+    drafts = take_all(box)
+    assert numbers(drafts) == []
+    assert len(drafts) == 3
+    assert all(encode_json(draft.data).isascii() for draft in drafts)
 
 
 def test_copytruncate_as_logrotate_does_it(tmp_path: Path) -> None:

@@ -400,6 +400,25 @@ class TestFilesThatChange:
             take_all(box)
         assert len(ids) == 4
 
+    def test_days_that_are_gone_need_no_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Daily files of years, removed by their programs, do not keep today's file out."""
+        monkeypatch.setattr("aios.journal.inbox.CURSORS_MAX", 50)
+        files = inbox_disk()
+        files.make_folders(f"{INBOX}/web")
+        old = {f"web/2025-{month:02}-{day:02}": InboxCursor(1, 9, 0, 5, 5, 1) for month in range(1, 6) for day in range(1, 11)}
+        files.append(f"{INBOX}/web/2026-02-24.jsonl", line(1))
+        box = inbox(files, old)
+        assert numbers(take_all(box)) == [1]
+
+    def test_there_is_a_bound_on_files_and_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("aios.journal.inbox.CURSORS_MAX", 50)
+        files = inbox_disk()
+        for number in range(60):
+            files.append(f"{INBOX}/p{number:02}.jsonl", line(number))
+        drafts = take_all(inbox(files))
+        assert numbers(drafts) == list(range(50))
+        assert sum(draft.type == "journal.inbox_failed" for draft in drafts) == 10
+
     def test_more_files_than_are_held_open_are_all_followed(self) -> None:
         files = inbox_disk()
         for number in range(600):
