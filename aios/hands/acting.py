@@ -24,6 +24,7 @@ from aios.hands import proc
 from aios.ports import Blobs, ProcessId
 
 GRACE_S = 1.0
+LOOKS = 3
 KILL_WAIT_S = 5.0
 """After KILL a process is gone at once, or it hangs in the kernel and nobody can end it."""
 OUTPUT_MAX = 256 * 1024
@@ -88,10 +89,13 @@ def _fork(body: Body, blobs: Blobs) -> tuple[_Act, int]:
     result_r, result_w = os.pipe2(os.O_CLOEXEC)
     go_r, go_w = os.pipe2(os.O_CLOEXEC)
     launcher = os.getpid()
+    # TERM waits until the child can die of it: else it would be heard by the launcher's own handler, and be nothing there.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
     if pid == 0:
         os.close(go_w)
         _child(body, blobs, launcher, go_r, output_w, result_w)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for fd in (output_w, result_w, go_r):
         os.close(fd)
     stat = proc.read_stat(pid)  # it is our child and not waited for, so it is there, if only as a zombie
@@ -110,6 +114,7 @@ def _child(body: Body, blobs: Blobs, launcher: int, go: int, output: int, result
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         if os.read(go, 1) == b"!":
             _dress(output)
             _write_whole(result, _packed(_result_of(body), blobs))
@@ -239,29 +244,39 @@ def end_session(leader: ProcessId, clock: Clock, *, act: _Act | None = None, out
     """TERM, grace, KILL to all that is in this session; returns who could not be ended (nobody, or what hangs in the kernel)."""
     for number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, KILL_WAIT_S)):
         deadline = clock.monotonic() + wait_s
-        members = _members(leader, act)
-        proc.signal_all(members, number)
+        told: set[int] = set()
         pause_ms = 1
-        while members and clock.monotonic() < deadline:
+        while members := _members(leader, act):
+            proc.signal_all([pid for pid in members if pid not in told], number)  # each once; who is born meanwhile, too
+            told.update(members)
+            if clock.monotonic() >= deadline:
+                break
             if act is not None:
                 _drain(act, output_fd)
             select.select([], [], [], pause_ms / 1000)
             pause_ms = min(50, pause_ms * 2)
-            members = _members(leader, act)
-            if number == signal.SIGKILL:
-                proc.signal_all(members, number)  # whoever was forked in between
-        if not members:
+        else:
             return []
     return members
 
 
 def _members(leader: ProcessId, act: _Act | None) -> list[int]:
-    """The living members. The launcher has adopted what the act left behind: no children, then nothing to look for."""
+    """The living members, and nobody is missed: one look at /proc may pass by who is just being forked by one that just ends.
+
+    The launcher has adopted what the act left behind. No children, then nothing is left; else who was passed by is a child by
+    now. A recovery has adopted nobody, and looks several times.
+    """
     if act is not None and not _reap(act):
         return []
-    if proc.session_is_over(leader):
-        return []
-    return list(proc.in_session(leader.pid))
+    if proc.alive(leader):  # it may not have begun its session yet
+        return sorted({leader.pid, *proc.in_session(leader.pid)})
+    for _ in range(1 if act is not None else LOOKS):
+        if proc.session_is_over(leader):
+            return []
+        members = list(proc.in_session(leader.pid))
+        if members:
+            return members
+    return proc.children_in_session(leader.pid) if act is not None else []
 
 
 def _reap(act: _Act) -> bool:

@@ -77,6 +77,18 @@ def in_session(session: int) -> Iterator[int]:
                 yield int(name)
 
 
+def children_in_session(session: int) -> list[int]:
+    """Our own living children of this session. They are listed at once: who lost its parent before we look is among them."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # a kernel built without the list
+        return list(in_session(session))
+    stats = {child: read_stat(child) for child in children}
+    return [child for child, stat in stats.items() if stat is not None and stat.session == session and not stat.gone]
+
+
 def session_is_over(leader: ProcessId) -> bool:
     """Whether the session that `leader` began can have no member any more.
 

@@ -125,6 +125,21 @@ def test_cancelling_ends_the_whole_group_and_is_told(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_nothing_escapes_by_forking_while_it_is_ended(tmp_path: Path) -> None:
+    """Children that are born while their parent dies: none of fifty cancelled acts leaves one."""
+
+    async def story(rig: Rig) -> None:
+        for n in range(50):
+            it = job(f"r{n}", "sh", "-c", "(sleep 600 & exec sleep 600) & exec sleep 600")
+            rig.hands.start(it)
+            await rig.watch((rig.folder(it) / attempt.ACTING).exists)
+            rig.hands.cancel(it.key)
+            await rig.result(it)
+            assert nobody_in_session(leader_of(rig, rig.folder(it)))
+
+    play(tmp_path, story)
+
+
 def test_cancelling_at_once_is_heard_too(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         it = outsider("soon", "wait")
