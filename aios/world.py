@@ -97,12 +97,19 @@ class World:
 
     def _apply_seen(self, event: Event, position: Position) -> None:
         self.undecided[event.id] = position
-        if event.type in _CLOSING_OF:
-            self.symptoms.setdefault((event.subject, event.type), Symptom(event.id, event.taken, position))
+        kind = event.type
+        if kind in _CLOSING_OF:
+            self._open(event, position)
+        elif kind in CLOSES:
+            for opened in CLOSES[kind]:
+                self._close(event.subject, opened)
+
+    def _open(self, event: Event, position: Position) -> None:
+        key = (event.subject, event.type)
+        if key not in self.symptoms:
+            self.symptoms[key] = Symptom(event.id, event.taken, position)
             if len(self.symptoms) > SYMPTOMS_MAX:
                 self.symptoms.popitem(last=False)
-        for opened in CLOSES.get(event.type, ()):
-            self._close(event.subject, opened)
 
     def _close(self, subject: str, event_type: str) -> None:
         if self.symptoms.pop((subject, event_type), None) is not None:
@@ -125,7 +132,7 @@ class World:
         elif (handler := _HANDLERS.get(kind)) is not None:
             handler(self, event)
         elif kind in _CLOSING_OF:  # score.degraded: a playbook may name it
-            self.symptoms.setdefault((event.subject, kind), Symptom(event.id, event.taken, position))
+            self._open(event, position)
         for opened in CLOSES.get(kind, ()):
             self._close(event.subject, opened)
         if kind in self.named_own:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from aios.events.event import Event, Position, Stored, day_of, parse_time
 from aios.journal.parts import list_parts
 from aios.journal.reader import FolderReader
 
-_FIELDS = tuple(field.name for field in fields(Event))
+_FIELDS = Event._fields
 
 
 def reader(folder: str) -> FolderReader:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from aios.events.codec import BadLine, encode, encode_json
@@ -91,11 +90,11 @@ class Redactor:
         data, subject = self.value(event.data), self.text(event.subject)
         if data == event.data and subject == event.subject:
             return event
-        clean = replace(event, data=data, subject=subject)
+        clean = event._replace(data=data, subject=subject)
         try:
             encode(clean)
         except BadLine:
-            return replace(clean, data={"all": REDACTED})
+            return clean._replace(data={"all": REDACTED})
         return clean
 
     def suspicious(self, line: bytes) -> bool:

@@ -80,12 +80,12 @@ class Reactor:
         """A batch is durable and applied."""
         own = False
         undecided = self.world.undecided
-        wanted = self.shelf.index.candidates
+        match = self.shelf.index.match
         for event, position in stored:
             if event.id in undecided:
-                if wanted(event.type):
+                if match(event):
                     self._enqueue(event, position)
-                else:  # nothing can match: dealt with, and a replay would say the same
+                else:  # no playbook answers it: dealt with, and a replay would say the same
                     del undecided[event.id]
             if is_own(event.type):
                 own = True
@@ -138,7 +138,7 @@ class Reactor:
                 self._wake()
 
     def _wanted(self, event: Event) -> bool:
-        return self.shelf.index.candidates(event.type)
+        return bool(self.shelf.index.match(event))
 
     def _decide(self, event: Event, position: Position, drafts: list[Draft]) -> None:
         matches = self.shelf.index.match(event)

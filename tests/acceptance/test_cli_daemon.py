@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +231,7 @@ def test_an_event_is_explained_from_the_journal_without_a_daemon(tmp_path: Path)
     caused = {"causationid": "e1"}
     considered = [{"playbook": "a", "said": "matched"}, {"playbook": "b", "said": "switched off"}]
     opened = event("run.opened", "a.service", id_="r1", run="r1", playbook="a", mode="auto", considered=considered)
-    write_journal(tmp_path, event("service.down", "a.service", id_="e1"), replace(opened, **caused), event("x.y", id_="e2"))
+    write_journal(tmp_path, event("service.down", "a.service", id_="e1"), opened._replace(**caused), event("x.y", id_="e2"))
     out = squeezed(aios("explain", "e1", data=tmp_path).out)
     for words in ("service.down · a.service", "a yes matched", "b no switched off", "a run was opened run r1"):
         assert words in out
