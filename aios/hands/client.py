@@ -162,13 +162,16 @@ class HandsClient:
             self._send(message)
 
     async def recover(self, call: SkillCall) -> AttemptFate:
+        # Asked once more, somebody is sent to look once more: whoever was sent before may have died on the way.
         known = self._attempts.get(call.key)
         if known is not None:
+            if known.recovering:
+                self._look_after(known)
             return AttemptFate("running")
         asked = self._asked.get(call.key)
         if asked is None:
             asked = self._asked[call.key] = (call, asyncio.get_running_loop().create_future())
-            self._send({"do": "recover", "call": call.to_json()})
+        self._send({"do": "recover", "call": call.to_json()})
         return await asyncio.shield(asked[1])
 
     def cancel(self, key: str) -> None:

@@ -44,6 +44,8 @@ class Troubles:
     leap_s: float = 0.0
     garbage: float = 0.05
     repeats: float = 0.1
+    kill_at: tuple[int, ...] = ()
+    """Whoever makes one of these changing calls below the state folder dies there; counted from the first start."""
     hands: HandsLuck = field(default_factory=lambda: HandsLuck(0.01, 0.005, 1500.0, 0.005))
 
 
@@ -64,6 +66,7 @@ class History:
     journal: dict[str, bytes]
     hours: float
     leaps: bool
+    calls: int
 
     @property
     def events(self) -> list[Event]:
@@ -92,6 +95,8 @@ class Day:
         for subject, (heals, needs) in UNITS.items():
             self.machine.units.add(subject, heals, needs)
         self.machine.hands.luck = self.troubles.hands
+        for number in self.troubles.kill_at:
+            self.machine.disk.fail(Fault("any", first=number, kill=True, path=f"{STATE_DIR}/"))
         self._start()
         ends = self.machine.clock.monotonic() + hours * 3600.0
         tasks = [asyncio.create_task(each) for each in self._all_troubles(ends)]
@@ -100,21 +105,22 @@ class Day:
         self.over = True
         if self.daemon is not None:
             self.machine.processes.kill(self.daemon)
-        journal = self.machine.disk.tree(f"{STATE_DIR}/events")
-        effects = read_effects(self.machine.disk)
-        lines, acknowledged = self.lines, self.acknowledged
-        cuts = self.machine.power_cuts
+        return self._history(hours, read)
+
+    def _history(self, hours: float, read: ReadJournal) -> History:
+        disk = self.machine.disk
         return History(
-            self.seed,
-            read(self.machine),
-            effects,
-            lines,
-            acknowledged,
-            self.starts,
-            cuts,
-            journal,
-            hours,
-            self.troubles.leap_s > 0,
+            seed=self.seed,
+            calls=disk.calls,
+            stored=read(self.machine),
+            effects=read_effects(disk),
+            lines=self.lines,
+            acknowledged=self.acknowledged,
+            starts=self.starts,
+            power_cuts=self.machine.power_cuts,
+            journal=disk.tree(f"{STATE_DIR}/events"),
+            hours=hours,
+            leaps=self.troubles.leap_s > 0,
         )
 
     # --- the daemon, as systemd keeps it

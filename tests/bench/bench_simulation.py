@@ -1,0 +1,45 @@
+"""How fast virtual time goes: simulated hours per CPU second, on a calm machine and on one where everything dies.
+
+The baseline is a day in which nothing happens at all: what loop, clock and the daemon's own heartbeat cost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+from aios.testing.disk import SimDisk
+from tests.simulation.day import CALM, Troubles
+from tests.simulation.harness import play_day
+
+QUIET_S = 600.0
+DISK_CALLS = 300_000
+
+
+def run() -> dict[str, Any]:
+    nothing = replace(CALM, work_s=0.0, falls_s=0.0)
+    return {
+        "baseline_idle_hours_per_cpu_s": _hours_per_cpu_s(24.0, nothing),
+        "calm_hours_per_cpu_s": _hours_per_cpu_s(6.0, replace(CALM, work_s=120.0)),
+        "troubled_hours_per_cpu_s": _hours_per_cpu_s(6.0, Troubles(work_s=120.0)),
+        "disk_calls_per_s": _disk_calls_per_s(),
+    }
+
+
+def _hours_per_cpu_s(hours: float, troubles: Troubles) -> float:
+    began = time.process_time()
+    play_day(1, hours, troubles, quiet_s=QUIET_S)
+    return round((hours + QUIET_S / 3600.0) / (time.process_time() - began), 1)
+
+
+def _disk_calls_per_s() -> int:
+    disk = SimDisk()
+    fd = disk.open("/file", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    began = time.process_time()
+    for _ in range(DISK_CALLS // 3):
+        disk.write(fd, b"a line of a journal, about as long as an event is\n")
+        disk.fdatasync(fd)
+        disk.fstat(fd)
+    return round(DISK_CALLS / (time.process_time() - began))
