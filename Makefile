@@ -41,7 +41,7 @@ simulate: $(DEV_STAMP) ## simulated hours with faults: make simulate HOURS=100 S
 	$(BIN)/python -m tests.simulation --hours $(HOURS) --seed $(SEED)
 
 docs: $(DEV_STAMP) ## write the generated references again
-	$(BIN)/python -m aios.cli.main docs
+	$(BIN)/python -m aios.cli.docs
 
 lock: ## after a change of dependencies in pyproject.toml (needs uv)
 	uv pip compile -q pyproject.toml --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -o requirements.lock

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -164,7 +165,7 @@ class _RealServices(AllServices):
 
 def managed_services(settings: Settings) -> list[ManagedService]:
     """The services and agents of the settings."""
-    return [
+    listed = [
         ManagedService(
             name=s.name,
             kind=s.kind,
@@ -174,11 +175,12 @@ def managed_services(settings: Settings) -> list[ManagedService]:
             user=s.user,
             needs=tuple(s.needs),
             autostart=s.autostart,
-            log=s.log or f"{settings.data}/logs/{s.name}.log",
+            log=s.log,
             stop_timeout_s=s.stop_timeout_s,
         )
         for s in settings.service
     ]
+    return [one if one.log else replace(one, log=f"{settings.data}/logs/{one.stem}.log") for one in listed]
 
 
 def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str, Any]:

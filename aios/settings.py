@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from aios.cron import parse_cron
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.durations import format_duration, parse_duration
 from aios.nearest import did_you_mean
@@ -100,54 +101,9 @@ def _zone(text: str) -> str:
     return text
 
 
-_CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
-_CRON_PART = re.compile(r"(\*|\d{1,2}|[a-z]{3})(?:-(\d{1,2}|[a-z]{3}))?(?:/(\d{1,2}))?")
-_CRON_WORDS = frozenset(
-    [
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "may",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "oct",
-        "nov",
-        "dec",
-        "sun",
-        "mon",
-        "tue",
-        "wed",
-        "thu",
-        "fri",
-        "sat",
-    ]
-)
-
-
 def _cron(text: str) -> str:
-    fields = text.split()
-    if len(fields) != 5:
-        raise ValueError(f"{text[:80]!r} has {len(fields)} fields, not five: minute hour day month weekday, such as 0 3 * * *")
-    for field, (what, low, high) in zip(fields, _CRON_RANGES, strict=True):
-        for part in field.lower().split(","):
-            _check_cron_part(part, what, low, high)
+    parse_cron(text)
     return text
-
-
-def _check_cron_part(part: str, what: str, low: int, high: int) -> None:
-    found = _CRON_PART.fullmatch(part)
-    if not found or found[3] == "0":
-        raise ValueError(
-            f"{part[:20]!r} is no {what}; write *, a number from {low} to {high}, a range a-b, a list a,b or a step */n"
-        )
-    for word in (found[1], found[2]):
-        if word is None or word == "*":
-            continue
-        if word not in _CRON_WORDS and not (word.isdigit() and low <= int(word) <= high):
-            raise ValueError(f"{word!r} is no {what}; it goes from {low} to {high}")
 
 
 def _in_order(normal: float, high: float) -> None:
@@ -258,9 +214,12 @@ class Service(Section):
     user: str = Field(default="", max_length=64, description="The user it runs as; empty: the daemon's own.")
     needs: tuple[str, ...] = Field(default=(), max_length=64, description="Subjects that must run for it to run.")
     autostart: bool = Field(default=True, description="Start it with the daemon, if it does not run yet.")
-    log: OptionalPath = Field(default="", description="File for its output; empty: `logs/NAME.log` in the state folder.")
+    log: OptionalPath = Field(
+        default="",
+        description="File for its output; empty: `logs/NAME.log` (agents: `logs/agent%3ANAME.log`) in the state folder.",
+    )
     stop_timeout_s: LongDuration = Field(
-        default=10.0, alias="stop_timeout", description="How long it has to end after SIGTERM, before SIGKILL."
+        default=2.0, alias="stop_timeout", description="How long it has to end after SIGTERM, before SIGKILL."
     )
 
     @property

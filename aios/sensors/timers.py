@@ -8,12 +8,13 @@ several times of one timer makes it due once; leaping back a little does not mak
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from aios.clock import Clock
+from aios.cron import parse_cron
 from aios.events.event import HOST, Draft, format_time
 from aios.ports import Emit
 
@@ -21,8 +22,6 @@ LOOK_EVERY_S = 30.0
 """The longest sleep: the wall clock may leap, and nobody tells."""
 LEAP_BACK_S = 3600.0
 """A clock that went back by more than this (or by more than the timer's own step) was wrong before: it is believed now."""
-
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,7 @@ class Timer:
 
 def next_due(timer: Timer, after: datetime) -> datetime:
     """The first time after `after` (which has a zone), in UTC. Raises ValueError for a plan that never comes."""
-    found = trigger_of(timer).get_next_fire_time(after, after)
-    if found is None:
-        raise ValueError(f"timer {timer.name}: {timer.cron or timer.every_s!r} never comes")
-    due: datetime = found.astimezone(UTC)
+    due: datetime = trigger_of(timer).get_next_fire_time(after, after).astimezone(UTC)
     return due
 
 
@@ -53,10 +49,19 @@ def trigger_of(timer: Timer) -> Any:
         return _Every(timer.every_s)
     from apscheduler.triggers.cron import CronTrigger
 
-    minute, hour, day, month, weekday = timer.cron.lower().split()
+    plan = parse_cron(timer.cron)
     return CronTrigger(
-        minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=timer.timezone or None
+        minute=_listed(plan.minutes),
+        hour=_listed(plan.hours),
+        day=_listed(plan.days),
+        month=_listed(plan.months),
+        day_of_week=_listed((day - 1) % 7 for day in plan.weekdays),  # apscheduler counts from Monday
+        timezone=timer.timezone or None,
     )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
 
 
 class _Every:
@@ -68,31 +73,6 @@ class _Every:
     def get_next_fire_time(self, previous: datetime, now: datetime) -> datetime:
         steps = int(now.timestamp() / self._every_s) + 1
         return datetime.fromtimestamp(steps * self._every_s, UTC)
-
-
-def _weekdays(field: str) -> str:
-    """cron counts from Sunday (0 or 7), apscheduler from Monday: so days become names."""
-    if field == "*":
-        return field
-    days = sorted({day for part in field.split(",") for day in _days_of(part)})
-    return ",".join(_WEEKDAYS[day] for day in days)
-
-
-def _days_of(part: str) -> set[int]:
-    span, _, step = part.partition("/")
-    first, _, last = span.partition("-")
-    if span == "*":
-        low, high = 0, 6
-    else:
-        low = _day(first)
-        high = _day(last) if last else (6 if step else low)
-    if high < low:
-        high += 7  # fri-mon
-    return {day % 7 for day in range(low, high + 1, int(step or 1))}
-
-
-def _day(word: str) -> int:
-    return int(word) if word.isdigit() else _WEEKDAYS.index(word)
 
 
 class TimerSensor:
@@ -112,10 +92,7 @@ class TimerSensor:
         told = self._last.get(timer.name, self._clock.now())
         while True:
             told = self._after_a_leap(timer, told)
-            try:
-                due = next_due(timer, _moment(told)).timestamp()
-            except ValueError:  # the 30th of February: there is nothing to wait for
-                return
+            due = next_due(timer, _moment(told)).timestamp()
             now = self._clock.now()
             if due > now:
                 await self._clock.sleep_until(self._clock.monotonic() + min(LOOK_EVERY_S, due - now))

@@ -55,6 +55,13 @@ BAD = [
     ("[[timer]]\nname='t'\ncron='0 25 * * *'", "aios.toml:3:1: timer[1].cron: '25' is no hour; it goes from 0 to 23", ""),
     ("[[timer]]\nname='t'\ncron='daily'", "timer[1].cron: 'daily' has 1 fields, not five", ""),
     ("[[timer]]\nname='t'\ncron='*/0 * * * *'", "'*/0' is no minute", ""),
+    ("[[timer]]\nname='t'\ncron='mon 3 * * *'", "timer[1].cron: 'mon' is no minute", "goes from 0 to 59"),
+    (
+        "[[timer]]\nname='t'\ncron='0 0 30 2 *'",
+        "aios.toml:3:1: timer[1].cron: '0 0 30 2 *' never comes",
+        "no such month has a day 30",
+    ),
+    ("[[timer]]\nname='t'\ncron='0 22-6 * * *'", "timer[1].cron: '22-6' goes backwards", "write 22-23,0-6"),
     ("[[timer]]\nname='t'\nevery='1h'\ntimezone='Mars/Olympus'", "'Mars/Olympus' is no time zone of this machine", ""),
     ("[redact]\nvalues=['abc']", "aios.toml:2:1: redact.values[1]: string should have at least 6 characters", ""),
     ("[[service]]\nname='a'\nargv=['x']\nlog='x.log'", ":4:1: service[1].log: 'x.log' is no absolute path", ""),

@@ -33,6 +33,8 @@ def due(cron: str, after: datetime = FRIDAY, zone: str = "UTC") -> str:
         ("0 3 * * fri-mon", "Sat 2026-11-21 03:00"),
         ("30 6 1 jan *", "Fri 2027-01-01 06:30"),
         ("0 0 29 2 *", "Tue 2028-02-29 00:00"),
+        ("0 12/40 * feb-dec/2 *", "Tue 2026-12-01 12:00"),
+        ("0 0 13 * 5", "Fri 2027-08-13 00:00"),
     ],
 )
 def test_cron_means_what_cron_means(cron: str, expected: str) -> None:
