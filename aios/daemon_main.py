@@ -78,14 +78,18 @@ async def _life(settings: Settings, files: OsFiles) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop, signal.Signals(number).name)
     loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload_soon())
-    _say_hello(settings, daemon)
-    reason = await daemon.run()
+    hello = asyncio.create_task(_say_hello(settings, daemon))
+    try:
+        reason = await daemon.run()
+    finally:
+        hello.cancel()
     log.info("stopped", reason=reason)
     return EXIT_OK
 
 
-def _say_hello(settings: Settings, daemon: Daemon) -> None:
-    log.info("starting", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
+async def _say_hello(settings: Settings, daemon: Daemon) -> None:
+    await daemon.ready.wait()
+    log.info("ready", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
     if settings.mode_max in ("observe", "shadow", "suggest"):
         log.info(f"mode_max is {settings.mode_max}: it watches this machine and proposes; it changes nothing")
     for error in daemon.shelf.errors:

@@ -1,8 +1,8 @@
-"""What the daemon and hands say on standard error: one line an event, for people or as JSON.
+"""What the daemon and hands say on standard error: one line an event, for people or as JSON. The one door to structlog.
 
 `configure` is called once by each process's wiring; everybody else holds `get_logger(name)`. A library's own records (they come
-through `logging`) take the same way out. Written out here rather than taken from structlog: that costs 7 MB and 40 ms of a
-daemon that must be light, and what is used of it is this page.
+through `logging`) take the same way out. structlog loads when the first line is said (30 ms and 5 MB): a command that says
+nothing, and hands as long as all is well, never pay for it, and the daemon pays after it is ready.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from aios.clock import Clock, SystemClock
 
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger, Processor
+
 Format = Literal["auto", "console", "json"]
+Fields = MutableMapping[str, Any]
 LEVELS: dict[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS = {"debug": "\033[2m", "info": "\033[32m", "warning": "\033[33m", "error": "\033[31m"}
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3}
@@ -32,64 +36,92 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class Renderer(Protocol):
-    def __call__(self, level: str, name: str, message: str, fields: Mapping[str, Any], now: float) -> str: ...
+# --- processors: each takes the line's fields one step further, the last makes them text ------------------------------
 
 
-def render_json(level: str, name: str, message: str, fields: Mapping[str, Any], now: float) -> str:
-    import json  # who logs for people does not pay for it
-
-    time = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    values = {key: _cut(value) for key, value in fields.items()}
-    return json.dumps({"time": time, "level": level, "logger": name, "message": message, **values}, default=str)
-
-
-def render_console(level: str, name: str, message: str, fields: Mapping[str, Any], now: float) -> str:
-    time = datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return f"{time} {level:7} {name}: {_sentence(message, fields)}"
+def cut_values(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """No value is longer than `VALUE_MAX`."""
+    for key, value in fields.items():
+        if value is not None and not isinstance(value, (bool, int, float)):
+            text = str(value)
+            fields[key] = text if len(text) <= VALUE_MAX else text[:VALUE_MAX] + "…"
+    return fields
 
 
-def render_colour(level: str, name: str, message: str, fields: Mapping[str, Any], now: float) -> str:
-    time = datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return f"\033[2m{time}{_PLAIN} {_COLOURS[level]}{level:7}{_PLAIN} {name}: {_sentence(message, fields)}"
+def render_json(_logger: Any, _method: str, fields: Fields) -> str:
+    """One object a line, UTC."""
+    from structlog.processors import JSONRenderer  # structlog is loaded by now
+
+    head = {"time": datetime.fromtimestamp(fields.pop("now"), UTC).isoformat(timespec="milliseconds")}
+    head |= {"level": fields.pop("level"), "logger": fields.pop("logger"), "message": fields.pop("event")}
+    return str(JSONRenderer()(None, "", {**head, **fields}))
 
 
-def render_journald(level: str, name: str, message: str, fields: Mapping[str, Any], now: float) -> str:  # noqa: ARG001 - it has its own clock
+def render_console(_logger: Any, _method: str, fields: Fields) -> str:
+    """For people, in local time."""
+    time, level, name = _local(fields.pop("now")), fields.pop("level"), fields.pop("logger")
+    return f"{time} {level:7} {name}: {_sentence(fields)}"
+
+
+def render_colour(_logger: Any, _method: str, fields: Fields) -> str:
+    time, level, name = _local(fields.pop("now")), fields.pop("level"), fields.pop("logger")
+    return f"\033[2m{time}{_PLAIN} {_COLOURS[level]}{level:7}{_PLAIN} {name}: {_sentence(fields)}"
+
+
+def render_journald(_logger: Any, _method: str, fields: Fields) -> str:
     """systemd's journal keeps the time itself and reads the priority from the beginning (sd-daemon(3))."""
-    return f"<{_SYSLOG[level]}>{name}: {_sentence(message, fields)}"
+    del fields["now"]
+    return f"<{_SYSLOG[fields.pop('level')]}>{fields.pop('logger')}: {_sentence(fields)}"
 
 
-def _sentence(message: str, fields: Mapping[str, Any]) -> str:
-    return " ".join((printable(message), *(f"{key}={_shown(value)}" for key, value in fields.items())))
+def _local(now: float) -> str:
+    return datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _sentence(fields: Fields) -> str:
+    return " ".join((printable(str(fields.pop("event"))), *(f"{key}={_shown(value)}" for key, value in fields.items())))
 
 
 def _shown(value: Any) -> str:
-    text = printable(str(_cut(value)))
+    text = printable(str(value))
     return repr(text) if " " in text or not text else text
 
 
-def _cut(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    text = value if isinstance(value, str) else str(value)
-    return text if len(text) <= VALUE_MAX else text[:VALUE_MAX] + "…"
+# --- the one output of a process --------------------------------------------------------------------------------------
 
 
 class Output:
-    """Where lines go. One for each process."""
+    """Where lines go, and how they look. structlog is built when the first line comes."""
 
-    def __init__(self, render: Renderer, level: str, stream: TextIO, clock: Clock) -> None:
+    def __init__(self, render: Processor, level: str, stream: TextIO, clock: Clock) -> None:
         self.render, self.least, self.stream, self.clock = render, LEVELS[level], stream, clock
+        self._built: FilteringBoundLogger | None = None
 
-    def put(self, level: str, name: str, message: str, fields: Mapping[str, Any]) -> None:
-        if LEVELS[level] < self.least:
-            return
-        line = self.render(level, name, message, fields, self.clock.now())
+    def logger(self) -> FilteringBoundLogger:
+        if self._built is None:
+            import structlog  # see the head of this file
+
+            self._built = structlog.wrap_logger(
+                self,
+                processors=[structlog.processors.add_log_level, self._stamp, cut_values, self.render],
+                wrapper_class=structlog.make_filtering_bound_logger(self.least),
+                context_class=dict,
+            )
+        return self._built
+
+    def _stamp(self, _logger: Any, _method: str, fields: Fields) -> Fields:
+        fields["now"] = self.clock.now()
+        return fields
+
+    def msg(self, line: str) -> None:
+        """structlog's end of the chain."""
         try:
             self.stream.write(line + "\n")
             self.stream.flush()
         except (OSError, ValueError):  # nobody reads standard error any more: no reason to stop healing
             pass
+
+    debug = info = warning = error = msg
 
 
 _output = Output(render_console, "info", sys.stderr, SystemClock())
@@ -108,23 +140,27 @@ class Logger:
         return Logger(self.name, {**self.fields, **fields})
 
     def debug(self, message: str, **fields: Any) -> None:
-        _output.put("debug", self.name, message, {**self.fields, **fields})
+        self._say("debug", message, fields)
 
     def info(self, message: str, **fields: Any) -> None:
-        _output.put("info", self.name, message, {**self.fields, **fields})
+        self._say("info", message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
-        _output.put("warning", self.name, message, {**self.fields, **fields})
+        self._say("warning", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
-        _output.put("error", self.name, message, {**self.fields, **fields})
+        self._say("error", message, fields)
 
     def exception(self, message: str, error: BaseException, **fields: Any) -> None:
         """An error that nobody expected, with where it came from."""
         import traceback  # only a bug pays for it
 
         where = "".join(traceback.format_exception(error))
-        _output.put("error", self.name, message, {**self.fields, **fields, "traceback": where[-VALUE_MAX:]})
+        self._say("error", message, {**fields, "traceback": where[-VALUE_MAX:]})
+
+    def _say(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
+        if LEVELS[level] >= _output.least:
+            getattr(_output.logger(), level)(message, **{"logger": self.name, **self.fields, **fields})
 
 
 class _FromLibraries(logging.Handler):
@@ -133,7 +169,7 @@ class _FromLibraries(logging.Handler):
         fields: dict[str, Any] = {}
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = repr(record.exc_info[1])
-        _output.put(level, record.name, record.getMessage(), fields)
+        Logger(record.name)._say(level, record.getMessage(), fields)
 
 
 def get_logger(name: str) -> Logger:
@@ -159,7 +195,7 @@ def configure(
     root.setLevel(max(LEVELS[level], logging.WARNING if level != "debug" else 0))  # libraries chat
 
 
-def _renderer(format: Format, stream: TextIO, environ: Mapping[str, str]) -> Renderer:
+def _renderer(format: Format, stream: TextIO, environ: Mapping[str, str]) -> Processor:
     if format == "json":
         return render_json
     if stream.isatty():
