@@ -21,17 +21,24 @@ DISK_CALLS = 300_000
 def run() -> dict[str, Any]:
     nothing = replace(CALM, work_s=0.0, falls_s=0.0)
     return {
-        "baseline_idle_hours_per_cpu_s": _hours_per_cpu_s(24.0, nothing),
-        "calm_hours_per_cpu_s": _hours_per_cpu_s(6.0, replace(CALM, work_s=120.0)),
-        "troubled_hours_per_cpu_s": _hours_per_cpu_s(6.0, Troubles(work_s=120.0)),
+        "baseline_idle": _day(24.0, nothing),
+        "calm": _day(24.0, replace(CALM, work_s=600.0)),
+        "troubled": _day(24.0, Troubles(work_s=600.0)),
+        "dense": _day(2.0, Troubles(work_s=60.0)),
         "disk_calls_per_s": _disk_calls_per_s(),
     }
 
 
-def _hours_per_cpu_s(hours: float, troubles: Troubles) -> float:
+def _day(hours: float, troubles: Troubles) -> dict[str, float]:
+    """Events an hour say how dense the day was: what costs is events, not hours."""
     began = time.process_time()
-    play_day(1, hours, troubles, quiet_s=QUIET_S)
-    return round((hours + QUIET_S / 3600.0) / (time.process_time() - began), 1)
+    history = play_day(1, hours, troubles, quiet_s=QUIET_S)
+    cpu_s = time.process_time() - began
+    return {
+        "hours_per_cpu_s": round((hours + QUIET_S / 3600.0) / cpu_s, 1),
+        "events_per_hour": round(len(history.stored) / hours),
+        "restarts_per_hour": round((history.starts - 1) / hours, 1),
+    }
 
 
 def _disk_calls_per_s() -> int:

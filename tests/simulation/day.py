@@ -100,7 +100,7 @@ class Day:
         self._start()
         ends = self.machine.clock.monotonic() + hours * 3600.0
         tasks = [asyncio.create_task(each) for each in self._all_troubles(ends)]
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, self.machine.clock.sleep_until(ends))
         await self._quiet(quiet_s)
         self.over = True
         if self.daemon is not None:
