@@ -50,6 +50,16 @@ def act(params, ctx):
     return SkillResult(True, {"how": params.how})
 
 SKILL = Skill(name="outsider", kind="act", doc="x", params=Params, act=act, rerun="never_retry")
+
+def already_done(params, ctx):
+    if params.how == "cannot say":
+        return None
+    return os.path.exists(params.effects)
+
+CAREFUL = Skill(
+    name="careful", kind="act", doc="x", params=Params, act=act, rerun="check_before_retry", already_done=already_done,
+    dry=lambda params: f"would do {params.how}",
+)
 '''
 
 
@@ -57,7 +67,8 @@ def bring_outsider(folder: Path) -> None:
     """A package as an installer leaves it."""
     (folder / "outsider-1.dist-info").mkdir(parents=True)
     (folder / "outsider-1.dist-info" / "entry_points.txt").write_text(
-        "[console_scripts]\nx = y:z\n\n[aios.skills]\noutsider = outsider_skill:SKILL\nbroken = no_such_module:SKILL\n"
+        "[console_scripts]\nx = y:z\n\n[aios.skills]\noutsider = outsider_skill:SKILL\ncareful = outsider_skill:CAREFUL\n"
+        "broken = no_such_module:SKILL\n"
     )
     (folder / "outsider_skill.py").write_text(OUTSIDER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,8 +170,6 @@ def test_without_a_snapshot_there_is_no_act(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["", "runs/x", "/runs/a/b", "runs/../x", "etc/a/b", "runs/a/../b", "runs/a/.b"])
 def test_an_attempts_folder_elsewhere_is_refused(tmp_path: Path, folder: str) -> None:
-    from dataclasses import replace
-
     async def story(rig: Rig) -> None:
         result = await rig.act(replace(outsider("f", "ok"), folder=folder))
         assert not result.ok
@@ -196,6 +195,33 @@ def test_a_skill_that_hands_cannot_run_is_told_with_its_name(tmp_path: Path, ski
         assert says in result.error
 
     play(tmp_path, story)
+
+
+@pytest.mark.parametrize(("how", "there", "done"), [("ok", True, True), ("ok", False, False), ("cannot say", True, None)])
+def test_a_skill_looks_whether_it_was_done_before_a_second_try(tmp_path: Path, how: str, there: bool, done: bool | None) -> None:
+    """The built-in call `already_done`; who cannot say is not ok, so a person is asked."""
+    effects = tmp_path / "effects"
+    if there:
+        effects.write_text("x")
+
+    async def story(rig: Rig) -> SkillResult:
+        params = {"skill": "careful", "params": {"how": how, "effects": str(effects)}}
+        return await rig.act(call("s", "already_done", params))
+
+    result = play(tmp_path, story)
+    assert result.ok == (done is not None)
+    assert result.result == {"done": done}
+    assert effects.exists() == there
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
+    effects = tmp_path / "effects"
+
+    async def story(rig: Rig) -> SkillResult:
+        return await rig.act(replace(call("s", "careful", {"how": "it", "effects": str(effects)}), dry=True))
+
+    assert play(tmp_path, story).result == {"dry": "would do it"}
+    assert not effects.exists()
 
 
 def test_hands_stays_small(tmp_path: Path) -> None:
