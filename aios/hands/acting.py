@@ -7,6 +7,7 @@ body starts in another session (a managed service) lives on, and nothing else.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import select
@@ -115,6 +116,7 @@ def _child(body: Body, blobs: Blobs, launcher: int, go: int, output: int, result
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        gc.enable()  # a body may run for long
         if os.read(go, 1) == b"!":
             _dress(output)
             _write_whole(result, _packed(_result_of(body), blobs))

@@ -1,7 +1,8 @@
 """The built-in call `rollback`: takes back what attempts did, the last one first, and proves it.
 
 `{attempts: [folder, …]}` in reverse order of acting. Handled by the launcher like any act; idempotent: what was found before the
-first thing was put back is written down once (`after.json` in each attempt's folder), so that the proof survives a crash.
+first thing was put back is written down once (`after.json` in each attempt's folder), so that the proof survives a crash. What an
+irreversible act touched is named and left as it is.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ def rollback(
     missed = [line["path"] for line in lines if not line["ok"]]
     problems += [f"{path} is not as it was before" for path in missed if not any(path in problem for problem in problems)]
     whole = blobs.put(encode_json(lines))
+    lost = sorted({root["path"] for _, manifest in manifests for root in manifest["roots"] if root.get("irreversible")})
     return SkillResult(
         ok=not problems,
-        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": len(manifests)},
+        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": len(manifests), "irreversible": lost},
         evidence=({"kind": "proof", "blob": whole},),
         next=("human_check",) if problems else (),
         error="; ".join(problems)[:2000],

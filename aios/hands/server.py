@@ -103,6 +103,7 @@ def _fork(work: Callable[[acting.Cancel], None]) -> int:
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gc.disable()  # it lives for milliseconds, and a collection would copy all that it shares with hands
         cancel = _listen_for_cancel()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         work(cancel)

@@ -109,7 +109,7 @@ def test_an_attempt_that_never_acted_has_nothing_to_take_back(tmp_path: Path) ->
         assert (await rig.hands.recover(it)).fate == "voided"
         result = await rig.act(rollback("r", it))
         assert result.ok
-        assert result.result == {"proof": [], "changed": 0, "attempts": 0}
+        assert result.result == {"proof": [], "changed": 0, "attempts": 0, "irreversible": []}
 
     play(tmp_path / "state", story)
 
@@ -263,6 +263,7 @@ def test_only_old_files_go_and_a_manifest_with_hashes_stays(tmp_path: Path) -> N
         assert not (rig.state_dir / "blobs").exists()
         undone = await rig.act(rollback("yes", it))
         assert undone.ok
+        assert undone.result["irreversible"] == [str(folder)]
         approved = await rig.act(cleaning("approved", folder, approved=True))
         assert approved.result["deleted"] == 1
 
