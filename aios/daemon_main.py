@@ -50,6 +50,7 @@ from aios.services.spec import ManagedService
 from aios.settings import Settings
 from aios.skills.catalogue import catalogue_of, load_bodies
 from aios.skills.looker import DaemonLooker
+from aios.told import Teller
 from aios.verbs import Verbs
 from aios.world import CHECKPOINT_VERSION, World
 
@@ -89,9 +90,11 @@ async def _life(settings: Settings, files: OsFiles) -> int:
 
 async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     await daemon.ready.wait()
+    daemon.spine.listen(Teller(log, daemon.outside.clock).heard)
     log.info("ready", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
     if settings.mode_max in ("observe", "shadow", "suggest"):
-        log.info(f"mode_max is {settings.mode_max}: it watches this machine and proposes; it changes nothing")
+        log.info(f"mode_max is {settings.mode_max}: it watches this machine and proposes; it changes nothing by itself")
+    log.info("what it sees and does is told here; in another shell: aios status, aios events --follow")
     for error in daemon.shelf.errors:
         log.warning(f"playbook left out: {error}")
 

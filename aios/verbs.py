@@ -19,6 +19,7 @@ from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
+from aios.playbooks.model import lesser_mode
 from aios.playbooks.run import Run, digest, run_id
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
@@ -110,7 +111,7 @@ class Verbs:
             "queue": self.reactor.queue.counts(),
             "open_runs": len(runs),
             "waiting_runs": sum(1 for run in runs if run.wait is not None),
-            "needs_you": [run_summary(run) for run in runs if run.asked is not None],
+            "needs_you": [run_summary(run) for run in (*(run for run in runs if run.asked is not None), *self._suggestions())],
             "symptoms": [{"subject": s, "type": t, "since": format_time(x.since)} for (s, t), x in self.world.symptoms.items()][
                 :100
             ],
@@ -120,6 +121,13 @@ class Verbs:
             "state_dir": self.settings.data,
         }
 
+    def _suggestions(self) -> list[Run]:
+        """What was proposed and nobody has taken, while the trouble that it is for still stands."""
+        runs, symptoms = self.world.recent.values(), self.world.symptoms
+        taken = {run.parent for run in (*self.world.runs.values(), *runs) if run.by}
+        standing = [run for run in runs if run.status == "suggested" and (run.subject, run.trigger.get("type")) in symptoms]
+        return [run for run in standing if run.id not in taken]
+
     async def do_playbooks(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         listed = [
             {
@@ -128,6 +136,7 @@ class Verbs:
                 "path": p.path,
                 "types": list(p.types),
                 "mode": p.mode,
+                "mode_in_force": lesser_mode(p.mode, self.settings.mode_max),
                 "enabled": p.enabled and p.name not in self.world.disabled,
                 "hash": p.hash,
                 "acts": p.acts,
@@ -263,8 +272,10 @@ class Verbs:
 
     async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         run = self._run(args)
+        if run.status == "suggested":
+            raise Refused(f"run {run.id} only proposes: nothing is done unless you approve it", "leave it as it is")
         if not await self.reactor.runner.answer(run, False, peer.name):
-            raise Refused(f"run {run.id} asks nothing: it is {run.status}")
+            raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
         return run_summary(run)
 
     async def do_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from aios.errors import ConfigError, Refused
 from aios.events.calls import SkillCatalogue
 from aios.nearest import did_you_mean
 from aios.playbooks.load import Loaded, load_many
-from aios.playbooks.model import Playbook
+from aios.playbooks.model import Playbook, lesser_mode
 
 if TYPE_CHECKING:
     from aios.playbooks.lint import Finding
@@ -111,7 +111,8 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
         rows: list[Mapping[str, Any]] = ask_daemon(args, terminal, "playbooks")["playbooks"]
     except NoDaemon:
         loaded = in_force(args, terminal)
-        rows = [brief(playbook) for playbook in loaded.playbooks]
+        highest = settings(args, terminal).mode_max
+        rows = [{**brief(playbook), "mode_in_force": lesser_mode(playbook.mode, highest)} for playbook in loaded.playbooks]
         for error in loaded.errors:
             terminal.complain(str(error))
     if wants_json(args):
@@ -121,7 +122,7 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
             (
                 r["name"],
                 ", ".join(r.get("types", ())),
-                r.get("mode", ""),
+                _mode(r),
                 "on" if r.get("enabled", True) else "off",
                 r.get("description", ""),
             )
@@ -131,6 +132,13 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.say("There are no playbooks.")
     return exits.OK
+
+
+def _mode(row: Mapping[str, Any]) -> str:
+    """What is in force, and what the playbook itself says where the settings allow less."""
+    own = str(row.get("mode", ""))
+    now = str(row.get("mode_in_force") or own)
+    return own if now == own else f"{now} (says {own})"
 
 
 def brief(playbook: Playbook) -> dict[str, Any]:

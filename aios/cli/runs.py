@@ -51,7 +51,8 @@ def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     """1 when `--waiting` finds any."""
     rows = briefs(args, terminal)
     if args.waiting:
-        rows = [row for row in rows if waits_for_person(row)]
+        taken = {row.get("parent") for row in rows}
+        rows = [row for row in rows if waits_for_person(row) and row["id"] not in taken]
     elif args.open:
         rows = [row for row in rows if not row.get("ended")]
     rows = rows[: args.limit]
@@ -171,7 +172,10 @@ def _show_list(title: str, entries: list[Any], terminal: Terminal) -> None:
 def _show_next(view: RunView, terminal: Terminal) -> None:
     """What a person may do now."""
     short = view.id[:ID_SHOWN]
-    if waits_for_person(view.brief()):
+    if view.status == "suggested":
+        terminal.say()
+        terminal.say(f"It proposes, and has changed nothing. To have it done: aios runs approve {short}", "yellow")
+    elif waits_for_person(view.brief()):
         terminal.say()
         terminal.say(f"It waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
     elif view.status == "escalated":
