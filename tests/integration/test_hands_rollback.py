@@ -268,3 +268,21 @@ def test_only_old_files_go_and_a_manifest_with_hashes_stays(tmp_path: Path) -> N
         assert approved.result["deleted"] == 1
 
     play(tmp_path / "state", story)
+
+
+def test_a_folder_that_is_not_there_has_nothing_to_delete(tmp_path: Path) -> None:
+    """A machine without apt has no old downloads of apt: that is no failure."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "old").write_text("x")
+    os.utime(there / "old", (1000, 1000))
+
+    async def story(rig: Rig) -> None:
+        alone = await rig.act(cleaning("alone", tmp_path / "no" / "such" / "folder", disposable=[str(tmp_path)]))
+        assert alone.ok, alone.error
+        assert alone.result == {"deleted": 0, "freed_mb": 0.0, "left": 0}
+        beside = await rig.act(cleaning("beside", tmp_path / "none", there, disposable=[str(tmp_path)]))
+        assert beside.ok, beside.error
+        assert beside.result["deleted"] == 1
+
+    play(tmp_path / "state", story)
