@@ -49,6 +49,7 @@ class Parts:
     clock: Callable[[Clock], Clock] = lambda clock: clock
     remembered: Callable[[World], None] = lambda _world: None
     knows_what_it_took: bool = True
+    assembled: Callable[[Daemon], None] = lambda _daemon: None
     durable: Callable[[Event, Position], None] = lambda _event, _position: None
 
 
@@ -88,6 +89,7 @@ async def run_daemon(machine: SimMachine, process: SimProcess, number: int, seed
         Settings.model_validate(SETTINGS), outside_of(machine, process, SeededEntropy(seed * 1_000_003 + number), parts)
     )
     parts.remembered(daemon.world)
+    parts.assembled(daemon)
     process.life.on_error = daemon.fail
     daemon.spine.listen(lambda stored: _tell(parts, stored))
     await daemon.run()

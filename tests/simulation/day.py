@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aios.daemon import Daemon
 from aios.entropy import SeededEntropy
 from aios.events.codec import encode_json
 from aios.events.event import Event, Stored
@@ -42,6 +43,7 @@ class Troubles:
     power_cut_s: float = 2400.0
     disk_s: float = 1200.0
     leap_s: float = 0.0
+    answers_s: float = 400.0
     garbage: float = 0.05
     repeats: float = 0.1
     kill_at: tuple[int, ...] = ()
@@ -88,6 +90,7 @@ class Day:
     starts: int = 0
     daemon: SimProcess | None = None
     over: bool = False
+    _daemon: Daemon | None = None
     _written: list[bytes] = field(default_factory=list)
 
     async def run(self, hours: float, quiet_s: float, read: ReadJournal) -> History:
@@ -147,6 +150,7 @@ class Day:
             (self.troubles.power_cut_s, self._power_cut),
             (self.troubles.disk_s, self._disk_fails),
             (self.troubles.leap_s, self._leap),
+            (self.troubles.answers_s, self._answer),
         )
         return [
             self._now_and_then(mean_s, SeededEntropy(self.seed * 31 + number), ends, befall)
@@ -222,6 +226,22 @@ class Day:
 
     def _leap(self, chance: SeededEntropy) -> None:
         self.machine.clock.leap(chance.uniform(-7200.0, 7200.0))
+
+    # --- people
+
+    def meet(self, daemon: Daemon) -> None:
+        """The daemon that people talk to from now on."""
+        self._daemon = daemon
+
+    def _answer(self, chance: SeededEntropy) -> None:
+        """A person looks at what waits for an answer, and says yes or no to one of them."""
+        daemon, process = self._daemon, self.daemon
+        if daemon is None or process is None or not process.alive or not daemon.ready.is_set():
+            return
+        asking = [run for run in daemon.world.runs.values() if run.asked is not None]
+        if asking:
+            run = asking[int(chance.uniform(0.0, len(asking)))]
+            process.life.spawn(daemon.reactor.runner.answer(run, chance.uniform(0.0, 1.0) < 0.7, "ann"))
 
     async def _quiet(self, quiet_s: float) -> None:
         """Everything works from here on, and the daemon is up."""

@@ -41,7 +41,7 @@ def play_day(
                 stands = machine.disk.durable(path, position.offset, 300)
                 day.acknowledged.append(Acknowledged(event.id, event.id.encode() in stands))
 
-            mine = replace(parts or Parts(), durable=durable)
+            mine = replace(parts or Parts(), durable=durable, assembled=day.meet)
             number = day.starts
             return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, number, seed, mine))
 
@@ -77,6 +77,7 @@ def broken_laws(history: History) -> list[str]:
         *laws.no_run_twice(events),
         *laws.every_run_ends(events),
         *laws.one_run_on_a_resource(events),
+        *laws.modes_are_kept(events),
         *([] if history.leaps else laws.guards_hold(events, GUARDS)),
         *([] if history.leaps else laws.priorities_are_kept(events, priority, is_matched)),
         *laws.timeouts_are_kept(events, TIMEOUTS_S),

@@ -228,6 +228,25 @@ def one_run_on_a_resource(events: Sequence[Event]) -> list[str]:
     return wrong
 
 
+def modes_are_kept(events: Sequence[Event]) -> list[str]:
+    """Who may only look acts never; who must ask acts only after a person's yes to that very run."""
+    mode: dict[str, str] = {}
+    allowed: set[str] = set()
+    wrong = []
+    for event in events:
+        run = str(event.data.get("run", ""))
+        if event.type == "run.opened":
+            mode[run] = event.data["mode"]
+        elif event.type == "approval.given":
+            allowed.add(run)
+        elif event.type == "run.step_intended" and not event.data["step"].startswith(RESERVED):
+            if mode.get(run) in {"observe", "shadow", "suggest"}:
+                wrong.append(f"run {run} acted in mode {mode[run]}")
+            elif mode.get(run) == "approve" and run not in allowed:
+                wrong.append(f"run {run} acted before anybody said yes")
+    return wrong
+
+
 # --- 4: no storms, and first things first
 
 

@@ -19,7 +19,7 @@ def event(kind: str, at: float = 0.0, subject: str = "web.service", id: str = ""
 
 
 def opened(at: float = 0.0, run: str = RUN, cause: str = "e1", playbook: str = "mend", subject: str = "web.service") -> Event:
-    return event("run.opened", at, subject, run=run, playbook=playbook, event=cause, resources=[subject])
+    return event("run.opened", at, subject, run=run, playbook=playbook, event=cause, resources=[subject], mode="auto")
 
 
 def intended(at: float, attempt: int = 1, run: str = RUN, step: str = "act", skill: str = "count_never") -> Event:
@@ -199,3 +199,16 @@ def test_the_less_urgent_first_is_seen() -> None:
     assert laws.priorities_are_kept(just_come, urgency, seen) == []
     aged = [low, high, opened(70, "r1", "low"), opened(71, "r2", "high", subject="disk:/")]
     assert laws.priorities_are_kept(aged, urgency, seen) == []
+
+
+def test_an_act_without_a_yes_is_seen() -> None:
+    """approve: after a yes; observe, shadow, suggest: never."""
+
+    def in_mode(mode: str) -> Event:
+        return event("run.opened", run=RUN, playbook="mend", event="e1", resources=[], mode=mode)
+
+    given = event("approval.given", 1, run=RUN, playbook="mend", plan="p", by="ann")
+    assert len(laws.modes_are_kept([in_mode("approve"), intended(2)])) == 1
+    assert laws.modes_are_kept([in_mode("approve"), given, intended(2)]) == []
+    assert len(laws.modes_are_kept([in_mode("suggest"), given, intended(2)])) == 1
+    assert laws.modes_are_kept([in_mode("auto"), intended(2)]) == []
