@@ -34,6 +34,7 @@ from aios.journal.reader import FolderReader
 from aios.journal.thread import ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.log import configure, get_logger
+from aios.places import SYSTEM_PLAYBOOKS
 from aios.ports import Inbox, JournalWriter, Sensor, Services, UnitState
 from aios.sensors.alarm import Limits
 from aios.sensors.asking import Probe
@@ -326,7 +327,8 @@ def read_playbooks(folders: Sequence[str]) -> dict[str, str]:
         try:
             names = sorted(os.listdir(folder))
         except OSError as error:
-            log.warning("a folder of playbooks cannot be read", folder=folder, error=str(error))
+            if folder != SYSTEM_PLAYBOOKS or os.path.exists(folder):  # not everybody has playbooks of his own
+                log.warning("a folder of playbooks cannot be read", folder=folder, error=str(error))
             continue
         for name in names:
             if name.endswith((".yaml", ".yml")) and not name.startswith(".") and len(found) < PLAYBOOKS_MAX:

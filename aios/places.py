@@ -14,6 +14,8 @@ from aios.errors import ConfigError, ConfigErrors
 
 SYSTEM_SETTINGS = "/etc/aios/aios.toml"
 SYSTEM_PLAYBOOKS = "/etc/aios/playbooks"
+SHIPPED_PLAYBOOKS = "shipped"
+"""Beside this file in an installed package; in a checkout they are `playbooks/`."""
 SYSTEM_DATA = "/var/lib/aios"
 FILE_BYTES_MAX = 1 << 20
 CONTROL_SOCKET = "control.sock"
@@ -81,8 +83,11 @@ def default_data(environ: Mapping[str, str]) -> str:
 
 
 def default_playbooks() -> tuple[str, ...]:
+    """The shipped ones, then, where AIOS is installed, the operator's own, which replace those of the same name."""
     folder = checkout()
-    return (os.path.join(folder, "playbooks"),) if folder else (SYSTEM_PLAYBOOKS,)
+    if folder:
+        return (os.path.join(folder, "playbooks"),)
+    return (os.path.join(os.path.dirname(os.path.abspath(__file__)), SHIPPED_PLAYBOOKS), SYSTEM_PLAYBOOKS)
 
 
 def state_folder(path: str | None, environ: Mapping[str, str], data: str | None) -> str:

@@ -35,7 +35,8 @@ with its line and a cure.
 - A relative folder counts from the file; in a variable or option, from where you stand.
 - A list in a variable is separated by commas: `AIOS_PLAYBOOKS=/etc/aios/playbooks,/srv/playbooks`.
 - Without `data`, the state folder is systemd's `StateDirectory=`, else `data/` of a checkout, else `/var/lib/aios`; without
-  `playbooks`, it is `playbooks/` of a checkout, else `/etc/aios/playbooks`.
+  `playbooks`, it is `playbooks/` of a checkout, else the shipped ones and then `/etc/aios/playbooks` (of two playbooks with
+  one name, the one in the later folder wins).
 
 ```toml
 mode_max = "suggest"

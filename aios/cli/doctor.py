@@ -25,6 +25,7 @@ from aios.cli.terminal import Terminal
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, ConfigErrors, Refused
 from aios.journal.lock import holder
+from aios.places import SYSTEM_PLAYBOOKS
 
 Word = Literal["ok", "warning", "bad"]
 ROOM_MIN_MB = 200
@@ -111,7 +112,7 @@ def check_playbooks(folders: tuple[str, ...]) -> Iterator[Finding]:
     loaded = read_folders(path for path in folders if os.path.isdir(path))
     for error in loaded.errors:
         yield _of_config("playbook", error)
-    for path in (path for path in folders if not os.path.isdir(path)):
+    for path in (path for path in folders if not os.path.isdir(path) and path != SYSTEM_PLAYBOOKS):
         yield Finding("playbooks", "warning", f"there is no folder {path}", f"mkdir -p {path}, or name another in the settings")
     if not loaded.errors:
         yield Finding("playbooks", "ok", f"{len(loaded.playbooks)} can be used")

@@ -155,7 +155,11 @@ def explain_failure(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, AiosError):
         return by_name.get(kind, exits.NO), str(error), hint
     if isinstance(error, PermissionError):
-        return exits.NOT_ALLOWED, f"{error.filename}: {error.strerror}", "do it as root, or as the user that the daemon runs as"
+        return (
+            exits.NOT_ALLOWED,
+            f"{error.filename}: {error.strerror}",
+            "do it as root or as the daemon's user, or name a folder of your own with --data",
+        )
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return exits.NO, f"{place}{error.strerror or error}", "`aios doctor` looks at disk, rights and limits"

@@ -57,29 +57,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> Loaded:
-    """All playbooks of these files and folders; of two with one name in two folders, the later one wins."""
-    skills = catalogue() if skills is None else skills
-    found: dict[str, Playbook] = {}
+    """All playbooks of these files and folders, as the daemon would load them."""
     texts: dict[str, str] = {}
-    errors: list[ConfigError] = []
+    unreadable: list[ConfigError] = []
     for path in paths:
-        loaded, unreadable = _read_path(path, skills)
-        errors += [*unreadable, *loaded.errors]
-        found |= {playbook.name: playbook for playbook in loaded.playbooks}
-        texts |= loaded.texts
-    return Loaded(tuple(found[name] for name in sorted(found)), tuple(errors), texts)
-
-
-def _read_path(path: str, skills: SkillCatalogue) -> tuple[Loaded, list[ConfigError]]:
-    texts, errors = {}, []
-    for file in files_of(path):
-        try:
-            texts[file] = _read(file)
-        except OSError as error:
-            errors.append(ConfigError(file, f"cannot be read: {error.strerror}", hint="make it readable, or name another"))
-        except UnicodeDecodeError:
-            errors.append(ConfigError(file, "is not UTF-8", hint="save the file as UTF-8"))
-    return load_many(texts, skills), errors
+        for file in files_of(path):
+            try:
+                texts[file] = _read(file)
+            except OSError as error:
+                unreadable.append(
+                    ConfigError(file, f"cannot be read: {error.strerror}", hint="make it readable, or name another")
+                )
+            except UnicodeDecodeError:
+                unreadable.append(ConfigError(file, "is not UTF-8", hint="save the file as UTF-8"))
+    loaded = load_many(texts, catalogue() if skills is None else skills)
+    return Loaded(loaded.playbooks, (*unreadable, *loaded.errors), loaded.texts)
 
 
 def _read(file: str) -> str:

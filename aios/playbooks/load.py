@@ -67,16 +67,19 @@ class Loaded(NamedTuple):
 
 
 def load_many(texts: Mapping[str, str], skills: SkillCatalogue) -> Loaded:
-    """The playbooks of a folder (path -> text). One that cannot be used never harms the others."""
+    """The playbooks of some folders (path -> text). One that cannot be used never harms the others.
+
+    Of two with one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
+    """
     errors: list[ConfigError] = []
     found: dict[str, Playbook] = {}
-    for path in sorted(texts):
+    for path in _by_folder(texts):
         try:
             playbook = load(texts[path], path, skills)
         except ConfigErrors as several:
             errors.extend(several.errors)
             continue
-        if playbook.name in found:
+        if playbook.name in found and _folder(found[playbook.name].path) == _folder(path):
             errors.append(_at(texts[path], path, "playbook", f"a second playbook is called {playbook.name!r}",
                               f"the first is {found[playbook.name].path}; rename one"))  # fmt: skip
         else:
@@ -84,6 +87,16 @@ def load_many(texts: Mapping[str, str], skills: SkillCatalogue) -> Loaded:
     errors.extend(_drop_broken_ladders(found, texts))
     usable = tuple(found[name] for name in sorted(found))
     return Loaded(usable, tuple(errors), {p.name: texts[p.path] for p in usable})
+
+
+def _by_folder(texts: Mapping[str, str]) -> list[str]:
+    """Folders as they come, and what is in each by name."""
+    order = {folder: n for n, folder in reversed(list(enumerate(map(_folder, texts))))}
+    return sorted(texts, key=lambda path: (order[_folder(path)], path))
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _drop_broken_ladders(found: dict[str, Playbook], texts: Mapping[str, str]) -> list[ConfigError]:

@@ -249,6 +249,14 @@ def test_every_setting_is_read_by_somebody() -> None:
             )
 
 
+def test_an_installed_aios_brings_its_playbooks_and_lets_the_operators_replace_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed is what is no checkout."""
+    monkeypatch.setattr(places, "checkout", lambda: None)
+    shipped, own = places.default_playbooks()
+    assert shipped == os.path.join(os.path.dirname(places.__file__), "shipped")
+    assert own == "/etc/aios/playbooks"
+
+
 def test_a_checkout_keeps_its_state_at_home() -> None:
     """`./data` and `./playbooks` of the checkout, whatever the working folder."""
     folder = places.checkout()

@@ -121,6 +121,20 @@ def test_a_folder_is_loaded_as_far_as_it_can_be() -> None:
     assert loaded.texts == {"a": small("a"), "b": small("b")}
 
 
+def test_an_operators_playbook_replaces_the_shipped_one_of_its_name() -> None:
+    """Folders come in order, and the later wins; within one folder two of one name are a mistake."""
+    texts = {
+        "/usr/shipped/a.yaml": small("a"),
+        "/usr/shipped/b.yaml": small("b"),
+        "/etc/aios/mine.yaml": small("a", "{fallback: b}"),
+    }
+    loaded = load_many(texts, SKILLS)
+    assert not loaded.errors
+    assert [(p.name, p.path) for p in loaded.playbooks] == [("a", "/etc/aios/mine.yaml"), ("b", "/usr/shipped/b.yaml")]
+    other_order = load_many({path: texts[path] for path in reversed(texts)}, SKILLS)
+    assert [p.path for p in other_order.playbooks] == ["/usr/shipped/a.yaml", "/usr/shipped/b.yaml"]
+
+
 def test_a_ladder_leads_somewhere() -> None:
     """A fallback that cannot be used is found out now; so is what falls back to it."""
     texts = {
