@@ -62,12 +62,7 @@ def assemble(state_dir: str) -> Wiring:
 
 
 def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
-    """In the act's own process. `already_done` asks a skill's own look before a second try."""
-    if call.skill == "already_done":
-        skill = bodies[call.params["skill"]]
-        look = skill.already_done
-        done = look(make_params(skill, call.params["params"]), ctx) if look else None
-        return SkillResult(done is not None, {"done": done})
+    """In the act's own process. After an attempt that was cut off (`recheck`) the skill's own look comes first."""
     if call.skill not in bodies:
         raise Permanent(f"there is no skill {call.skill!r} in hands; is the package that brings it installed?")
     skill = bodies[call.skill]
@@ -75,7 +70,20 @@ def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
         return SkillResult(True, {"dry": dry_sentence(skill, call.params)})
     if skill.act is None:
         raise Permanent(f"skill {call.skill} only looks; the daemon runs it")
-    return skill.act(make_params(skill, call.params), ctx)
+    params = make_params(skill, call.params)
+    if call.env.get("recheck") and skill.already_done is not None:
+        done = skill.already_done(params, ctx)
+        if done is not False:
+            return looked_first(done)
+    return skill.act(params, ctx)
+
+
+def looked_first(done: bool | None) -> SkillResult:
+    """What is told instead of acting: the attempt before had its effect, or nobody can say."""
+    if done:
+        return SkillResult(True, {"already": True})
+    error = "nobody can say whether the attempt before had its effect"
+    return SkillResult(False, next=("human_check",), error=error)
 
 
 class LazyActs:

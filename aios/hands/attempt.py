@@ -65,20 +65,27 @@ def fence(files: Files, folder: str, who: ProcessId, role: Role) -> bool:
         except FileExistsError:
             pass
     temporary = f"{folder}/.started.{role}.{who.pid}.{who.start}"
-    fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        write_all(files, fd, encode_json({**who._asdict(), "role": role}))
-        files.link(temporary, f"{folder}/{STARTED}")
-        files.fsync(fd)
+        _name(files, temporary, f"{folder}/{STARTED}", encode_json({**who._asdict(), "role": role}))
+        # All three, whoever made them: one of an earlier life may have died between mkdir and sync.
+        for path in (folder, run, os.path.dirname(run)):
+            files.fsync_dir(path)
     except FileExistsError:
         return False
     finally:
-        files.close(fd)
-        remove_if_there(files, temporary)
-    # All three, whoever made them: one of an earlier life may have died between mkdir and sync.
-    for path in (folder, run, os.path.dirname(run)):
-        files.fsync_dir(path)
+        remove_if_there(files, temporary)  # last, because a name removed before the sync would cost a second one
     return True
+
+
+def _name(files: Files, temporary: str, path: str, data: bytes) -> None:
+    """Write it, give it its name, sync it. Raises FileExistsError when the name is taken, OSError."""
+    fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(files, fd, data)
+        files.link(temporary, path)
+        files.fsync(fd)
+    finally:
+        files.close(fd)
 
 
 def read_started(files: Files, folder: str) -> Started | None:

@@ -70,7 +70,7 @@ class ActContext:
     """What an acting body may use. `folder` is the attempt's folder, absolute.
 
     `env` is the call's; the engine puts `playbook`, `subject`, `approved` (a person said yes to this run), `disposable`,
-    `services`, `look_commands` and `webhook` there.
+    `services`, `look_commands`, `webhook` and `recheck` (the attempt before was cut off: `already_done` is asked first) there.
     """
 
     state_dir: str

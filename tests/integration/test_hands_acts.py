@@ -197,21 +197,28 @@ def test_a_skill_that_hands_cannot_run_is_told_with_its_name(tmp_path: Path, ski
     play(tmp_path, story)
 
 
-@pytest.mark.parametrize(("how", "there", "done"), [("ok", True, True), ("ok", False, False), ("cannot say", True, None)])
-def test_a_skill_looks_whether_it_was_done_before_a_second_try(tmp_path: Path, how: str, there: bool, done: bool | None) -> None:
-    """The built-in call `already_done`; who cannot say is not ok, so a person is asked."""
+@pytest.mark.parametrize(
+    ("how", "there", "result", "following"),
+    [
+        ("ok", True, {"already": True}, ()),
+        ("ok", False, {"how": "ok"}, ()),
+        ("cannot say", True, {}, ("human_check",)),
+    ],
+)
+def test_a_second_try_looks_first_whether_the_effect_is_there(
+    tmp_path: Path, how: str, there: bool, result: dict[str, object], following: tuple[str, ...]
+) -> None:
+    """`check_before_retry`: what is done is not done again, and when nobody can say a person is asked."""
     effects = tmp_path / "effects"
     if there:
         effects.write_text("x")
 
     async def story(rig: Rig) -> SkillResult:
-        params = {"skill": "careful", "params": {"how": how, "effects": str(effects)}}
-        return await rig.act(call("s", "already_done", params))
+        return await rig.act(call("s", "careful", {"how": how, "effects": str(effects)}, env={"recheck": True}))
 
-    result = play(tmp_path, story)
-    assert result.ok == (done is not None)
-    assert result.result == {"done": done}
-    assert effects.exists() == there
+    told = play(tmp_path, story)
+    assert (dict(told.result), told.next) == (result, following)
+    assert effects.read_text() == "x"
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
