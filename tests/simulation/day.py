@@ -201,8 +201,13 @@ class Day:
         subjects = list(UNITS)
         self.machine.units.crash(subjects[int(chance.uniform(0.0, len(subjects)))])
 
-    def _kill_daemon(self, _chance: SeededEntropy) -> None:
-        if self.daemon is not None:
+    def _kill_daemon(self, chance: SeededEntropy) -> None:
+        """Mostly kill -9; now and then it is told to stop, and ends in order."""
+        if self.daemon is None or not self.daemon.alive:
+            return
+        if self._daemon is not None and self._daemon.ready.is_set() and chance.uniform(0.0, 1.0) < 0.3:
+            self.daemon.life.run(self._daemon.stop, "SIGTERM")
+        else:
             self.machine.processes.kill(self.daemon)
 
     def _kill_at_call(self, chance: SeededEntropy) -> None:
