@@ -1,4 +1,4 @@
-"""The reference pages, made from the code: settings, commands and exit codes, event types. A test compares them with `docs/`.
+"""The reference pages, made from the code: settings, commands, event types, skills. A test compares them with `docs/`.
 
 `python -m aios.cli.docs` writes them into the checkout's `docs/`.
 """
@@ -17,9 +17,14 @@ from pydantic.fields import FieldInfo
 
 from aios.cli.exits import MEANINGS
 from aios.cli.main import build_parser
+from aios.cli.skill import catalogue, parameters
+from aios.events.calls import SkillSpec
 from aios.events.catalogue import CATALOGUE, CLOSES, OWN_PREFIXES, is_own
+from aios.events.durations import format_duration
 from aios.places import checkout
 from aios.settings import Settings, default_text, section_of, variables
+from aios.skills.api import GROUP
+from aios.skills.catalogue import scan_entry_points
 
 _SETTINGS_HEAD = """\
 # Settings
@@ -79,6 +84,28 @@ Every type that AIOS itself emits, with the shape of its `data`. Other programs 
 inbox, but none that start with {own}: those are
 AIOS's bookkeeping, and a playbook sees them only when it names the exact type.
 """
+
+_SKILLS_HEAD = """\
+# Skills
+
+Made from the code (`python -m aios.cli.docs`); do not edit.
+
+What a playbook's steps call, and what `aios skill run` calls by hand. There are three kinds: **observe** looks and changes
+nothing, **act** changes something (what it touches is saved before), **verify** says whether something is well. A playbook
+gives the parameters under `with`, and reads what came of a step as `steps.ID.result.FIELD`.
+
+*After a crash* says what becomes of an act that was under way when AIOS died: `idempotent` runs again, `check before retry` looks
+first whether it is still needed, `never retry` is only verified, and then a person is asked.
+
+A skill of your own is a Python package with an entry point in the group `aios.skills`; `aios/skills/` has one small file for each
+of these.
+"""
+
+_KINDS = {
+    "observe": "Observe: look, and change nothing",
+    "act": "Act: change something",
+    "verify": "Verify: say whether it is well",
+}
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -211,12 +238,46 @@ def events_markdown() -> str:
     return _page(parts)
 
 
+# --- skills -----------------------------------------------------------------------------------------------------------
+
+
+def skills_markdown() -> str:
+    """AIOS's own: what else is installed on this machine does not belong on everybody's page."""
+    places = scan_entry_points(GROUP)
+    own = [spec for name, spec in catalogue().items() if places[name].startswith("aios.skills.")]
+    parts = [_SKILLS_HEAD]
+    for kind, title in _KINDS.items():
+        parts.append(f"\n## {title}")
+        for spec in sorted((spec for spec in own if spec.kind == kind), key=lambda spec: spec.name):
+            parts += _skill(spec)
+    return _page(parts)
+
+
+def _skill(spec: SkillSpec) -> list[str]:
+    parts = [f"\n### `{spec.name}`\n\n{spec.doc} {spec.schema.get('description', '')}".rstrip() + "\n"]
+    rows = [(f"`{name}`", kind, _default_of(usual), meaning) for name, kind, usual, meaning in parameters(spec)]
+    if rows:
+        parts.append(_table(("parameter", "type", "default", "meaning"), rows))
+    gives = ", ".join(f"`{name}` ({kind})" for name, kind in spec.result_fields.items())
+    facts = [f"Gives {gives or 'nothing'}", f"time limit {format_duration(spec.timeout_s)}"]
+    if spec.kind == "act":
+        facts.append(f"after a crash: {spec.rerun.replace('_', ' ')}")
+    if spec.irreversible:
+        facts.append("**cannot be taken back**")
+    return [*parts, "; ".join(facts) + "."]
+
+
+def _default_of(usual: str) -> str:
+    return usual if usual in ("", "required") else f"`{usual}`"
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_markdown,
     "commands.md": commands_markdown,
     "events.md": events_markdown,
+    "skills.md": skills_markdown,
 }
 
 

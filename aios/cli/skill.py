@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from aios.cli import exits
@@ -59,6 +60,8 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
         return exits.OK
     terminal.say(f"{spec.name} · {spec.kind}", "bold")
     terminal.say(spec.doc)
+    if "description" in spec.schema:
+        terminal.say(str(spec.schema["description"]))
     terminal.say()
     rows = parameters(spec)
     if rows:
@@ -95,22 +98,41 @@ def plain(spec: SkillSpec) -> dict[str, Any]:
 
 
 def parameters(spec: SkillSpec) -> list[tuple[str, str, str, str]]:
-    """Rows from the JSON Schema: name, type, default, meaning."""
+    """Rows from the JSON Schema: name, type, default, meaning or examples."""
     required = set(spec.schema.get("required", ()))
     rows = []
     for name, field in spec.schema.get("properties", {}).items():
-        default = "required" if name in required else str(field.get("default", ""))
-        rows.append((name, _type_of(field), default, field.get("description", "")))
+        usual = field.get("default")
+        default = "required" if name in required else "" if usual is None else str(usual)
+        rows.append((name, _type_of(field), default, _meaning(field)))
     return rows
 
 
-def _type_of(field: dict[str, Any]) -> str:
+def _type_of(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
-        return " or ".join(_type_of(entry) for entry in field["anyOf"])
+        return " or ".join(_type_of(entry) for entry in field["anyOf"] if entry.get("type") != "null")
     if "enum" in field:
         return " | ".join(map(str, field["enum"]))
-    kind = str(field.get("type", field.get("format", "any")))
-    return f"list of {_type_of(field['items'])}" if kind == "array" and "items" in field else kind
+    kind = field.get("type", field.get("format", "any"))
+    if kind == "array" and "items" in field:
+        return f"list of {_type_of(field['items'])}"
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _meaning(field: Mapping[str, Any]) -> str:
+    """In words, else by examples, else by its bounds."""
+    if "description" in field:
+        return str(field["description"])
+    either = [field, *field.get("anyOf", ())]
+    if examples := [_shown(example) for entry in either for example in entry.get("examples", ())]:
+        return "such as " + ", ".join(examples)
+    low, high = (next((entry[bound] for entry in either if bound in entry), "") for bound in ("minimum", "maximum"))
+    return f"{low} to {high}" if low != "" and high != "" else f"at least {low}" if low != "" else ""
+
+
+def _shown(example: object) -> str:
+    """As a playbook has it."""
+    return f"[{', '.join(map(str, example))}]" if isinstance(example, list) else str(example)
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -14,6 +14,7 @@ from aios.cli.main import build_parser
 from aios.events.catalogue import CATALOGUE
 from aios.places import checkout
 from aios.settings import load, variables
+from aios.skills.catalogue import load_catalogue
 
 
 @pytest.mark.parametrize("page", docs.PAGES)
@@ -25,11 +26,12 @@ def test_a_page_is_as_the_code_would_make_it(page: str) -> None:
     assert standing == docs.PAGES[page](), f"docs/{page} is stale: run python -m aios.cli.docs"
 
 
-def test_every_setting_variable_type_and_command_is_documented() -> None:
+def test_every_setting_variable_type_skill_and_command_is_documented() -> None:
     """Nothing is left out of the pages."""
-    settings, commands, events = (make() for make in docs.PAGES.values())
+    settings, commands, events, skills = (make() for make in docs.PAGES.values())
     assert all(f"`{name}`" in settings for name in variables())
     assert all(f"### `{name}`" in events for name in CATALOGUE)
+    assert all(f"### `{name}`" in skills for name in load_catalogue())
     assert all(f"## `aios {' '.join(words)}`" in commands for words, _ in docs.commands(build_parser(), ()))
 
 
