@@ -196,7 +196,7 @@ class SimHandsWorld:
 
 def _looked_first(known: bool | None) -> SkillResult:
     if known:
-        return SkillResult(ok=True, result={"already_done": True})
+        return SkillResult(ok=True, result={"already": True})
     return SkillResult(ok=False, next=("human_check",), error="nobody can say whether the attempt before had its effect")
 
 
