@@ -46,6 +46,8 @@ class Troubles:
     answers_s: float = 400.0
     garbage: float = 0.05
     repeats: float = 0.1
+    rots: bool = False
+    """At each death of the daemon one byte of each part of the journal is another one."""
     kill_at: tuple[int, ...] = ()
     """Whoever makes one of these changing calls below the state folder dies there; counted from the first start."""
     hands: HandsLuck = field(default_factory=lambda: HandsLuck(0.01, 0.005, 1500.0, 0.005))
@@ -209,6 +211,13 @@ class Day:
             self.daemon.life.run(self._daemon.stop, "SIGTERM")
         else:
             self.machine.processes.kill(self.daemon)
+        if self.troubles.rots:
+            self._rot(chance)
+
+    def _rot(self, chance: SeededEntropy) -> None:
+        for path, data in self.machine.disk.tree(f"{STATE_DIR}/events").items():
+            if data:
+                self.machine.disk.flip(path, int(chance.uniform(0.0, len(data) - 1)))
 
     def _kill_at_call(self, chance: SeededEntropy) -> None:
         """Whoever makes the n-th changing call below the state folder from now dies at it: daemon, launcher or recovery."""

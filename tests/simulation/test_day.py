@@ -6,11 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from aios.testing.loop import START_OF_TIME
 from tests.simulation.day import CALM, Troubles
-from tests.simulation.harness import broken_laws, play_day
+from tests.simulation.harness import QUIET_S, broken_laws, play_day
+from tests.simulation.laws import an_attempt_is_carried_out_once
 
 LEAPS = Troubles(leap_s=600.0)
 TIRED_DISK = Troubles(disk_s=120.0, kill_daemon_s=300.0, power_cut_s=900.0)
@@ -38,6 +41,17 @@ def test_an_hour_of_troubles_breaks_no_law(seed: int) -> None:
 def test_an_hour_of_one_great_trouble_breaks_no_law(seed: int, troubles: Troubles) -> None:
     """A wall clock that leaps by hours, a disk that fails every other minute, a daemon that dies every minute."""
     assert broken_laws(play_day(seed, 1.0, troubles)) == []
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_journal_that_rots_keeps_no_daemon_from_starting(seed: int) -> None:
+    """One flipped byte costs its own line; the daemon starts, goes on to the end, and acts twice for nothing that it lost."""
+    history = play_day(seed, 2.0, replace(CALM, kill_daemon_s=600.0, rots=True))
+    last = history.events[-1]
+    assert history.starts > 5
+    assert last.type == "daemon.heartbeat"
+    assert last.taken > START_OF_TIME + 2 * 3600.0 + QUIET_S - 120.0
+    assert an_attempt_is_carried_out_once(history.effects) == []
 
 
 @pytest.mark.slow
