@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import select
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house import START_S, House
 
 from aios.control.client import ask, follow, lives
 from aios.errors import Refused
-
-START_S = 30.0
 
 PLAYBOOK = """\
 playbook: bot-error
@@ -33,56 +29,9 @@ steps:
 """
 
 
-class House:
-    """A daemon of its own in a temporary folder, with one playbook and no sensors."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.socket = str(self.state / "control.sock")
-        (folder / "books").mkdir()
-        (folder / "books" / "bot-error.yaml").write_text(PLAYBOOK)
-        self.file = folder / "aios.toml"
-        self.file.write_text("data = 'state'\nplaybooks = ['books']\n[host]\nenabled = false\n[systemd]\nenabled = false\n")
-        self.env = {**os.environ, "AIOS_SETTINGS": str(self.file)}
-        self.log = open(folder / "log", "wb")  # noqa: SIM115 - closed in `stop`
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "aios.cli.main", "run"], env=self.env, stdout=self.log, stderr=self.log, start_new_session=True
-        )
-        self._wait_for_socket()
-
-    def _wait_for_socket(self) -> None:
-        gone = os.pidfd_open(self.process.pid)
-        try:
-            for _ in range(int(START_S / 0.05)):
-                if lives(self.socket):
-                    return
-                if select.select([gone], [], [], 0.05)[0]:
-                    break
-        finally:
-            os.close(gone)
-        raise AssertionError(f"the daemon did not start: {(self.folder / 'log').read_text()}")
-
-    def aios(self, *words: str, code: int = 0, stdin: str = "") -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "aios.cli.main", *words], env=self.env, input=stdin, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr, (self.folder / "log").read_text())
-        return done.stdout
-
-    def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self.aios(*words, "--json", code=code))
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(START_S)
-        self.log.close()
-
-
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    living = House(tmp_path_factory.mktemp("house"))
+    living = House(tmp_path_factory.mktemp("house"), {"bot-error": PLAYBOOK})
     yield living
     living.stop()
 
@@ -228,7 +177,7 @@ def test_no_request_is_answered_with_a_bug_or_ends_the_daemon(house: House) -> N
 
 def test_stop_ends_it_in_order(tmp_path: Path) -> None:
     """Exit code 0, the journal says so, and the socket is gone; what is emitted afterwards waits in the inbox."""
-    own = House(tmp_path)
+    own = House(tmp_path, {"bot-error": PLAYBOOK})
     try:
         own.aios("stop")
         assert own.process.wait(START_S) == 0
