@@ -23,6 +23,7 @@ from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, for
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
 from aios.playbooks.guards import protected
+from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook
 from aios.playbooks.run import Env, Run
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
@@ -31,7 +32,7 @@ from aios.reactor.decide import Rules
 from aios.reactor.keep import LastGood
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
-from aios.reactor.shelf import Shelf
+from aios.reactor.shelf import Shelf, names_of
 from aios.scheduler.queue import EventQueue
 from aios.scheduler.slots import Slots
 from aios.scores.scores import Scores
@@ -50,6 +51,7 @@ JUDGE_AFTER_S = 1.0
 """How long after something that moves a score the scores are evaluated: a burst is judged once."""
 CLOCK_LEAP_S = 5.0
 DEPENDENTS_MAX = 1000
+DECISIONS = ("run.opened", "reactor.decided", "scheduler.dead_letter")
 JUDGED = ("run.", "probe.", "service.", "resource.", "endpoint.", "agent.", "host.", "score.")
 
 
@@ -128,6 +130,8 @@ class Daemon:
     inbox_wake: asyncio.Event
     blind_since: float
     first_words: Sequence[Draft]
+    playbooks_before: Index | None
+    """Where the playbooks have changed since: what the life before left undecided is decided by these."""
     _tasks: list[Task[None]] = field(default_factory=list)
     _stopping: Future[str] | None = None
     _judging: bool = False
@@ -168,9 +172,9 @@ class Daemon:
         self.spine.listen(self.keeper.heard)
         outside.hands.open()
         self.aside.start()
-        began = self.spine.emit(self._started(), self._settings_loaded(), *self.first_words)
-        self.reactor.start()
-        await began
+        self.spine.emit(self._started(), self._settings_loaded())
+        self.reactor.start(self.playbooks_before)
+        await self.spine.emit(*self.first_words)
         await self.control.start()
         outside.watch_playbooks(self.reload_soon)
         self.inbox_wake.set()
@@ -300,7 +304,12 @@ class Daemon:
                 await self._checkpoint()
 
     def _heartbeat(self) -> Draft:
-        data = {"queue": len(self.reactor.queue), "open_runs": len(self.world.runs), "rss_kb": self.outside.rss_kb()}
+        data = {
+            "queue": len(self.reactor.queue),
+            "open_runs": len(self.world.runs),
+            "rss_kb": self.outside.rss_kb(),
+            "dealt_with": str(self.reactor.dealt_with),
+        }
         return Draft(type="daemon.heartbeat", subject=SYSTEM, data=data)
 
     async def _checkpoint(self) -> None:
@@ -342,7 +351,6 @@ class Daemon:
         drafts = self.shelf.reload(self.outside.read_playbooks())
         if drafts:
             await self.spine.emit(*drafts)
-            self.world.named_own = self.shelf.own_types
             self._watch_kept()
         return [{"path": e.path, "line": e.line, "column": e.column, "message": e.message} for e in self.shelf.errors]
 
@@ -367,9 +375,12 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     texts = outside.read_playbooks()
     troubles = _Troubles()
     writer = outside.make_writer(troubles.tell)
+    world, queue, decided_since = _remember(settings, outside)
     shelf = Shelf(outside.blobs, outside.skills)
+    playbooks_before = None
+    if world.playbooks and names_of(texts) != frozenset(world.playbooks.values()):
+        playbooks_before = shelf.recall(world.playbooks, world.playbook_paths)
     first_words = shelf.reload(texts)
-    world, queue = _remember(settings, outside, shelf.own_types)
     redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
     spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
     rules = Rules(settings.mode_max, settings.acts_per_hour, settings.settle_s, frozenset(settings.protected))
@@ -378,6 +389,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     env_of = partial(_env_of, settings, outside, world)
     runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
+    reactor.decided_since = decided_since
     runner.open_fallback = reactor.open_fallback
     keeper = LastGood(shelf, outside.skills, outside.services, outside.looker, outside.files, aside, spine.emit, outside.clock)
     daemon_box: list[Daemon] = []
@@ -418,6 +430,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         inbox_wake,
         world.alive_at,
         first_words,
+        playbooks_before,
     )
     daemon_box.append(daemon)
     troubles.emit = spine.emit
@@ -435,8 +448,11 @@ class _Troubles:
         self.emit(draft)
 
 
-def _remember(settings: Settings, outside: Outside, named_own: frozenset[str]) -> tuple[World, EventQueue]:
-    """The world as it was: the newest checkpoint, then every event after it."""
+def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, frozenset[str]]:
+    """The world as it was: the newest checkpoint, then every event after it.
+
+    And what was decided since of all that the checkpoint's queue calls spilled: it must not be decided again.
+    """
     targets = settings.score.latency_target_ms
     new_scores = partial(Scores, window_s=settings.score.window_s, targets_ms=targets)
     old_scores = partial(Scores.from_json, window_s=settings.score.window_s, targets_ms=targets)
@@ -447,10 +463,12 @@ def _remember(settings: Settings, outside: Outside, named_own: frozenset[str]) -
     else:
         world = World.from_json(found[1]["world"], old_scores)
         queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
-    world.named_own = named_own
+    decided_since = set()
     for event, position in outside.reader.read(world.position if found else None):
+        if queue.spilled and event.type in DECISIONS:
+            decided_since.add(str(event.data["event"]))
         world.apply(event, position)
-    return world, queue
+    return world, queue, frozenset(decided_since)
 
 
 def _env_of(settings: Settings, outside: Outside, world: World, run: Run, playbook: Playbook, chance: float) -> Env:
@@ -463,6 +481,7 @@ def _env_of(settings: Settings, outside: Outside, world: World, run: Run, playbo
         skills=outside.skills,
         mode_max=settings.mode_max,
         paused=world.is_paused(now),
+        resumes_at=world.paused_until,
         disabled=run.playbook in world.disabled,
         protected=lambda resources: protected(resources, more),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),

@@ -26,7 +26,7 @@ from aios.world import World
 
 Listener = Callable[[Sequence[Stored]], None]
 BLOB_FIELDS_MIN = 2048
-"""In an event of our own that is too long for a line, fields from this many bytes on go to a blob."""
+"""In an event of our own that no line can hold, the longest fields go to blobs first; shorter text than this goes last."""
 
 
 class Spine:
@@ -88,22 +88,43 @@ class Spine:
         except BadLine as error:
             return self._fitting(draft, event, now, error)
         clean = self._redactor.clean(event, line)
-        return (event, line) if clean is event else (clean, encode(clean))
+        if clean is event:
+            return event, line
+        if is_own(event.type):  # its shape is read again when it is folded, so it is never struck out as a whole
+            return self._shortened(event._replace(subject=clean.subject))
+        return clean, encode(clean)
 
     def _fitting(self, draft: Draft, event: Event, now: str, error: BadLine) -> tuple[Event, bytes]:
         """An event that no line can hold: ours goes on with its long fields in blobs, a stranger's is refused."""
         if not is_own(draft.type):
             return self._seal(refused(draft, str(error)), now)
-        clean = self._redactor.value(event.data)
-        data = {name: self._short(value) for name, value in clean.items()}
-        short = Event(
-            event.id, event.source, event.type, event.subject, event.time, data, now, event.severity, "",
-            event.causationid, event.correlationid,
-        )  # fmt: skip
-        return short, encode(short)
+        return self._shortened(event._replace(subject=self._redactor.text(event.subject)))
 
-    def _short(self, value: object) -> object:
-        raw = encode_json(value)
-        if len(raw) < BLOB_FIELDS_MIN:
-            return value
-        return {"blob": self._blobs.put(raw), "bytes": len(raw)}
+    def _shortened(self, event: Event) -> tuple[Event, bytes]:
+        """One of our own events without secrets; its longest fields go to blobs, one by one, until a line holds the rest."""
+        data = dict(self._redactor.value(event.data))
+        raws = {name: _raw(value) for name, value in data.items()}
+        longest_first = sorted(raws, key=lambda name: (_is_plain(data[name]), -len(raws[name])))
+        while True:
+            short = event._replace(data=data)
+            try:
+                return short, encode(short)
+            except BadLine:
+                if not longest_first:
+                    raise
+            name = longest_first.pop(0)
+            data[name] = {"blob": self._blobs.put(raws[name]), "bytes": len(raws[name])}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether any line can hold it, beside others like it."""
+    if isinstance(value, str):
+        return len(value) < BLOB_FIELDS_MIN and value.isprintable()
+    return value is None or isinstance(value, bool | float)
+
+
+def _raw(value: object) -> bytes:
+    try:
+        return encode_json(value)
+    except BadLine:  # half a character, a number beyond 64 bits: nothing that JSON can say
+        return repr(value).encode("utf-8", "backslashreplace")

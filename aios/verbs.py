@@ -20,7 +20,7 @@ from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.playbooks.model import lesser_mode
-from aios.playbooks.run import Run, digest, run_id
+from aios.playbooks.run import ROLLBACK, Run, digest, run_id, unfit
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
 from aios.reactor.pump import Reactor
@@ -248,7 +248,10 @@ class Verbs:
         return run_summary(run)
 
     async def _turn_into_run(self, run: Run, peer: Peer) -> dict[str, Any]:
-        """A suggestion becomes a run that may do just what was suggested."""
+        """A suggestion becomes a run that may do just what was suggested. Once: a second yes is no second act."""
+        known = (*self.world.runs.values(), *self.world.recent.values())
+        if taken := next((one for one in known if one.parent == run.id and one.by), None):
+            raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
         would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
         approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
         return await self._open_again(run, by=peer.name, approved=approved)
@@ -263,11 +266,16 @@ class Verbs:
         playbook = self.reactor.shelf.by_name.get(run.playbook)
         if playbook is None:
             raise Refused(f"playbook {run.playbook} is not in force any more")
+        if (run.playbook, run.subject) in self.world.open_pairs:
+            raise Refused(f"a run of {run.playbook} is open on {run.subject}", "aios runs list --open shows it")
         again = 1
         while (new := run_id(run.event, run.playbook, again)) in self.world.runs or new in self.world.recent:
             again += 1
         lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
-        await self.emit(self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again))
+        opened = self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again)
+        if why := unfit(opened):
+            raise Refused(why)
+        await self.emit(opened)
         return {"run": new}
 
     async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,6 +298,8 @@ class Verbs:
             raise Refused(f"run {run.id} is open", "aios runs cancel ends it and takes back what it did")
         if not run.acted:
             raise Refused(f"run {run.id} did not act: there is nothing to take back")
+        if (run.results.get(ROLLBACK) or {}).get("ok"):
+            raise Refused(f"run {run.id} was taken back already")
         self.reactor.runner.take_back(run, peer.name)
         return run_summary(run)
 
@@ -297,8 +307,11 @@ class Verbs:
         letter = self.world.dead.get(_text(args, "letter"))
         if letter is None:
             raise Refused(f"there is no dead letter {args['letter']!r}", "aios dead list shows them")
+        position = Position.parse(letter.position)
+        if self.reader.at(position) is None:
+            raise Refused("the journal does not hold its event any more", "its age is over; emit the event anew")
         await self.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.letter, "by": peer.name}))
-        self.reactor.take_again(Position.parse(letter.position))
+        self.reactor.take_again(position)
         return {"letter": letter.letter}
 
     async def do_service_start(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

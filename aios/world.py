@@ -19,7 +19,7 @@ from aios.playbooks.run import RESERVED_STEPS, Run
 from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 INCIDENT_QUIET_S = 600.0
@@ -77,6 +77,8 @@ class World:
     paused: dict[str, Any] | None = None
     disabled: set[str] = field(default_factory=set)
     playbooks: dict[str, str] = field(default_factory=dict)
+    """What is in force: name -> blob of its text; `playbook_paths` says which file each came from."""
+    playbook_paths: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     named_own: frozenset[str] = frozenset()
@@ -142,19 +144,19 @@ class World:
         data, at = event.data, event.taken
         run_id = data["run"]
         if event.type == "run.opened":
+            self._decided(data["event"])
             if run_id in self.runs or run_id in self.recent:
                 return
             run = self.runs[run_id] = Run(run_id, incident=event.correlationid)
             run.fold(event.type, data, at)
             self.open_pairs[run.playbook, run.subject] = run_id
-            self._decided(data["event"])
             self.held.pop((run.playbook, run.subject), None)
             self._touch_incident(event)
             return
         found = self.runs.get(run_id) or self.recent.get(run_id)
         if found is None:
             return  # it ended so long ago that it was forgotten
-        acted_before = found.acted
+        acted_before = found.reached_an_act
         found.fold(event.type, data, at)
         if event.type == "run.step_intended" and not data["step"].startswith(RESERVED_STEPS):
             self.guards.acted(at)
@@ -188,17 +190,27 @@ class World:
         for other in data.get("others", ()):
             self._decided(other)
         key = (data["playbook"], event.subject)
+        holding = self.held.get(key)
         if data["verdict"] == "held":
             until = parse_time(data["until"]) if data["until"] else 0.0
             position = Position.parse(data["position"])
             holding = Holding(data["event"], position, *key, data["type"], data["guard"], until, event.taken)
             self.held[key] = holding
-        elif data["verdict"] == "released":
-            self.held.pop(key, None)
+        elif data["verdict"] == "released" or (holding is not None and holding.event == data["event"]):
+            self.held.pop(key, None)  # what was held is dealt with in another way now
         self._touch_incident(event)
 
     def _on_dead_letter(self, event: Event) -> None:
         self._decided(event.data["event"])
+        for key in [k for k, h in self.held.items() if h.event == event.data["event"]]:
+            del self.held[key]
+        self.dead.apply(event)
+
+    def _on_retried(self, event: Event) -> None:
+        """A dead letter is undecided again, so that a crash before its decision does not lose it."""
+        letter = self.dead.get(event.data["letter"])
+        if letter is not None and letter.event:
+            self.undecided[letter.event] = Position.parse(letter.position)
         self.dead.apply(event)
 
     def _on_called(self, event: Event) -> None:
@@ -209,9 +221,10 @@ class World:
     def _touch_incident(self, event: Event) -> None:
         if not event.correlationid:
             return
-        known = self.incidents.pop(event.subject, None)
-        called = known.called if known is not None and known.id == event.correlationid else False
-        self.incidents[event.subject] = Incident(event.correlationid, event.taken, called)
+        known = self.incident_of(event.subject, event.taken)
+        self.incidents.pop(event.subject, None)
+        opened = known or Incident(event.correlationid, event.taken, called=False)  # while one is open, no other opens
+        self.incidents[event.subject] = opened._replace(last=event.taken)
         while self.incidents and next(iter(self.incidents.values())).last < event.taken - INCIDENT_QUIET_S:
             self.incidents.popitem(last=False)
 
@@ -225,12 +238,21 @@ class World:
 
     def _on_resumed(self, _event: Event) -> None:
         self.paused = None
+        for holding in self.held.values():
+            if holding.guard == "breaker":
+                self.guards.forgive(holding.playbook, holding.subject)
 
     def is_paused(self, now: float) -> bool:
         if self.paused is None:
             return False
-        until = self.paused.get("until")
-        return not until or now < parse_time(until)
+        until = self.paused_until
+        return not until or now < until
+
+    @property
+    def paused_until(self) -> float:
+        """When a pause ends by itself; 0: a person ends it, or there is none."""
+        until = self.paused.get("until") if self.paused is not None else ""
+        return parse_time(until) if until else 0.0
 
     def _on_enabled(self, event: Event) -> None:
         self.disabled.discard(event.data["playbook"])
@@ -239,13 +261,23 @@ class World:
         self.disabled.add(event.data["playbook"])
 
     def _on_loaded(self, event: Event) -> None:
-        self.playbooks = dict(event.data["playbooks"])
+        data = event.data
+        self.playbooks, self.playbook_paths = dict(data["playbooks"]), dict(data.get("paths", {}))
+        self.named_own = frozenset(data.get("own_types", ()))
 
     def _on_kept(self, event: Event) -> None:
         self.kept[event.data["playbook"]] = event.data["manifest"]
 
     def _on_timer(self, event: Event) -> None:
         self.timers[event.data["timer"]] = parse_time(event.data["planned"])
+
+    def _on_heartbeat(self, event: Event) -> None:
+        """Whatever stands up to here was dealt with, also what no playbook matched: a replay need not look at it again."""
+        if not (text := event.data.get("dealt_with")):
+            return
+        upto = Position.parse(text)
+        for done in [one for one, position in self.undecided.items() if position <= upto]:
+            del self.undecided[done]
 
     def _on_started(self, _event: Event) -> None:
         self.clean = False
@@ -285,6 +317,8 @@ class World:
             "paused": self.paused,
             "disabled": sorted(self.disabled),
             "playbooks": self.playbooks,
+            "playbook_paths": self.playbook_paths,
+            "named_own": sorted(self.named_own),
             "kept": self.kept,
             "timers": self.timers,
         }
@@ -298,7 +332,7 @@ class World:
         world.runs = {r["id"]: Run.from_json(r) for r in raw["runs"]}
         world.open_pairs = {(run.playbook, run.subject): run.id for run in world.runs.values()}
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
-        world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.acted}
+        world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.reached_an_act}
         world.guards = GuardBook.from_json(raw["guards"])
         for subject, kind, event, since, position in raw["symptoms"]:
             world.symptoms[subject, kind] = Symptom(event, since, Position.parse(position))
@@ -310,6 +344,7 @@ class World:
         world.dead = DeadLetters.from_json(raw["dead"])
         world.paused, world.disabled = raw["paused"], set(raw["disabled"])
         world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
+        world.playbook_paths, world.named_own = dict(raw["playbook_paths"]), frozenset(raw["named_own"])
         world.timers = dict(raw["timers"])
         return world
 
@@ -318,9 +353,10 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "reactor.decided": World._on_decided,
     "reactor.called": World._on_called,
     "scheduler.dead_letter": World._on_dead_letter,
-    "scheduler.retried": lambda world, event: world.dead.apply(event),
+    "scheduler.retried": World._on_retried,
     "daemon.paused": World._on_paused,
     "daemon.resumed": World._on_resumed,
+    "daemon.heartbeat": World._on_heartbeat,
     "daemon.started": World._on_started,
     "daemon.stopped": World._on_stopped,
     "playbook.enabled": World._on_enabled,

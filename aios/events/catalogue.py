@@ -55,6 +55,7 @@ CATALOGUE: Mapping[str, EventType] = {
         queue=(INT, "events that wait"),
         open_runs=(INT, "runs that are open"),
         rss_kb=(INT, "resident memory of the daemon, kB"),
+        dealt_with=(STR, "position up to which everything in the journal is decided"),
     ),
     "daemon.settings_loaded": _t(
         "These settings are in force from here on.", hash=(STR, "blob that holds them"), path=(STR, "file they came from")
@@ -119,6 +120,8 @@ CATALOGUE: Mapping[str, EventType] = {
     "playbook.loaded": _t(
         "These playbooks are in force from here on.",
         playbooks=(MAP, "name -> blob that holds the text"),
+        paths=(MAP, "name -> the file it came from"),
+        own_types=(LIST, "types of AIOS's own that they name: only these come to the queue"),
         disabled=(LIST, "names that are switched off"),
     ),
     "playbook.invalid": _t(

@@ -16,6 +16,9 @@ from aios.playbooks.model import Playbook
 CAUSES_MAX = 8
 """An event whose causes hold so many runs is a loop, whoever closes it."""
 STARTS_KEPT = 64
+"""No `limit` may count further: whoever loads a playbook refuses it."""
+ACTS_KEPT = 100_000
+"""No setting may allow more acts an hour; of the last hour alone are they remembered."""
 PAIRS_MAX = 20_000
 
 
@@ -41,7 +44,7 @@ class GuardBook:
     """What guards remember. Bounded: the pairs longest without a run are forgotten first."""
 
     pairs: dict[tuple[str, str], PairState] = field(default_factory=dict)
-    acts: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    acts: deque[float] = field(default_factory=lambda: deque(maxlen=ACTS_KEPT))
 
     def began_to_act(self, playbook: str, subject: str, at: float) -> None:
         """A run reached its first act."""
@@ -49,11 +52,18 @@ class GuardBook:
 
     def acted(self, at: float) -> None:
         """Any act of any run began."""
+        while self.acts and self.acts[0] <= at - 3600.0:
+            self.acts.popleft()
         self.acts.append(at)
 
     def ended(self, playbook: str, subject: str, at: float) -> None:
         """A run that had acted is over."""
         self._pair(playbook, subject).last_end = at
+
+    def forgive(self, playbook: str, subject: str) -> None:
+        """A person closed the breaker: what was counted until now counts no more."""
+        if (state := self.pairs.get((playbook, subject))) is not None:
+            state.starts.clear()
 
     def _pair(self, playbook: str, subject: str) -> PairState:
         key = (playbook, subject)
@@ -64,11 +74,13 @@ class GuardBook:
         return state
 
     def acts_again_at(self, now: float, per_hour: int) -> float:
-        """When the machine-wide limit allows the next act; 0 when it does now."""
+        """When the machine-wide limit allows the next act; 0 when it does now. A limit of 0 never allows one."""
+        if per_hour < 1:
+            return now + 3600.0
+        if len(self.acts) < per_hour:
+            return 0.0  # asked at every step of every run, so the usual case counts nothing
         recent = [at for at in self.acts if at > now - 3600.0]
-        if len(recent) < per_hour:
-            return 0.0
-        return recent[len(recent) - per_hour] + 3600.0
+        return recent[len(recent) - per_hour] + 3600.0 if len(recent) >= per_hour else 0.0
 
     def verdict(self, playbook: Playbook, subject: str, now: float) -> Held | None:
         """Cooldown and limit of this playbook on this subject; None: it may run."""

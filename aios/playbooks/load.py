@@ -20,6 +20,7 @@ from aios.events.durations import parse_duration
 from aios.events.event import SEVERITIES
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, Fields, field_types
+from aios.playbooks.guards import STARTS_KEPT
 from aios.playbooks.model import MODES, Guard, Keep, Mode, Playbook, Rung
 from aios.playbooks.pattern import BadPattern, EventPattern, compile_pattern
 from aios.playbooks.read import Reader, keys_with_places, node_at
@@ -347,6 +348,9 @@ class _Form:
         found = _LIMIT.match(node.scalar) if isinstance(node.scalar, str) else None
         if not found or int(found[1]) < 1:
             self._reader.refuse(node, f"limit cannot be {node.what}", "write how many runs in how long: 3 in 1h; or none")
+            return Guard().limit
+        if int(found[1]) > STARTS_KEPT:
+            self._reader.refuse(node, f"limit counts at most {STARTS_KEPT} runs", "choose a smaller number, or write none")
             return Guard().limit
         try:
             seconds = parse_duration(found[2])

@@ -23,6 +23,7 @@ from uuid import UUID, uuid5
 from aios.backoff import delay_s
 from aios.errors import MachineError
 from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Touches, Verdict
+from aios.events.codec import BadLine, depth_of, encode_json
 from aios.events.event import Draft, Event, format_time, parse_time
 from aios.playbooks.model import CannotSay, Check, Mode, Playbook, Rung, Step, lesser_mode, variables
 
@@ -39,6 +40,10 @@ ROLLBACK_ATTEMPTS_MAX = 3
 VOIDS_MAX = 12
 """An act that cannot even begin (no room for its snapshot, hands away) is brought again so often, waiting longer each time."""
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
+RESUME_LOOK_S = 3600.0
+"""A run that waits for `aios resume` looks again so often by itself."""
+WRITTEN_BYTES_MAX, WRITTEN_LEVELS_MAX = 48 * 1024, 26
+"""What an intent, a question to a person or the opening of a run may hold, so that a line of the journal has room for it."""
 ACT_GRACE_S = 5.0
 """How much longer than its own timeout the daemon waits for a launcher, which enforces that timeout itself."""
 
@@ -82,6 +87,7 @@ TABLE: Mapping[tuple[Status, str], Status] = {
     **{("rolled_back", t): "rolled_back" for t in ("run.step_intended", "run.step_done", "run.waiting", "run.rung_done")},
     ("rolled_back", "run.escalated"): "escalated",
     ("rolled_back", "run.cancelled"): "rolled_back",
+    ("rolled_back", "run.rolled_back"): "rolled_back",
     # A person may take an ended run back later.
     **{(s, t): s for s in _AFTER for t in ("run.step_intended", "run.step_done", "run.rolled_back")},
 }
@@ -201,6 +207,7 @@ class Env:
     skills: SkillCatalogue
     mode_max: str = "auto"
     paused: bool = False
+    resumes_at: float = 0.0
     disabled: bool = False
     protected: Callable[[frozenset[str]], str] = lambda _resources: ""
     acts_again_at: float = 0.0
@@ -219,6 +226,22 @@ def run_id(event_id: str, playbook: str, again: int = 0) -> str:
 def digest(value: Any) -> str:
     """Names an act or a plan, so that what was approved can be told from what would be done."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _fits(value: Any) -> bool:
+    """Whether this fits into a line of the journal beside all else: what is folded again may never go to a blob."""
+    try:
+        raw = encode_json(value)
+    except BadLine:
+        return False
+    return len(raw) <= WRITTEN_BYTES_MAX and depth_of(raw) <= WRITTEN_LEVELS_MAX
+
+
+def unfit(opened: Draft) -> str:
+    """Why no line of the journal can hold what this `run.opened` says; empty when one can."""
+    if _fits({name: value for name, value in opened.data.items() if name != "considered"}):
+        return ""
+    return "its data is too long, or nested too deeply, to be written down again with a run"
 
 
 def opening(
@@ -261,6 +284,7 @@ def opening(
             "parent": parent,
             "by": by,
             "approved": dict(approved or {}),
+            "again": again,
         },
     )
 
@@ -304,6 +328,7 @@ class Run:
     why: str = ""
     outcome: str = ""
     rung: int = 0
+    again: int = 0
     cancelled: bool = False
     closed: bool = False
     rollback_asked: str = ""
@@ -319,6 +344,11 @@ class Run:
     @property
     def acted(self) -> bool:
         return bool(self.acts)
+
+    @property
+    def reached_an_act(self) -> bool:
+        """Whether an act was ever intended, also one that was void in the end: what guards count, once a run."""
+        return any(not step.startswith(RESERVED_STEPS) for step in self.attempts)
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -370,7 +400,7 @@ class Run:
         self.lineage = [list(pair) for pair in data.get("lineage", ())]
         self.next_best = data.get("next_best", "")
         self.priority = int(data.get("priority", 3))
-        self.by = data.get("by", "")
+        self.by, self.again = data.get("by", ""), int(data.get("again", 0))
         self.approved = dict(data.get("approved") or {})
         self.opened_at = at
 
@@ -500,6 +530,8 @@ class Run:
         return (self._step_event(StepEnded(cut.step, cut.attempt, result, 0.0), self.in_flight["skill"], "act", **flag),)
 
     def _on_checked(self, checked: Checked, env: Env) -> tuple[Draft, ...]:
+        if self.status not in _BETWEEN:
+            return ()  # it was cancelled while it asked: the answer decides nothing any more
         result = SkillResult(ok=True, result={"verdict": checked.verdict}, evidence=checked.proof)
         told = self._step_event(StepEnded(checked.phase, 1, result, checked.ms), "verify", "verify")
         if checked.phase == SYMPTOM:
@@ -560,7 +592,7 @@ class Run:
         until = parse_time(self.wait["until"])
         if self.wait["for"] == "rung":
             fallback = self._fallback(env)
-            return OpenFallback(fallback, run_id(self.event, fallback)) if fallback else None
+            return OpenFallback(fallback, run_id(self.event, fallback, self.again)) if fallback else None
         if self.wait["for"] == "approval" and self.asked is None:
             return None  # answered: go on
         if env.now < until:
@@ -644,16 +676,21 @@ class Run:
             what = "acts are paused" if env.paused else "its playbook was switched off"
             if env.disabled:
                 return self._give_up("unknown", what)
-            return Say((self._waiting_event("resume", env.now + 3600.0, step.id),))
+            until = min(env.now + RESUME_LOOK_S, env.resumes_at or env.now + RESUME_LOOK_S)
+            return Say((self._waiting_event("resume", until, step.id),))
         if env.acts_again_at > env.now and not self.acted:
             return Say((self._waiting_event("act_limit", env.acts_again_at, step.id),))
         if self._mode(env) == "approve" and self.approved.get(step.id) != digest([step.skill, params]):
             return self._request(env)
+        if not _fits(params):
+            return self._give_up("unknown", f"step {step.id}: its parameters are too long to be written down before the act")
         recheck = spec.rerun == "check_before_retry" and self.crashes.get(step.id, 0) > 0
         return Say((self._intend(step.id, step.skill, params, touches, recheck=recheck),))
 
     def _request(self, env: Env) -> Command:
         acts = self.plan(env)
+        if not _fits(acts):
+            return self._give_up("unknown", "what it would ask for is too long to be written down")
         until = env.now + env.approval_expires_s
         asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until))
         return Say((asked, self._waiting_event("approval", until, acts[0]["step"] if acts else "")))

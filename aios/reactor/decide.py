@@ -7,16 +7,19 @@ decision is durable makes it count (`world.apply` folds it).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.event import Draft, Event, Position, format_time
-from aios.playbooks.guards import Held, loops
+from aios.playbooks.guards import Held, loops, protected
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
 from aios.playbooks.run import opening, run_id
 from aios.scheduler.priority import priority
-from aios.world import World
+from aios.world import Incident, World
+
+CONSIDERED_MAX, SAID_CHARS_MAX = 50, 300
+"""So many playbooks, with so much of what each said, stand in a decision; the others are many, and worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,30 @@ class Decision(NamedTuple):
     verdict: str
     drafts: tuple[Draft, ...]
     playbook: str = ""
+
+
+@dataclass(slots=True)
+class InFlight:
+    """What was decided and is not folded yet: runs by (playbook, subject), incidents by subject."""
+
+    runs: dict[tuple[str, str], str] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+
+    def begun(self, decision: Decision, subject: str, now: float) -> None:
+        """This was decided: the next decision must know of it."""
+        first = decision.drafts[0]
+        if decision.verdict == "opened":
+            self.runs[decision.playbook, subject] = first.id
+        if first.correlationid:
+            called = any(draft.type == "reactor.called" for draft in decision.drafts)
+            known = self.incidents.get(subject)
+            self.incidents[subject] = Incident(first.correlationid, now, called or (known is not None and known.called))
+
+    def folded(self, event: Event) -> None:
+        """It is folded: the world knows it from here on."""
+        self.incidents.pop(event.subject, None)
+        if event.type == "run.opened":
+            self.runs.pop((event.data["playbook"], event.subject), None)
 
 
 NO_MATCH = Decision("no_match", ())
@@ -93,13 +120,13 @@ def decide(
     skills: SkillCatalogue,
     now: float,
     *,
-    opening_now: Mapping[tuple[str, str], str],
+    in_flight: InFlight,
     dependents: Mapping[str, frozenset[str]],
 ) -> Decision:
-    """Decide about one event. `opening_now` are runs that were opened in this batch and are not folded yet."""
+    """Decide about one event."""
     candidates = weigh(event, matches, world, now)
     willing = [c.playbook for c in candidates if c.ok]
-    considered = [{"playbook": c.playbook.name, "said": c.why} for c in candidates]
+    considered = [{"playbook": c.playbook.name, "said": c.why[:SAID_CHARS_MAX]} for c in candidates[:CONSIDERED_MAX]]
     if not willing:
         unsaid = next((c for c in candidates if "cannot say" in c.why), None)
         if unsaid is None:
@@ -107,10 +134,10 @@ def decide(
         return _decided("cannot_say", event, position, unsaid.playbook, "", why=unsaid.why, considered=considered)
     best = willing[0]
     key = (best.name, event.subject)
-    incident = world.incident_of(event.subject, now)
+    incident = in_flight.incidents.get(event.subject) or world.incident_of(event.subject, now)
     incident_id = incident.id if incident is not None else event.id
 
-    open_run = opening_now.get(key) or world.open_pairs.get(key)
+    open_run = in_flight.runs.get(key) or world.open_pairs.get(key)
     if open_run:
         return _decided("joined", event, position, best, incident_id, run=open_run, why="its run is open", considered=considered)
     holding = world.held.get(key)
@@ -118,10 +145,9 @@ def decide(
         why = f"held with {holding.event} by guard {holding.guard}"
         return _decided("coalesced", event, position, best, incident_id, guard=holding.guard, why=why, considered=considered)
 
-    cause = world.attributed(event.subject, now, rules.settle_s, dependents)
-    lineage = [*cause.lineage, [cause.playbook, cause.subject]] if cause is not None else []
+    lineages = _lineages(event, world, rules, now, dependents)
     mode = lesser_mode(best.mode, rules.mode_max)
-    held = _guards(best, event.subject, lineage, mode, world, rules, now)
+    held = _guards(best, event.subject, lineages, mode, world, rules, now)
     if held is not None:
         drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
         if held.calls and not (incident is not None and incident.called):
@@ -137,7 +163,7 @@ def decide(
         incident=incident_id,
         priority=priority(event),
         considered=considered,
-        lineage=lineage,
+        lineage=max(lineages, key=len, default=[]),
         next_best=willing[1].name if len(willing) > 1 else "",
     )
     return Decision("opened", (opened,), best.name)
@@ -175,17 +201,27 @@ def _touched(params: Template, spec: SkillSpec, known: Mapping[str, Any]) -> fro
         return frozenset()
 
 
+def _lineages(
+    event: Event, world: World, rules: Rules, now: float, dependents: Mapping[str, frozenset[str]]
+) -> list[list[list[str]]]:
+    """What led to this event, each a line of runs: the run that acts on its subject, and the run that it names as its cause."""
+    acting = world.attributed(event.subject, now, rules.settle_s, dependents)
+    named = world.runs.get(event.causationid) or world.recent.get(event.causationid)
+    return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, named) if run is not None]
+
+
 def _guards(
-    best: Playbook, subject: str, lineage: list[list[str]], mode: str, world: World, rules: Rules, now: float
+    best: Playbook, subject: str, lineages: list[list[list[str]]], mode: str, world: World, rules: Rules, now: float
 ) -> Held | None:
-    if held := loops(lineage, best.name, subject):
-        return held
+    for lineage in lineages:
+        if held := loops(lineage, best.name, subject):
+            return held
     if not best.acts or MODES.index(mode) < MODES.index("approve"):
         return None  # it only looks
     if world.is_paused(now):
-        return Held("paused", 0.0, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
-    if subject in rules.protected:
-        return Held("protected", 0.0, f"{subject} is protected by the settings")
+        return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
+    if protected(frozenset((subject,)), rules.protected):
+        return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
     return world.guards.verdict(best, subject, now)
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import is_own
-from aios.events.event import Draft, Event, Position, Stored, format_time
+from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time
 from aios.playbooks.guards import protected
+from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook, lesser_mode
-from aios.playbooks.run import Run, opening
+from aios.playbooks.run import Run, opening, run_id, unfit
 from aios.ports import Emit, JournalReader
-from aios.reactor.decide import Decision, Rules, decide, resources_of
+from aios.reactor.decide import NO_MATCH, Decision, InFlight, Rules, decide, resources_of
 from aios.reactor.runs import Runner
 from aios.reactor.shelf import Shelf
 from aios.scheduler.priority import priority
@@ -30,6 +31,8 @@ OPEN_RUNS_MAX = 1000
 """Beyond so many open runs events wait in the queue (and spill from there); waiting runs are bounded with them."""
 PUMP_BATCH = 512
 """Events decided before the loop gets a turn for others."""
+HELD_MAX = 20_000
+"""So many playbooks and subjects may be held at once; what comes on top is a dead letter, which a person can have tried again."""
 FALLBACKS_DEEP_MAX = 8
 REFILL_BATCH = 1024
 
@@ -49,24 +52,48 @@ class Reactor:
     reader: JournalReader
     dependents: dict[str, frozenset[str]] = field(default_factory=dict)
     decided: int = 0
-    _opening: dict[tuple[str, str], str] = field(default_factory=dict)
-    _deciding: int = 0
+    decided_since: frozenset[str] = frozenset()
+    """Events that were decided after the checkpoint that the queue comes from: of these, what it calls spilled is not."""
+    _index: Index | None = None
+    _in_flight: InFlight = field(default_factory=InFlight)
     _offers: dict[tuple[str, str], TimerHandle] = field(default_factory=dict)
+    _offered: dict[str, tuple[str, str]] = field(default_factory=dict)
     _pumping: bool = False
     closing: bool = False
 
-    def start(self) -> None:
-        """After a restart: what was in the journal and undecided is offered again, and so is what was held."""
+    def start(self, before: Index | None = None) -> None:
+        """After a restart: what was in the journal and undecided is decided, by what was in force `before` where that is given.
+
+        What was held is offered again when its time comes, or now, where only the settings kept it.
+        """
+        self._index = before
         for event_id, position in sorted(self.world.undecided.items(), key=lambda item: item[1]):
             event = self.reader.at(position)
-            if event is None or event.id != event_id or not self.shelf.index.candidates(event.type):
+            if event is None or event.id != event_id or not self.index.match(event):
                 self.world.undecided.pop(event_id, None)
             elif not self.queue.holds(event, position):
                 self._enqueue(event, position)
-        for key, holding in self.world.held.items():
+        if before is not None:
+            while len(self.queue) and self._pump():
+                pass
+            self._index = None
+        for key, holding in list(self.world.held.items()):
             self._offer_later(key, holding)
+        self.offer_held("protected")
         self.runner.start()
         self._wake()
+
+    @property
+    def index(self) -> Index:
+        """The playbooks by which events are decided now."""
+        return self._index or self.shelf.index
+
+    @property
+    def dealt_with(self) -> Position:
+        """Everything in the journal up to here is decided, or can never be."""
+        first = min(self.world.undecided.values(), default=self.world.position)
+        first = min(first, self.queue.first_spilled or first)
+        return first if first == self.world.position else first._replace(offset=first.offset - 1)
 
     def close(self) -> None:
         self.closing = True
@@ -80,7 +107,7 @@ class Reactor:
         """A batch is durable and applied."""
         own = False
         undecided = self.world.undecided
-        match = self.shelf.index.match
+        match = self.index.match
         for event, position in stored:
             if event.id in undecided:
                 if match(event):
@@ -92,7 +119,7 @@ class Reactor:
                 self._own(event)
         if own:
             self.runner.folded(stored)
-        if len(self.queue):
+        if len(self.queue) or self.queue.spilled:
             self._wake()
 
     def _enqueue(self, event: Event, position: Position) -> None:
@@ -100,9 +127,10 @@ class Reactor:
             self.world.undecided.pop(event.id, None)  # spilled: the queue knows where it stands
 
     def _own(self, event: Event) -> None:
-        if event.type == "run.opened":
-            self._opening.pop((event.data["playbook"], event.subject), None)
-        elif event.type == "reactor.decided" and event.data["verdict"] == "held":
+        if event.type not in ("run.opened", "reactor.decided"):
+            return
+        self._in_flight.folded(event)
+        if event.type == "reactor.decided" and event.data["verdict"] == "held":
             key = (event.data["playbook"], event.subject)
             holding = self.world.held.get(key)
             if holding is not None:
@@ -115,54 +143,84 @@ class Reactor:
             self._pumping = True
             asyncio.get_running_loop().call_soon(self._pump)
 
-    def _pump(self) -> None:
-        """Decide what waits, best first, and say it all at once."""
+    def _pump(self) -> int:
+        """Decide what waits, best first, and say it all at once. How many were decided."""
         self._pumping = False
         if self.closing:
-            return
+            return 0
         drafts: list[Draft] = []
+        taken = 0
         for _ in range(PUMP_BATCH):
-            if len(self.world.runs) + len(self._opening) >= OPEN_RUNS_MAX:
+            if len(self.world.runs) + len(self._in_flight.runs) >= OPEN_RUNS_MAX:
                 break
             waiting = self.queue.pop(self.clock.monotonic())
             if waiting is None:
                 break
+            taken += 1
             self._decide(waiting.event, waiting.position, drafts)
         else:
             self._wake()
         if drafts:
             self.emit(*drafts)
         if self.queue.spilled and len(self.queue) < REFILL_BATCH and len(self.world.runs) < OPEN_RUNS_MAX:
-            self.queue.refill(self.reader, REFILL_BATCH, self.clock.monotonic(), self._wanted)
-            if len(self.queue) or self.queue.spilled:  # a refill may look far and find nothing yet; it always gets on
-                self._wake()
+            self._refill()
+        return taken
+
+    def _refill(self) -> None:
+        """Read again what was spilled; it counts as undecided from here on."""
+        missing = self.queue.refill(self.reader, REFILL_BATCH, self.clock.monotonic(), self._wanted, self._came_back)
+        if missing:
+            why = f"{missing} spilled events could not be read again: the journal does not hold them any more"
+            self.emit(_dead_letter(Event("", "", "", SYSTEM, "", {}, ""), START, why))
+        if len(self.queue) or self.queue.spilled:  # a refill may look far and find nothing yet; it always gets on
+            self._wake()
 
     def _wanted(self, event: Event) -> bool:
-        return bool(self.shelf.index.match(event))
+        return event.id not in self.decided_since and bool(self.index.match(event))
+
+    def _came_back(self, event: Event, position: Position) -> None:
+        if event.id not in self._offered:  # what is held stands in the world already
+            self.world.undecided[event.id] = position
 
     def _decide(self, event: Event, position: Position, drafts: list[Draft]) -> None:
-        matches = self.shelf.index.match(event)
-        decision = self._decision(event, position, matches) if matches else None
-        if decision is None or decision.verdict == "no_match":
+        offered = self._offered.pop(event.id, None)
+        holding = self.world.held.get(offered) if offered is not None else None
+        if offered is not None and holding is None:
+            return  # the symptom went away, or its run was opened, while it waited for its turn
+        matches = self.index.match(event)
+        decision = self._decision(event, position, matches) if matches else NO_MATCH
+        if holding is not None and decision.playbook != holding.playbook and decision.verdict != "dead":
+            why = f"{decision.playbook} answers it now" if decision.playbook else "no playbook in force matches it any more"
+            drafts.append(_released(holding, why))
+        if decision.verdict == "no_match":
             self.world.undecided.pop(event.id, None)
             return
         self.decided += 1
         drafts.extend(decision.drafts)
 
     def _decision(self, event: Event, position: Position, matches: Sequence[Playbook]) -> Decision:
-        decision = decide(
-            event,
-            position,
-            matches,
-            self.world,
-            self.rules,
-            self.skills,
-            self.clock.now(),
-            opening_now=self._opening,
-            dependents=self.dependents,
-        )
-        if decision.verdict == "opened":
-            self._opening[decision.playbook, event.subject] = decision.drafts[0].id
+        now = self.clock.now()
+        try:
+            decision = decide(
+                event,
+                position,
+                matches,
+                self.world,
+                self.rules,
+                self.skills,
+                now,
+                in_flight=self._in_flight,
+                dependents=self.dependents,
+            )
+        except Exception as error:  # noqa: BLE001  skills are asked what they touch, and an outsider's may fail in any way
+            return _dead(event, position, f"it could not be decided: {type(error).__name__}: {error}"[:500])
+        if decision.verdict == "opened" and (why := unfit(decision.drafts[0])):
+            return _dead(event, position, why)
+        fresh = (decision.playbook, event.subject) not in self.world.held
+        if decision.verdict == "held" and fresh and len(self.world.held) >= HELD_MAX:
+            return _dead(event, position, f"{HELD_MAX} others are held by guards already")
+        if decision.drafts:
+            self._in_flight.begun(decision, event.subject, now)
         return decision
 
     # --- what is held ---
@@ -175,38 +233,36 @@ class Reactor:
             self._offers[key] = asyncio.get_running_loop().call_later(delay_s, self.offer_again, key)
 
     def offer_again(self, key: tuple[str, str]) -> None:
-        """The guard's time is over: decide once more, if the symptom still stands."""
+        """The guard's time is over, or a person lifted it: it is decided once more in its turn, if the symptom still stands."""
         self._offers.pop(key, None)
         holding = self.world.held.get(key)
-        if holding is None or self.closing:
+        if holding is None or self.closing or holding.event in self._offered:
             return
         event = self.reader.at(holding.position) if self.world.stands(holding) else None
         if event is None:
-            self.emit(_released(key, holding, "the symptom went away"))
+            self.emit(_released(holding, "the symptom went away"))
             return
-        matches = self.shelf.index.match(event)
-        decision = self._decision(event, holding.position, matches) if matches else None
-        if decision is None or decision.verdict == "no_match":
-            self.emit(_released(key, holding, "no playbook in force matches it any more"))
-        else:
-            drafts = decision.drafts
-            if decision.playbook != key[0]:
-                drafts = (_released(key, holding, f"{decision.playbook} answers it now"), *drafts)
-            self.emit(*drafts)
+        self._offered[event.id] = key
+        if not self.queue.holds(event, holding.position):
+            self.queue.push_again(event, holding.position, self.clock.monotonic())
+        self._wake()
 
     def offer_held(self, guard: str) -> None:
-        """A person lifted this guard: all that it holds is offered again."""
+        """This guard was lifted: all that it holds is offered again."""
         for key, holding in list(self.world.held.items()):
             if holding.guard == guard:
                 self.offer_again(key)
 
-    def take_again(self, position: Position) -> None:
-        """A dead letter that a person has tried again."""
+    def take_again(self, position: Position) -> bool:
+        """A dead letter that a person has tried again. False: the journal does not hold its event any more."""
         event = self.reader.at(position)
-        if event is not None:
-            self.world.undecided[event.id] = position
-            self.queue.push_again(event, position, self.clock.monotonic())
-            self._wake()
+        if event is None:
+            return False
+        self.world.undecided[event.id] = position
+        if not self.queue.holds(event, position) and not self.queue.push_again(event, position, self.clock.monotonic()):
+            del self.world.undecided[event.id]  # spilled: the queue knows where it stands
+        self._wake()
+        return True
 
     def protected(self, resources: frozenset[str]) -> str:
         """The first of these that nothing may touch; empty when there is none."""
@@ -224,10 +280,13 @@ class Reactor:
         lineage = [*parent.lineage, [parent.playbook, parent.subject]]
         if [name, parent.subject] in lineage or len(lineage) > FALLBACKS_DEEP_MAX:
             return f"playbook {name} was tried for this already"
+        if (name, parent.subject) in self.world.open_pairs:
+            return f"a run of {name} is open on {parent.subject} already"
         held = self.world.guards.verdict(playbook, parent.subject, self.clock.now())
         if held is not None:
             return held.why
-        return (self.opening_for(parent, playbook, lineage),)
+        draft = self.opening_for(parent, playbook, lineage, again=parent.again)
+        return unfit(draft) or (draft,)
 
     def opening_for(
         self,
@@ -262,17 +321,27 @@ def trigger_of(run: Run) -> Event:
     return Event(t["id"], t["source"], t["type"], t["subject"], t["time"], t["data"], format_time(run.opened_at), t["severity"])
 
 
-def _released(key: tuple[str, str], holding: Holding, why: str) -> Draft:
+def _dead(event: Event, position: Position, why: str) -> Decision:
+    return Decision("dead", (_dead_letter(event, position, why),))
+
+
+def _dead_letter(event: Event, position: Position, why: str) -> Draft:
+    letter = run_id(event.id or str(position), "dead letter")  # the same event again gives the same letter
+    data = {"letter": letter, "event": event.id, "position": str(position), "reason": why}
+    return Draft(type="scheduler.dead_letter", subject=event.subject, data=data, causationid=event.id)
+
+
+def _released(holding: Holding, why: str) -> Draft:
     data = {
         "event": holding.event,
         "position": str(holding.position),
         "type": holding.type,
         "verdict": "released",
-        "playbook": key[0],
+        "playbook": holding.playbook,
         "run": "",
         "guard": holding.guard,
         "until": "",
         "why": why,
         "considered": [],
     }
-    return Draft(type="reactor.decided", subject=key[1], data=data, causationid=holding.event)
+    return Draft(type="reactor.decided", subject=holding.subject, data=data, causationid=holding.event)

@@ -86,10 +86,13 @@ class Runner:
     def start(self) -> None:
         """After a restart: runs with an act under way first, since their locks must be theirs before anybody else asks."""
         self.ports.hands.on_done(self._act_done)
-        in_order = sorted(self.world.runs.values(), key=lambda run: (run.in_flight is None, run.priority, run.opened_at))
+        in_order = sorted(self.world.runs.values(), key=lambda run: (run.priority, run.opened_at))
         for run in in_order:
             if run.in_flight is not None:
                 self._recovering.add(run.id)
+                self._want_slot(run)
+        self._grant()
+        for run in in_order:
             self._want_slot(run)
         self._grant()
 

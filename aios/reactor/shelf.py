@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.calls import SkillCatalogue
@@ -34,6 +35,20 @@ class Shelf:
     _texts: dict[str, str] = field(default_factory=dict)
     _good: dict[str, str] = field(default_factory=dict)
     _by_hash: dict[str, Playbook] = field(default_factory=dict)
+
+    def recall(self, hashes: Mapping[str, str], paths: Mapping[str, str]) -> Index:
+        """Take what was in force before a restart (name -> blob, name -> file) as the last good versions; its index."""
+        texts = {}
+        for name, blob in hashes.items():
+            try:
+                texts[paths.get(name, f"{name}.yaml")] = self.blobs.get(blob).decode()
+            except (KeyError, ValueError):
+                continue  # its text is gone: what it left undecided is for those in force now
+        loaded = load_many(texts, self.skills)
+        refused = {error.path for error in loaded.errors}
+        self._good = {path: text for path, text in texts.items() if path not in refused}
+        self._by_hash = {playbook.hash: playbook for playbook in loaded.playbooks}
+        return Index(tuple(loaded.playbooks))
 
     def reload(self, texts: Mapping[str, str]) -> tuple[Draft, ...]:
         """Take these files (path -> text) as what there is. Nothing changed: no drafts."""
@@ -66,8 +81,13 @@ class Shelf:
             self._by_hash[playbook.hash] = playbook
         self.index = Index(tuple(loaded.playbooks))
         disabled = sorted(p.name for p in loaded.playbooks if not p.enabled)
-        draft = Draft(type="playbook.loaded", subject=SYSTEM, data={"playbooks": after, "disabled": disabled})
-        return (*invalid, draft)
+        data = {
+            "playbooks": after,
+            "disabled": disabled,
+            "paths": {playbook.name: playbook.path for playbook in loaded.playbooks},
+            "own_types": sorted(self.own_types),
+        }
+        return (*invalid, Draft(type="playbook.loaded", subject=SYSTEM, data=data))
 
     @property
     def own_types(self) -> frozenset[str]:
@@ -88,6 +108,11 @@ class Shelf:
             return load(self.blobs.get(run.hash).decode(), f"{run.playbook}.yaml", self.skills)
         except (KeyError, ValueError, ConfigErrors):
             return Playbook(run.playbook, run.hash, "", "its text is gone, or is refused by this version", (), None, {})
+
+
+def names_of(texts: Mapping[str, str]) -> frozenset[str]:
+    """The blobs that hold these texts, or would."""
+    return frozenset(sha256(text.encode("utf-8", "replace")).hexdigest() for text in texts.values())
 
 
 def _invalid(error: ConfigError) -> Draft:

@@ -14,7 +14,7 @@ was read again. So one range of positions holds exactly what is spilled of a cla
 What was pushed out of memory lies before that range and is remembered singly, never more than the queue has places (held or dead
 events that are offered again come on top). Memory stays bounded for any number of events, and nothing comes in twice.
 
-A checkpoint (`to_json`) writes everything that waits as spilled: after a restart it is read again, best class first.
+A checkpoint (`to_json`) holds what is spilled, nothing else: what waits in memory is undecided in the world and is pushed again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from heapq import nsmallest
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
+from aios.events.catalogue import is_own
 from aios.events.event import START, Draft, Event, Position, Stored
 from aios.scheduler.priority import CLASSES, P1, P2, P3, RANKS, priority, rank
 
@@ -227,7 +228,7 @@ class EventQueue:
     # --- spilled events come back
 
     def holds(self, event: Event, position: Position) -> bool:
-        """Whether this event is spilled. After a restart, when all that waits is spilled: whether the queue knows it."""
+        """Whether this event is spilled: it will be read again by itself."""
         spilled = self._spilled[priority(event)]
         tail = spilled.tail
         return position in spilled.singles or (tail is not None and tail.after < position <= tail.last)
@@ -293,32 +294,60 @@ class EventQueue:
         if self._spilled[which].empty:
             self._spilling &= ~(1 << which)
 
-    def refill(self, reader: Rereader, limit: int, now: float, wanted: Callable[[Event], bool] = lambda _: True) -> int:
-        """Bring about `limit` spilled events back, while there is room.
+    def refill(
+        self,
+        reader: Rereader,
+        limit: int,
+        now: float,
+        wanted: Callable[[Event], bool] = lambda _: True,
+        came_back: Callable[[Event, Position], None] = lambda _event, _position: None,
+    ) -> int:
+        """Bring about `limit` spilled events back, while there is room; `came_back` hears of each.
 
-        `wanted` says which events go to the queue at all (bookkeeping, say, does not), as it did when they came first.
+        `wanted` says which events go to the queue at all (bookkeeping, say, does not, nor what is wanted no more).
         Returns how many were not to be found any more; the caller says so aloud.
         """
         missing = 0
         goal = self._size + min(limit, self.room)
         for stretch in self.unspill(goal - self._size):
-            read_to = self._restore_stretch(stretch, _events_of(stretch, reader), now, wanted, goal)
+            unwanted: list[str] = []
+            events = self._hear(_events_of(stretch, reader), stretch, wanted, unwanted)
+            read_to = self._restore_stretch(stretch, events, now, came_back, goal)
             if read_to is None:
                 break
-            missing += self.finished(stretch._replace(last=read_to))
+            missing += max(0, self.finished(stretch._replace(last=read_to)) - len(unwanted))
             if read_to != stretch.last:
                 break
         return missing
 
+    @staticmethod
+    def _hear(
+        events: Iterator[Stored], stretch: Stretch, wanted: Callable[[Event], bool], unwanted: list[str]
+    ) -> Iterator[tuple[Event, Position, bool]]:
+        """Each event, and whether it is to come back; what is of this class, seen outside and wanted no more is noted."""
+        for event, position in events:
+            ours = priority(event) == stretch.priority
+            if ours and not wanted(event):
+                ours = False
+                if not is_own(event.type):
+                    unwanted.append(event.id)
+            yield event, position, ours
+
     def _restore_stretch(
-        self, stretch: Stretch, events: Iterator[Stored], now: float, wanted: Callable[[Event], bool], goal: int
+        self,
+        stretch: Stretch,
+        events: Iterator[tuple[Event, Position, bool]],
+        now: float,
+        came_back: Callable[[Event, Position], None],
+        goal: int,
     ) -> Position | None:
         """How far it was read: to the end, to where we may look no further, or None where room or goal ended it."""
         looks = max(1, goal - self._size) * LOOK_AT_MOST
-        for event, position in events:
-            ours = priority(event) == stretch.priority and wanted(event)
+        for event, position, ours in events:
             if ours and (self._size >= goal or not self.restore(event, position, now)):
                 return None
+            if ours:
+                came_back(event, position)
             looks -= 1
             if not looks:
                 return position
@@ -334,6 +363,11 @@ class EventQueue:
     def spilled(self) -> int:
         """Events that wait in the journal alone."""
         return sum(len(spilled) for spilled in self._spilled)
+
+    @property
+    def first_spilled(self) -> Position | None:
+        """At or before the first event that waits in the journal alone; None: none does."""
+        return min((spilled.first for spilled in self._spilled if not spilled.empty), default=None)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Per class: how many wait in memory, how many are spilled."""
@@ -362,23 +396,19 @@ class EventQueue:
     # --- checkpoints
 
     def to_json(self, now: float) -> dict[str, Any]:
-        """Positions of all that waits. Whoever loads it reads them again; none of it needs the events themselves."""
+        """Positions of all that is spilled. Whoever loads it reads them again; none of it needs the events themselves."""
         return {
             "version": _VERSION,
             "seen": str(self._seen),
             "classes": [
                 {
-                    "singles": [[str(position), round(now - since, 3)] for position, since in self._singles_of(which)],
+                    "singles": [[str(position), round(now - since, 3)] for position, since in sorted(spilled.singles.items())],
                     "tail": [str(tail.after), str(tail.last), tail.count] if tail else None,
                 }
-                for which in CLASSES
-                for tail in (self._spilled[which].tail,)
+                for spilled in self._spilled
+                for tail in (spilled.tail,)
             ],
         }
-
-    def _singles_of(self, which: int) -> list[tuple[Position, float]]:
-        waiting = {entry.position: entry.since for lane in self._lanes[which * 4 : which * 4 + 4] for entry in lane}
-        return sorted((waiting | self._spilled[which].singles).items())
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], now: float, capacity: int = CAPACITY, reserve: int = RESERVE) -> EventQueue:
