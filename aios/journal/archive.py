@@ -151,7 +151,7 @@ class _Frames:
 class ArchiveWriter:
     """Writes one archive under a temporary name; `commit` puts it in its place. For blocks in order. All raise OSError."""
 
-    def __init__(self, files: Files, path: str, seen: frozenset[str] = frozenset()) -> None:
+    def __init__(self, files: Files, path: str, seen: frozenset[bytes] = frozenset()) -> None:
         self._files = files
         self._path = path
         self._compressor = _compressor()
@@ -216,7 +216,7 @@ class ArchiveWriter:
         remove_if_there(self._files, self._temporary)
 
 
-def write_archive(files: Files, folder: str, part: Part, seen: frozenset[str] = frozenset(), since: int = 0) -> Index:
+def write_archive(files: Files, folder: str, part: Part, seen: frozenset[bytes] = frozenset(), since: int = 0) -> Index:
     """Archive a raw part; the raw one stays. Durable and compared when it returns. Raises OSError, and then nothing has changed.
 
     The part's index says where its blocks are, if it still fits the part's bytes; else the blocks are cut anew.
@@ -246,7 +246,7 @@ def _copy_indexed(files: Files, folder: str, part: Part, fd: int, known: Index, 
         writer.give_up()
 
 
-def _copy_cut(files: Files, folder: str, part: Part, fd: int, size: int, seen: frozenset[str], since: int) -> Index:
+def _copy_cut(files: Files, folder: str, part: Part, fd: int, size: int, seen: frozenset[bytes], since: int) -> Index:
     writer = ArchiveWriter(files, archive_path(folder, part), seen)
     try:
         for cut in cut_blocks(files, fd, size):
@@ -371,7 +371,7 @@ def open_archive(files: Files, folder: str, part: Part) -> OpenPart:
 # --- without an index -------------------------------------------------------------------------------------------------
 
 
-def rebuild_index(files: Files, fd: int, seen: frozenset[str] = frozenset(), since: int = 0) -> Index:
+def rebuild_index(files: Files, fd: int, seen: frozenset[bytes] = frozenset(), since: int = 0) -> Index:
     """The index of an archive, from its frames: all of them that are whole, whatever lies between. Raises OSError."""
     size = files.fstat(fd).size
     builder, frames = IndexBuilder(seen), _Frames()
