@@ -68,7 +68,7 @@ CATALOGUE: Mapping[str, EventType] = {
         "The wall clock leapt against the monotonic one.", "warning", seconds=(DOUBLE, "by how much; negative is back")
     ),
     "daemon.act_intended": _t(
-        "An act that is no run's is about to be started: a managed service at start, a person's request, a last-good copy, a call.",
+        "An act that is no run's is about to start: a managed service, a person's request, a last-good copy, a call.",
         skill=(STR, "the skill"),
         params=(MAP, "its checked parameters"),
         key=(STR, "names the attempt"),

@@ -227,8 +227,8 @@ began, sent = time.monotonic(), 0
 while (now := time.monotonic() - began) < seconds:
     due = int(now * rate)
     if due > sent:
-        os.write(fd, b"".join(json.dumps({"type": "shop.order", "subject": "shop.service",
-            "data": {"order": n, "sum": 12.5, "failures": n % 5, "text": "x" * 120}}).encode() + b"\\n" for n in range(sent, due)))
+        os.write(fd, b"".join(json.dumps({"type": "shop.order", "subject": "shop.service", "data": {"order": n, "sum": 12.5,
+            "failures": n % 5, "text": "x" * 120}}).encode() + b"\\n" for n in range(sent, due)))
         sent = due
     time.sleep(0.001)
 """

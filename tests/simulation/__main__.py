@@ -1,6 +1,7 @@
-"""Simulated hours with troubles, from a seed: `make simulate HOURS=100 SEED=7`, or `python -m tests.simulation --seed 7 --hours 1`.
+"""Simulated hours with troubles, from a seed: `make simulate HOURS=100 SEED=7`, or `python -m tests.simulation --seed 7`.
 
-Each hour is a history of its own (seed, seed + 1, …). A broken law is printed with its seed; `--hours 1 --seed THAT` plays it again.
+Each hour is a history of its own (seed, seed + 1, …). A broken law is printed with its seed; `--hours 1 --seed THAT` plays it
+again.
 """
 
 from __future__ import annotations
