@@ -1,52 +1,7 @@
-"""Which events a follower wants: by type, subject and least severity. The daemon's stream and the command line use the same."""
+"""Which events a follower wants, as a request carries it; the filter itself stands in `events/filters`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from aios.events.filters import TYPES_MAX, EventFilter
 
-from aios.errors import Refused
-from aios.events.event import SEVERITIES
-
-TYPES_MAX = 100
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """`types` are exact, or end in `.*` (any remainder). Empty fields let everything pass. `severity` is the least."""
-
-    types: tuple[str, ...] = ()
-    subject: str = ""
-    severity: str = ""
-
-    def passes(self, type_: str, subject: str, severity: str) -> bool:
-        if self.subject and subject != self.subject:
-            return False
-        if self.severity and _rank(severity) < _rank(self.severity):
-            return False
-        return not self.types or any(_is(type_, wanted) for wanted in self.types)
-
-    def to_args(self) -> dict[str, Any]:
-        """As a request carries it."""
-        return {"types": list(self.types), "subject": self.subject, "severity": self.severity}
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, Any]) -> EventFilter:
-        """From a request. Raises Refused."""
-        types, subject, severity = args.get("types") or [], args.get("subject") or "", args.get("severity") or ""
-        if not isinstance(types, (list, tuple)) or len(types) > TYPES_MAX or not all(isinstance(t, str) for t in types):
-            raise Refused("types must be a list of at most 100 event types", "such as service.down or service.*")
-        if not isinstance(subject, str):
-            raise Refused("subject must be a text", "such as nginx.service")
-        if severity and severity not in SEVERITIES:
-            raise Refused("there is no such severity", "it is one of " + ", ".join(SEVERITIES))
-        return cls(tuple(types), subject, severity)
-
-
-def _is(type_: str, wanted: str) -> bool:
-    return type_.startswith(wanted[:-1]) if wanted.endswith(".*") else type_ == wanted
-
-
-def _rank(severity: str) -> int:
-    return SEVERITIES.index(severity) if severity in SEVERITIES else 0
+__all__ = ["TYPES_MAX", "EventFilter"]
