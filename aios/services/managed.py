@@ -217,6 +217,8 @@ class ManagedServices:
             return self._never_ran(unit, acting)
         if acting and intent.stopping == unit.life.who:
             return "stopping", "a restart goes on"
+        if acting and unit.state.state in ("stopped", "starting"):  # what was down stays so until it runs
+            return "starting", "a start goes on"
         return "down", "exit: its process ended"
 
     def _never_ran(self, unit: _Unit, acting: bool) -> tuple[UnitWord, str]:

@@ -198,6 +198,33 @@ def test_a_restart_is_no_fall_and_gives_another_process(house: House) -> None:
     run(main())
 
 
+def test_a_start_after_a_stop_is_no_fall(house: House) -> None:
+    """A person has it started again: that nothing runs yet is no illness, unless whoever starts it dies over it."""
+    web = sleeper()
+
+    async def main() -> None:
+        await act(house, partial(house.acts(web).start, web.subject, 5.0))
+        await act(house, partial(house.acts(web).stop, web.subject, 5.0))
+        async with watching(house, web) as seen:
+            processes = OsProcesses()
+            actor = await asyncio.create_subprocess_exec("sleep", "600")
+            house.records.write_intent(web.stem, Intent("up", by=processes.identity(actor.pid)))
+            await seen.until(is_("starting"))
+            await act(house, partial(house.acts(web).start, web.subject, 5.0))
+            _, up = await seen.until(is_("up"))
+            assert "down" not in seen.words()
+            assert up.falls == 0
+            await act(house, partial(house.acts(web).stop, web.subject, 5.0))
+            await seen.until(is_("stopped"))
+            house.records.write_intent(web.stem, Intent("up", by=processes.identity(actor.pid)))
+            await seen.until(is_("starting"))
+            actor.kill()
+            await actor.wait()
+            await seen.until(is_("down"))
+
+    run(main())
+
+
 def test_a_restart_that_dies_half_way_leaves_a_fall(house: House) -> None:
     """When the process that restarts it is gone and nothing runs, the service is down."""
     web = sleeper()
