@@ -18,6 +18,7 @@ from aios.playbooks.guards import GuardBook
 from aios.playbooks.run import RESERVED_STEPS, Run
 from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
+from aios.scores.symptoms import MISHAPS
 
 CHECKPOINT_VERSION = 2
 RECENT_RUNS_MAX = 500
@@ -158,6 +159,8 @@ class World:
             return  # it ended so long ago that it was forgotten
         acted_before = found.reached_an_act
         found.fold(event.type, data, at)
+        if event.type in ("run.healed", "run.cleared") and found.trigger.get("type") in MISHAPS:
+            self._close(event.subject, found.trigger["type"])  # no sensor would ever say that it is over
         if event.type == "run.step_intended" and not data["step"].startswith(RESERVED_STEPS):
             self.guards.acted(at)
             self.acting[found.id] = found

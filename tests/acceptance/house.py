@@ -37,6 +37,9 @@ class House:
         self.file.write_text(SETTINGS + settings)
         self.env = {**os.environ, "AIOS_SETTINGS": str(self.file)}
         self.log = open(folder / "log", "wb")  # noqa: SIM115 - closed in `stop`
+        self.start()
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "aios.cli.main", "run"], env=self.env, stdout=self.log, stderr=self.log, start_new_session=True
         )
@@ -54,10 +57,13 @@ class House:
             os.close(gone)
         raise AssertionError(f"the daemon did not start: {(self.folder / 'log').read_text()}")
 
-    def aios(self, *words: str, code: int = 0, stdin: str = "") -> str:
-        done = subprocess.run(
+    def raw(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", "aios.cli.main", *words], env=self.env, input=stdin, capture_output=True, text=True, timeout=60
         )
+
+    def aios(self, *words: str, code: int = 0, stdin: str = "") -> str:
+        done = self.raw(*words, stdin=stdin)
         assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr, (self.folder / "log").read_text())
         return done.stdout
 
