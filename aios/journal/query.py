@@ -23,6 +23,7 @@ from aios.errors import Refused
 from aios.events.codec import BadLine, decode, encode_json
 from aios.events.event import Event, Position, Stored, parse_time
 from aios.events.filters import ANY, EventFilter, is_wildcard
+from aios.journal.archive import IMPORTED_FROM
 from aios.journal.segments import Effort, Segment, Wanted, segments
 from aios.journal.sift import Sift, needles_of, text_as_bytes
 from aios.playbooks.condition import compile_condition, field_types
@@ -45,7 +46,8 @@ class Query:
 
     `text` stands somewhere in the event's type, subject, source, id or data (ASCII letters in any case). `where` is a
     condition over `event`; where it cannot say (a field is missing), the event is left out. `since` <= arrival < `until`. `on` is
-    a day of the journal (UTC, as in reports). `after` is a position that was read already.
+    a day of the journal (UTC, as in reports). `after` is a position that was read already. `imported` false leaves out what came
+    by an import: it is older than anything that a follower or a cursor waits for.
     """
 
     filter: EventFilter = EVERY_EVENT
@@ -55,6 +57,7 @@ class Query:
     until: float = inf
     on: str = ""
     after: Position | None = None
+    imported: bool = True
 
 
 EVERYTHING = Query()
@@ -166,6 +169,17 @@ class History:
         """The last so many that match, in order; read from behind."""
         return list(islice(self.read(query, back=True, asked=asked, watch=watch), count))[::-1]
 
+    def last_position(self) -> Position | None:
+        """Where the newest readable line stands that was not imported."""
+        newest = self.newest(Query(imported=False), 1)
+        return newest[0].position if newest else None
+
+    def at(self, position: Position) -> Event | None:
+        """The event at this position, raw or archived; None where there is none that can be read. Raises OSError."""
+        before = position._replace(offset=position.offset - 1)
+        found = next(self.read(Query(after=before, on=position.day)), None)
+        return found.event if found and found.position == position else None
+
     def _segments(self, query: Query, effort: Effort, back: bool) -> list[Segment]:
         found = [segment for segment in segments(self._files, self._folder) if _may_hold(segment, query)]
         effort.total = sum(segment.size() for segment in found)
@@ -173,7 +187,7 @@ class History:
 
 
 def _may_hold(segment: Segment, query: Query) -> bool:
-    if query.on and segment.part.day != query.on:
+    if (query.on and segment.part.day != query.on) or (segment.part.number >= IMPORTED_FROM and not query.imported):
         return False
     return query.after is None or segment.part >= (query.after.day, query.after.part)
 
@@ -194,6 +208,11 @@ def _of_segment(segment: Segment, query: Query, back: bool, asked: Asked, watch:
             watch(asked.effort)
 
 
+def matches(event: Event, query: Query) -> bool:
+    """Whether an event that was read elsewhere (the daemon's stream) answers the question; its place is not looked at."""
+    return _Judge(query, Asked()).passes(event)
+
+
 class _Judge:
     """Decodes a line that may match, and compares it exactly."""
 
@@ -209,16 +228,26 @@ class _Judge:
             event = decode(line)
         except BadLine:
             return None
+        return event if self.passes(event) else None
+
+    def passes(self, event: Event) -> bool:
         if self._passes and not self._passes(event.type, event.subject, event.severity):
-            return None
-        if self._timed and not self._query.since <= event.taken < self._query.until:
-            return None
+            return False
+        if self._timed and not self._in_time(event):
+            return False
         if self._text and not self._holds_text(event):
-            return None
-        return event if self._query.where is None or self._true(event, self._query.where) else None
+            return False
+        return self._query.where is None or self._true(event, self._query.where)
+
+    def _in_time(self, event: Event) -> bool:
+        try:
+            return self._query.since <= event.taken < self._query.until
+        except ValueError:
+            return False  # no arrival of ours: no daemon wrote this line
 
     def _holds_text(self, event: Event) -> bool:
-        return self._text in encode_json([event.type, event.subject, event.source, event.id, event.data]).lower()
+        words = (event.type, event.subject, event.source, event.id, event.data)
+        return any(self._text in encode_json(word).lower() for word in words)
 
     def _true(self, event: Event, where: Condition) -> bool:
         truth = where.evaluate({"event": as_variables(event)})

@@ -134,7 +134,8 @@ class Segment:
             return
         try:
             index = part.index
-            self._ask_about_repeats(index)
+            if not part.rebuilt:  # one that was made just now knows of this part alone
+                self._ask_about_repeats(index)
             for block in _chosen(index, wanted, effort, after, back, index.file_size / max(1, index.part_size)):
                 effort.bytes_read += index.columns["stored"][block]
                 try:

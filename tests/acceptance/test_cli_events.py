@@ -15,11 +15,11 @@ import pytest
 from cli_kit import NOON, Daemon, aios, daemon, event, write_journal
 
 from aios.cli.events import follow_events
-from aios.cli.journal import parse_since, plain
-from aios.control.filters import EventFilter
+from aios.cli.journal import parse_moment, plain
 from aios.errors import Refused
 from aios.events.codec import LINE_MAX
 from aios.events.event import Position
+from aios.journal.query import Query
 
 
 def types_of(out: str) -> list[str]:
@@ -114,10 +114,10 @@ def test_without_a_journal_it_says_where_one_would_be(tmp_path: Path) -> None:
 
 def test_times_are_read_as_people_write_them() -> None:
     """A length back from now, a day, or a moment; without a zone it is the machine's own."""
-    assert parse_since("90m", NOON) == NOON - 5400
-    assert parse_since("2026-02-24T12:00:00Z", 0) == NOON
-    assert 0 <= NOON - parse_since("today", NOON) < 86400
-    assert abs(parse_since("2026-02-24", 0) - (NOON - 43200)) <= 14 * 3600
+    assert parse_moment("90m", NOON) == NOON - 5400
+    assert parse_moment("2026-02-24T12:00:00Z", 0) == NOON
+    assert 0 <= NOON - parse_moment("today", NOON) < 86400
+    assert abs(parse_moment("2026-02-24", 0) - (NOON - 43200)) <= 14 * 3600
 
 
 # --- following --------------------------------------------------------------------------------------------------------
@@ -136,11 +136,11 @@ def test_following_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
         await asyncio.Event().wait()
 
     living = Daemon(tmp_path, {}, stream)
-    following = follow_events(tmp_path.as_posix(), EventFilter(), Position("2026-02-24", 1, 0))
-    assert [next(following)[1]["id"], next(following)[1]["id"]] == ["e1", "e2"]
+    following = follow_events(tmp_path.as_posix(), Query(), Position("2026-02-24", 1, 0))
+    assert [next(following)[1].id, next(following)[1].id] == ["e1", "e2"]
     living.close()
     write_journal(tmp_path, event("n.3", id_="e3"), part=2)  # what a daemon wrote while it ended
-    assert next(following)[1]["id"] == "e3"
+    assert next(following)[1].id == "e3"
     assert ("events_follow", {"types": [], "subject": "", "severity": ""}) in living.asked
 
 
