@@ -11,7 +11,7 @@ import os
 import stat
 from itertools import count
 
-from aios.ports import Files, FileStat
+from aios.ports import Files, FileStat, Room
 
 _READ_CHUNK = 1 << 20
 _temporaries = count()
@@ -52,6 +52,10 @@ class OsFiles:
 
     def lstat(self, path: str) -> FileStat:
         return _as_file_stat(os.lstat(path))
+
+    def room(self, path: str) -> Room:
+        found = os.statvfs(path)
+        return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
     def listdir(self, path: str) -> list[str]:
         return os.listdir(path)

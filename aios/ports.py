@@ -30,6 +30,13 @@ class FileStat(NamedTuple):
     ctime_ns: int
 
 
+class Room(NamedTuple):
+    """Bytes that a file system has left for us, and in all."""
+
+    free: int
+    total: int
+
+
 class Files(Protocol):
     """The disk, call by call, so that each call can fail, be cut off or be lost. Paths are absolute. All raise OSError.
 
@@ -50,6 +57,7 @@ class Files(Protocol):
     def close(self, fd: int) -> None: ...
     def stat(self, path: str) -> FileStat: ...
     def lstat(self, path: str) -> FileStat: ...
+    def room(self, path: str) -> Room: ...
     def listdir(self, path: str) -> list[str]: ...
     def mkdir(self, path: str, mode: int = 0o750) -> None: ...
     def rename(self, source: str, target: str) -> None: ...
@@ -314,6 +322,7 @@ __all__ = [
     "Peer",
     "ProcessId",
     "Processes",
+    "Room",
     "Sensor",
     "ServiceActs",
     "Services",

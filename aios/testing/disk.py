@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from aios.clock import Clock
 from aios.entropy import Entropy
-from aios.ports import FileStat
+from aios.ports import FileStat, Room
 from aios.testing.loop import Life
 
 BLOCK = 4096
@@ -279,6 +279,11 @@ class SimDisk:
     def lstat(self, path: str) -> FileStat:
         self._enter("lstat", path, False)
         return _stat(self._find(path))
+
+    def room(self, path: str) -> Room:
+        self._enter("room", path, False)
+        store = self._store
+        return Room(max(0, store.capacity - store.used), store.capacity)
 
     def listdir(self, path: str) -> list[str]:
         """In an order that is neither sorted nor the order of creation, as on a real disk, and the same for a seed."""

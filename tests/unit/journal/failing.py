@@ -11,7 +11,7 @@ from aios.ports import Files
 CHANGING = frozenset(
     {"write", "fsync", "fdatasync", "ftruncate", "mkdir", "rename", "link", "unlink", "rmdir", "fsync_dir", "open", "close"}
 )
-LOOKING = frozenset({"pread", "fstat", "stat", "lstat", "listdir", "drop_cache"})
+LOOKING = frozenset({"pread", "fstat", "stat", "lstat", "listdir", "drop_cache", "room"})
 
 
 class Crash(BaseException):
