@@ -602,6 +602,8 @@ class Run:
         return None
 
     def _go_on(self, env: Env) -> Command:
+        if not env.playbook.steps:
+            return self._give_up("unknown", env.playbook.description)  # no playbook is without steps: its text is gone
         if self.wait is not None:
             self.wake()
         for step in env.playbook.steps:

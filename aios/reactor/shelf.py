@@ -32,7 +32,9 @@ class Shelf:
     index: Index = field(default_factory=lambda: Index(()))
     by_name: dict[str, Playbook] = field(default_factory=dict)
     errors: tuple[ConfigError, ...] = ()
-    _texts: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] | None = None
+    _told: dict[str, str] = field(default_factory=dict)
+    """What the journal says is in force: name -> hash."""
     _good: dict[str, str] = field(default_factory=dict)
     _by_hash: dict[str, Playbook] = field(default_factory=dict)
 
@@ -44,6 +46,7 @@ class Shelf:
                 texts[paths.get(name, f"{name}.yaml")] = self.blobs.get(blob).decode()
             except (KeyError, ValueError):
                 continue  # its text is gone: what it left undecided is for those in force now
+        self._told = dict(hashes)
         loaded = load_many(texts, self.skills)
         refused = {error.path for error in loaded.errors}
         self._good = {path: text for path, text in texts.items() if path not in refused}
@@ -71,15 +74,15 @@ class Shelf:
                 loaded = load_many(mended, self.skills)
         self._good = mended
         invalid = tuple(_invalid(error) for error in self.errors)
-        before = {name: playbook.hash for name, playbook in self.by_name.items()}
         self.by_name = {playbook.name: playbook for playbook in loaded.playbooks}
         after = {name: playbook.hash for name, playbook in self.by_name.items()}
-        if after == before:
+        self.index = Index(tuple(loaded.playbooks))
+        self._by_hash |= {playbook.hash: playbook for playbook in loaded.playbooks}
+        if after == self._told:
             return invalid
         for playbook in loaded.playbooks:
             self.blobs.put(mended[playbook.path].encode())
-            self._by_hash[playbook.hash] = playbook
-        self.index = Index(tuple(loaded.playbooks))
+        self._told = after
         disabled = sorted(p.name for p in loaded.playbooks if not p.enabled)
         data = {
             "playbooks": after,
