@@ -19,7 +19,7 @@ import os
 import re
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from zlib import crc32
@@ -324,16 +324,25 @@ class OpenPart:
             self._files.close(fd)
 
 
-def events_in(part: Part, index: Index, number: int, raw: bytes) -> Iterator[Stored]:
+OnBad = Callable[[Position, int, str], None]
+"""Where a bad line begins, how many bytes it has, and why it is bad."""
+
+
+def ignore_bad(position: Position, length: int, reason: str) -> None:
+    """For readers whose user has been told elsewhere."""
+
+
+def events_in(part: Part, index: Index, number: int, raw: bytes, on_bad: OnBad = ignore_bad) -> Iterator[Stored]:
     """The readable events in the bytes of a block."""
     offset = index.columns["offset"][number]
     begin = raw.find(b"\n") + 1 if index.columns["flags"][number] & CONTINUES else 0
     while begin < len(raw):
         end = raw.find(b"\n", begin) + 1 or len(raw)
+        position = Position(part.day, part.number, offset + begin)
         try:
-            yield Stored(decode(raw[begin:end]), Position(part.day, part.number, offset + begin))
-        except BadLine:
-            pass  # `index.bad` counts it, `verify` names it
+            yield Stored(decode(raw[begin:end]), position)
+        except BadLine as bad:
+            on_bad(position, end - begin, str(bad))
         begin = end
 
 

@@ -8,23 +8,30 @@ writes the same events again into the next part; whoever reads across that seam 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 
 from aios.events.codec import LINE_MAX, BadLine, decode
 from aios.events.event import Event, Position, Stored
+from aios.journal.archive import (
+    IMPORTED_FROM,
+    DamagedBlock,
+    OnBad,
+    OpenPart,
+    events_in,
+    ignore_bad,
+    list_archives,
+    open_archive,
+    open_part,
+)
+from aios.journal.index import BLOCK_BYTES_MAX
 from aios.journal.parts import BATCH_BYTES_MAX, Part, list_parts
 from aios.ports import Files
 
 _CHUNK = 256 << 10  # four of the longest lines
 _READ = os.O_RDONLY | os.O_NOFOLLOW
-
-OnBad = Callable[[Position, int, str], None]
-"""Where a bad line begins, how many bytes it has, and why it is bad."""
-
-
-def ignore_bad(position: Position, length: int, reason: str) -> None:
-    """For readers whose user has been told elsewhere."""
+_BEYOND = 1 << 62  # behind every line of a part
 
 
 class Tail:
@@ -56,6 +63,10 @@ class Tail:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._files.close(fd)
+
+    def repeats(self, seen: frozenset[str]) -> None:
+        """The next part may hold these again, from the end of the part before it."""
+        self._seen = seen
 
     # --- lines
 
@@ -140,7 +151,7 @@ class Tail:
 
     def _enter(self, part: Part) -> None:
         """Go on to the next part, knowing which ids of the last one's end it may repeat."""
-        seen: frozenset[str] = frozenset()
+        seen = frozenset() if self._fd >= 0 else self._seen
         if self._fd >= 0:
             seen = self._ids_at_end()
             self._tell_of_torn_end()
@@ -172,7 +183,7 @@ class Tail:
 
 
 class FolderReader:
-    """`JournalReader` over `events/`."""
+    """`JournalReader` over `events/`, archived parts included. What was imported is for queries and is not read here."""
 
     def __init__(self, files: Files, folder: str, on_bad: OnBad = ignore_bad) -> None:
         self._files = files
@@ -181,7 +192,14 @@ class FolderReader:
 
     def read(self, after: Position | None = None) -> Iterator[Stored]:
         """See `JournalReader.read`. Memory: one chunk and its events. Raises OSError."""
+        closed = self._up_to_the_last_archived(after)
+        for part in closed:
+            yield from self._of_closed(part, after)
+        if closed:
+            after = Position(*closed[-1], _BEYOND)
         tail = self.tail(after)
+        if closed:
+            tail.repeats(self._ids_at_end(closed[-1]))
         try:
             while events := tail.news():
                 yield from events
@@ -194,10 +212,11 @@ class FolderReader:
 
     def at(self, position: Position) -> Event | None:
         """See `JournalReader.at`. Raises OSError."""
+        part = Part(position.day, position.part)
         try:
-            fd = self._files.open(f"{self._folder}/{Part(position.day, position.part).name}", _READ)
+            fd = self._files.open(f"{self._folder}/{part.name}", _READ)
         except FileNotFoundError:
-            return None
+            return self._in_archive(part, position.offset)
         try:
             raw = self._files.pread(fd, LINE_MAX, position.offset)
         finally:
@@ -207,12 +226,89 @@ class FolderReader:
         except BadLine:
             return None
 
+    def _in_archive(self, part: Part, offset: int) -> Event | None:
+        try:
+            opened = open_archive(self._files, self._folder, part)
+        except FileNotFoundError:
+            return None
+        try:
+            offsets = opened.index.column("offset")
+            block = bisect_right(offsets, offset) - 1
+            if block < 0:
+                return None
+            raw = opened.block(block)
+            begin = offset - offsets[block]
+            return decode(raw[begin : raw.find(b"\n", begin) + 1])
+        except (DamagedBlock, BadLine):
+            return None
+        finally:
+            opened.close()
+
+    # --- archived parts
+
+    def _up_to_the_last_archived(self, after: Position | None) -> list[Part]:
+        """All parts behind `after` that must be opened as closed ones; behind the last of them stand raw ones only."""
+        try:
+            raw = list_parts(self._files, self._folder)
+        except FileNotFoundError:
+            return []
+        first = Part(*after[:2]) if after is not None else Part("", 0)
+        archived = [one for one in list_archives(self._files, self._folder) if one.number < IMPORTED_FROM and one >= first]
+        only = set(archived) - set(raw)
+        return [part for part in sorted({*raw, *only}) if first <= part <= max(only)] if only else []
+
+    def _of_closed(self, part: Part, after: Position | None) -> Iterator[Stored]:
+        try:
+            opened = open_part(self._files, self._folder, part)
+        except FileNotFoundError:
+            return  # removed since we looked: its day's digest has what stays of it
+        try:
+            index = opened.index
+            seen = self._ids_before(part) if index.repeats or opened.rebuilt else frozenset()
+            for block in range(len(index)):
+                if after is not None and (part.day, part.number, index.columns["offset"][block] + BLOCK_BYTES_MAX) < after:
+                    continue
+                for stored in self._tolerant(opened, block):
+                    if (after is None or stored.position > after) and stored.event.id not in seen:
+                        yield stored
+        finally:
+            opened.close()
+
+    def _tolerant(self, opened: OpenPart, block: int) -> Iterator[Stored]:
+        try:
+            raw = opened.block(block)
+        except DamagedBlock as damaged:
+            columns = opened.index.columns
+            position = Position(*opened.part, columns["offset"][block])
+            self._on_bad(position, columns["length"][block], f"a block of a closed part: {damaged}")
+            raw = opened.unchecked(block)
+        yield from events_in(opened.part, opened.index, block, raw, self._on_bad)
+
+    def _ids_before(self, part: Part) -> frozenset[str]:
+        parts = {*list_parts(self._files, self._folder), *list_archives(self._files, self._folder)}
+        before = max((one for one in parts if one < part and one.number < IMPORTED_FROM), default=None)
+        return self._ids_at_end(before) if before is not None else frozenset()
+
+    def _ids_at_end(self, part: Part) -> frozenset[str]:
+        """Ids in the end of this part that a failed sync may have left in doubt."""
+        try:
+            opened = open_part(self._files, self._folder, part)
+        except FileNotFoundError:
+            return frozenset()
+        try:
+            offsets = opened.index.column("offset")
+            first = bisect_right(offsets, max(0, opened.index.part_size - BATCH_BYTES_MAX)) - 1
+            blocks = range(max(0, first), len(offsets))
+            return frozenset(event.id for block in blocks for event, _ in opened.readable(block))
+        finally:
+            opened.close()
+
     def since(self, day: str) -> Iterator[Stored]:
         """Everything from the first part of this UTC day on."""
         return self.read(Position(day, 0, 0))
 
     def newest_day(self) -> str:
-        """The newest part's day; empty when there is none."""
+        """The newest part's day; empty when there is none. (The newest part is never archived.)"""
         try:
             parts = list_parts(self._files, self._folder)
         except FileNotFoundError:
