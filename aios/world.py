@@ -66,6 +66,7 @@ class World:
     runs: dict[str, Run] = field(default_factory=dict)
     recent: OrderedDict[str, Run] = field(default_factory=OrderedDict)
     open_pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    shared_pairs: set[tuple[str, str]] = field(default_factory=set)
     acting: dict[str, Run] = field(default_factory=dict)
     """Runs that have acted and are open, or have ended within the settle time."""
     guards: GuardBook = field(default_factory=GuardBook)
@@ -150,7 +151,7 @@ class World:
                 return
             run = self.runs[run_id] = Run(run_id, incident=event.correlationid)
             run.fold(event.type, data, at)
-            self.open_pairs[run.playbook, run.subject] = run_id
+            self._take_pair(run)
             self.held.pop((run.playbook, run.subject), None)
             self._touch_incident(event)
             return
@@ -173,8 +174,7 @@ class World:
         """Open runs stand in `runs`, ended ones in `recent`; a person may wake an ended one to take it back."""
         if run.ended and run.id in self.runs:
             del self.runs[run.id]
-            if self.open_pairs.get((run.playbook, run.subject)) == run.id:
-                del self.open_pairs[run.playbook, run.subject]
+            self._leave_pair(run)
             self.recent[run.id] = run
             if run.acted:
                 self.guards.ended(run.playbook, run.subject, at)
@@ -182,7 +182,30 @@ class World:
                 self.recent.popitem(last=False)
         elif not run.ended and run.id in self.recent:
             self.runs[run.id] = self.recent.pop(run.id)
-            self.open_pairs[run.playbook, run.subject] = run.id
+            self._take_pair(run)
+
+    def asked_back(self, run: Run, by: str) -> None:
+        """A person wants an ended run taken back: it is open again, as its `run.step_intended` will say."""
+        run.rollback_asked = by
+        self._settle(run, run.ended_at)
+
+    def _take_pair(self, run: Run) -> None:
+        """The newest open run of its playbook on its subject is the one that further matches join."""
+        pair = (run.playbook, run.subject)
+        if pair in self.open_pairs:
+            self.shared_pairs.add(pair)
+        self.open_pairs[pair] = run.id
+
+    def _leave_pair(self, run: Run) -> None:
+        pair = (run.playbook, run.subject)
+        if self.open_pairs.get(pair) == run.id:
+            del self.open_pairs[pair]
+        if pair in self.shared_pairs:  # rare: an ended run is being taken back beside an open one
+            self.shared_pairs.discard(pair)
+            self.open_pairs.pop(pair, None)
+            for other in self.runs.values():
+                if (other.playbook, other.subject) == pair:
+                    self._take_pair(other)
 
     def _decided(self, event_id: str) -> None:
         self.undecided.pop(event_id, None)
@@ -333,7 +356,8 @@ class World:
             raise ValueError(f"checkpoint version {raw.get('version')}, this program writes {CHECKPOINT_VERSION}")
         world = cls(scores(raw["scores"]), Position.parse(raw["position"]), raw["alive_at"], raw["clean"])
         world.runs = {r["id"]: Run.from_json(r) for r in raw["runs"]}
-        world.open_pairs = {(run.playbook, run.subject): run.id for run in world.runs.values()}
+        for run in world.runs.values():
+            world._take_pair(run)
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
         world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.reached_an_act}
         world.guards = GuardBook.from_json(raw["guards"])

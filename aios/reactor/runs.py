@@ -142,9 +142,7 @@ class Runner:
 
     def take_back(self, run: Run, by: str) -> None:
         """Roll an ended run back because a person asks for it."""
-        run.rollback_asked = by
-        self.world.runs[run.id] = run
-        self.world.recent.pop(run.id, None)
+        self.world.asked_back(run, by)
         self._want_slot(run)
         self._grant()
 
