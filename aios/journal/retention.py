@@ -44,6 +44,8 @@ from aios.journal.parts import BATCH_BYTES_MAX, Part, list_parts
 from aios.ports import Files, Room
 
 DAYS_UNTOUCHED = 2
+WITH_WORLD = "world"
+"""Name of a step that digests a day: it takes the world with it, which is then newer than any that a digest holds."""
 _READ_CHUNK = 1 << 20
 _TEMPORARY_STALE_S = 3600.0
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -139,7 +141,7 @@ def plan(seen: Seen, limits: Limits) -> list[Step]:
             steps += _to_archive(one, "age")
         elif one.archived:
             steps.append(Step("remove_raw", one.part, why="age"))
-    old = [one for one in seen.archives if _age_of(one, newest) >= limits.keep_days]
+    old = [one for one in seen.archives if _age_of(one, newest) >= max(limits.keep_days, DAYS_UNTOUCHED)]
     for archive in old:
         steps += _to_remove(archive, seen, limits, newest, "age", hold=True)
     return steps + _making_room(seen, limits, newest)
@@ -156,8 +158,9 @@ def _age_of(archive: Archived, newest: str) -> int:
 def _digests(seen: Seen, newest: str) -> list[Step]:
     """Each closed day that has none; what was imported changes no state and has none."""
     parts = [*(one.part for one in seen.raw), *(one.part for one in seen.archives)]
-    days = {part.day for part in parts if part.number < IMPORTED_FROM}
-    return [Step("digest", day=day, why="closed") for day in sorted(days) if day < newest and day not in seen.digests]
+    days = sorted({part.day for part in parts if part.number < IMPORTED_FROM and part.day < newest} - seen.digests)
+    with_world = days[-1:] if days and days[-1] > max(seen.worlds, default="") else []
+    return [Step("digest", day=day, name=WITH_WORLD if day in with_world else "", why="closed") for day in days]
 
 
 def _slimming(seen: Seen) -> list[Step]:
@@ -450,7 +453,7 @@ class Upkeep:
         self.files.fsync_dir(folder)
 
     def _digest(self, step: Step, world: World) -> list[Draft]:
-        found = world()
+        found = world() if step.name == WITH_WORLD else None
         position, payload = found if found is not None else (None, None)
         if position is not None and position.day <= step.day:
             return []  # the world has not seen the end of the day yet: in the next round it has
