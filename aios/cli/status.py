@@ -107,8 +107,8 @@ def _score(score: Any) -> str:
 
 def pause_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reason", nargs="?", default="", help="why, for the report")
-    parser.add_argument("--for", dest="for_", metavar="TIME", help="until then, such as 30m")
-    parser.add_argument("--until", metavar="TIME", help="until then, such as 2026-02-24T18:00:00+01:00")
+    parser.add_argument("--for", dest="for_", metavar="TIME", help="for how long, such as 30m")
+    parser.add_argument("--until", metavar="TIME", help="until when, such as 2026-02-24T18:00:00+01:00")
     finish(parser, pause, examples='aios pause "moving the database" --for 2h')
 
 
