@@ -44,6 +44,7 @@ class DamagedCursor(Refused):
     """Its file holds something else than was written; how far its consumer had come is not known."""
 
     def __init__(self, name: str, why: str) -> None:
+        self.name = name
         super().__init__(f"the cursor {name!r} cannot be read: {why}", f"aios journal cursors reset {name} --to TIME")
 
 
