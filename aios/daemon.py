@@ -22,6 +22,8 @@ from aios.events.codec import encode_sorted
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
+from aios.journal.retention import Upkeep
+from aios.journal.tending import Tending
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook
@@ -89,6 +91,8 @@ class Outside:
     make_inbox: Callable[[Mapping[str, InboxCursor], Callable[[], None]], Inbox]
     """Of the cursors, and of what to call when something came into it."""
     checkpoints: Checkpoints
+    upkeep: Upkeep
+    """Tends the journal's files: indexes, archives, digests, removal."""
     hands: StartedHands
     looker: Looker
     skills: SkillCatalogue
@@ -172,6 +176,7 @@ class Daemon:
         self.spine.listen(self.keeper.heard)
         outside.hands.open()
         self.aside.start()
+        uncalled = list(self.world.uncalled.items())
         self.spine.emit(self._started(), self._settings_loaded())
         self.reactor.start(self.playbooks_before)
         await self.spine.emit(*self.first_words)
@@ -183,9 +188,13 @@ class Daemon:
             self._spawn(sensor.run(self.spine.emit))
         self._spawn(self._beat())
         self._spawn(self._report_each_morning())
+        tending = Tending(outside.upkeep, outside.clock, self.spine.emit, outside.offload, self._memory)
+        self._spawn(tending.run())
         if outside.watchdog_s:
             self._spawn(self._ping())
         self._spawn(self._start_services())
+        for cause, (subject, why) in uncalled:
+            self._spawn(self._call_a_person(cause, subject, why))
         self.keeper.start()
         self._watch_kept()
         self.ready.set()
@@ -244,7 +253,7 @@ class Daemon:
             if event.type == "run.step_intended" and event.data["run"] not in self.reactor.dependents:
                 self._spawn(self._learn_dependents(event.data["run"]))
             if event.type == "reactor.called":
-                self._spawn(self._call_a_person(event.subject, str(event.data["why"])))
+                self._spawn(self._call_a_person(event.id, event.subject, str(event.data["why"])))
             if not self._judging and event.type.startswith(JUDGED):
                 self._judging = True
                 asyncio.get_running_loop().call_later(JUDGE_AFTER_S, self._judge)
@@ -314,13 +323,16 @@ class Daemon:
 
     async def _checkpoint(self) -> None:
         self._since_checkpoint = 0
-        position = self.world.position
-        queue = self.reactor.queue.to_json(self.outside.clock.monotonic())
-        payload = {"world": self.world.to_json(), "queue": queue}
+        position, payload = self._memory()
         try:
             await self.outside.offload(partial(self.outside.checkpoints.save, position, payload))
         except OSError:
             pass  # the journal has everything: without a checkpoint the next start only takes longer
+
+    def _memory(self) -> tuple[Position, dict[str, Any]]:
+        """All that is known, and up to where in the journal."""
+        queue = self.reactor.queue.to_json(self.outside.clock.monotonic())
+        return self.world.position, {"world": self.world.to_json(), "queue": queue}
 
     async def _ping(self) -> None:
         """systemd's watchdog: we say that we live only if the journal takes an event and hands answers."""
@@ -354,8 +366,9 @@ class Daemon:
             self._watch_kept()
         return [{"path": e.path, "line": e.line, "column": e.column, "message": e.message} for e in self.shelf.errors]
 
-    async def _call_a_person(self, subject: str, why: str) -> None:
-        await self.aside.act("notify", {"message": f"{subject}: {why}", "level": "critical"}, by="aios", why=why, subject=subject)
+    async def _call_a_person(self, cause: str, subject: str, why: str) -> None:
+        message = {"message": f"{subject}: {why}", "level": "critical"}
+        await self.aside.act("notify", message, by="aios", why=why, subject=subject, cause=cause)
 
     async def _start_services(self) -> None:
         for subject in await self.outside.services.to_start():

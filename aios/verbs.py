@@ -52,7 +52,7 @@ class Verbs:
     stop: Callable[[str], None]
     started_at: float
     pid: int
-    _followers: set[asyncio.Queue[Stored | None]] = field(default_factory=set)
+    _followers: dict[asyncio.Queue[Stored | None], EventFilter] = field(default_factory=dict)
 
     async def __call__(self, peer: Peer, verb: str, args: Mapping[str, Any]) -> Answer:
         handler = getattr(self, f"do_{verb}", None)
@@ -67,10 +67,12 @@ class Verbs:
 
     def heard(self, stored: Sequence[Stored]) -> None:
         """A durable batch, for those who follow. One who cannot keep up is let go: the journal has it all."""
-        for queue in list(self._followers):
+        for queue, wanted in list(self._followers.items()):
             for one in stored:
+                if not wanted.passes(one.event.type, one.event.subject, one.event.severity):
+                    continue
                 if queue.full():
-                    self._followers.discard(queue)
+                    self._followers.pop(queue, None)
                     break
                 queue.put_nowait(one)
 
@@ -78,19 +80,18 @@ class Verbs:
         """Events as they become durable, from this call on: `types` (exact, or `service.*`), `subject`, least `severity`."""
         wanted = EventFilter.from_args(args)
         queue: asyncio.Queue[Stored | None] = asyncio.Queue(FOLLOWER_QUEUE_MAX)
-        self._followers.add(queue)
-        return self._followed(queue, wanted)
+        self._followers[queue] = wanted
+        return self._followed(queue)
 
-    async def _followed(self, queue: asyncio.Queue[Stored | None], wanted: EventFilter) -> AsyncIterator[Mapping[str, Any]]:
+    async def _followed(self, queue: asyncio.Queue[Stored | None]) -> AsyncIterator[Mapping[str, Any]]:
         try:
             while queue in self._followers:
                 one = await queue.get()
                 if one is None:
                     return
-                if wanted.passes(one.event.type, one.event.subject, one.event.severity):
-                    yield {"event": event_json(one.event), "position": str(one.position)}
+                yield {"event": event_json(one.event), "position": str(one.position)}
         finally:
-            self._followers.discard(queue)
+            self._followers.pop(queue, None)
 
     # --- questions
 
@@ -355,7 +356,9 @@ class Verbs:
         return await self._act(name, checked, peer, "asked for by hand", str(checked.get("unit", "host")))
 
     async def _act(self, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str) -> dict[str, Any]:
-        spec = self.skills[skill]
+        spec = self.skills.get(skill)
+        if spec is None:
+            raise Refused(f"there is no skill {skill!r} here", "aios skill list shows them")
         try:
             touched = spec.touches(spec.check(params)).resources()
         except ValueError as error:

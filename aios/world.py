@@ -20,9 +20,10 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
+UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
 
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
@@ -76,6 +77,8 @@ class World:
     incidents: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
     cursors: dict[str, InboxCursor] = field(default_factory=dict)
     dead: DeadLetters = field(default_factory=DeadLetters)
+    uncalled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Persons to be called of whom nothing says yet that they were: id of `reactor.called` -> subject and why."""
     paused: dict[str, Any] | None = None
     disabled: set[str] = field(default_factory=set)
     playbooks: dict[str, str] = field(default_factory=dict)
@@ -240,6 +243,9 @@ class World:
         self.dead.apply(event)
 
     def _on_called(self, event: Event) -> None:
+        self.uncalled[event.id] = (event.subject, str(event.data["why"]))
+        if len(self.uncalled) > UNCALLED_MAX:
+            del self.uncalled[next(iter(self.uncalled))]
         incident = self.incidents.get(event.subject)
         if incident is not None:
             self.incidents[event.subject] = incident._replace(called=True, last=event.taken)
@@ -258,6 +264,9 @@ class World:
         """The incident that is open on this subject."""
         incident = self.incidents.get(subject)
         return incident if incident is not None and incident.last >= now - INCIDENT_QUIET_S else None
+
+    def _on_act_done(self, event: Event) -> None:
+        self.uncalled.pop(event.causationid, None)
 
     def _on_paused(self, event: Event) -> None:
         self.paused = {**event.data}
@@ -340,6 +349,7 @@ class World:
             "incidents": [[subject, *incident] for subject, incident in self.incidents.items()],
             "cursors": {name: list(cursor) for name, cursor in self.cursors.items()},
             "dead": self.dead.to_json(),
+            "uncalled": {event: list(call) for event, call in self.uncalled.items()},
             "paused": self.paused,
             "disabled": sorted(self.disabled),
             "playbooks": self.playbooks,
@@ -369,6 +379,7 @@ class World:
         world.incidents = OrderedDict((subject, Incident(*rest)) for subject, *rest in raw["incidents"])
         world.cursors = {name: InboxCursor(*cursor) for name, cursor in raw["cursors"].items()}
         world.dead = DeadLetters.from_json(raw["dead"])
+        world.uncalled = {event: (subject, why) for event, (subject, why) in raw["uncalled"].items()}
         world.paused, world.disabled = raw["paused"], set(raw["disabled"])
         world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
         world.playbook_paths, world.named_own = dict(raw["playbook_paths"]), frozenset(raw["named_own"])
@@ -381,6 +392,7 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "reactor.called": World._on_called,
     "scheduler.dead_letter": World._on_dead_letter,
     "scheduler.retried": World._on_retried,
+    "daemon.act_done": World._on_act_done,
     "daemon.paused": World._on_paused,
     "daemon.resumed": World._on_resumed,
     "daemon.heartbeat": World._on_heartbeat,

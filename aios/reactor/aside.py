@@ -36,7 +36,9 @@ class Aside:
     def start(self) -> None:
         self.hands.on_done(self._done)
 
-    async def act(self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST) -> SkillResult:
+    async def act(
+        self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST, cause: str = ""
+    ) -> SkillResult:
         """Carry it out and tell what came of it. Raises ValueError for parameters it refuses, KeyError for no such skill."""
         if skill in BUILT_IN:
             checked, timeout_s, touches = dict(params), BUILT_IN_TIMEOUT_S, Touches()
@@ -48,10 +50,11 @@ class Aside:
         folder = f"runs/{run}/{skill}.1"
         call = SkillCall(run, skill, 1, skill, "act", checked, timeout_s, touches, folder, env=self.call_env)
         data = {"skill": skill, "params": checked, "key": call.key, "by": by, "why": why}
-        await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data))
+        await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data, causationid=cause))
         result = await self._carry_out(call)
         done = {"skill": skill, "key": call.key, "ok": result.ok, "error": result.error}
-        await self.emit(Draft(type="daemon.act_done", subject=subject, data=done, severity="info" if result.ok else "error"))
+        severity = "info" if result.ok else "error"
+        await self.emit(Draft(type="daemon.act_done", subject=subject, data=done, severity=severity, causationid=cause))
         return result
 
     async def _carry_out(self, call: SkillCall) -> SkillResult:

@@ -1,0 +1,119 @@
+"""The playbooks in force: reloaded whole, a broken file keeps its last good version, and what was in force is found again."""
+
+from __future__ import annotations
+
+import pytest
+
+from aios.events.event import Draft
+from aios.playbooks.run import Run
+from aios.reactor import shelf as shelf_room
+from aios.reactor.shelf import Shelf, names_of
+from aios.testing.blobs import SimBlobs
+from aios.testing.bodies import specs
+from tests.unit.reactor.rig import Rig, play, playbook
+
+SKILLS = specs()
+
+
+def text(name: str, on: str = "a.b", more: str = "") -> str:
+    return f"playbook: {name}\ndescription: d\non: {{type: {on}}}\nsteps: [{{id: l, observe: read_logs}}]\n{more}"
+
+
+def loaded(drafts: tuple[Draft, ...]) -> dict[str, str]:
+    (draft,) = [draft for draft in drafts if draft.type == "playbook.loaded"]
+    return dict(draft.data["playbooks"])
+
+
+def test_a_broken_file_keeps_its_last_good_version_and_says_where_it_broke() -> None:
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b")})
+    good = shelf.by_name["a"]
+    (invalid,) = shelf.reload({"/a.yaml": text("a") + "nonsense: 1\n", "/b.yaml": text("b")})
+    assert (invalid.type, invalid.data["path"], invalid.data["line"]) == ("playbook.invalid", "/a.yaml", 5)
+    assert shelf.by_name["a"] == good
+    assert shelf.reload({"/a.yaml": text("a") + "nonsense: 1\n", "/b.yaml": text("b")}) == ()
+    assert loaded(shelf.reload({"/a.yaml": text("a", "c.d"), "/b.yaml": text("b")}))["a"] != good.hash
+    assert shelf.errors == ()
+
+
+def test_a_removed_file_leaves_even_when_it_was_broken() -> None:
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b")})
+    shelf.reload({"/a.yaml": "broken: [", "/b.yaml": text("b")})
+    assert set(loaded(shelf.reload({"/b.yaml": text("b")}))) == {"b"}
+    assert loaded(shelf.reload({})) == {}
+
+
+def test_the_texts_are_blobs_before_they_are_named() -> None:
+    blobs = SimBlobs()
+    shelf = Shelf(blobs, SKILLS)
+    for name, blob in loaded(shelf.reload({"/a.yaml": text("a")})).items():
+        assert blobs.get(blob).decode() == text(name)
+    assert names_of({"/a.yaml": text("a")}) == {shelf.by_name["a"].hash}
+
+
+def test_what_was_in_force_before_a_restart_is_the_last_good_version_after_it() -> None:
+    """The file was broken while the daemon was down: its version from before stays in force, and is not told anew."""
+    blobs = SimBlobs()
+    (told,) = Shelf(blobs, SKILLS).reload({"/a.yaml": text("a")})
+    shelf = Shelf(blobs, SKILLS)
+    before = shelf.recall(told.data["playbooks"], told.data["paths"])
+    assert [one.name for one in before.playbooks] == ["a"]
+    drafts = shelf.reload({"/a.yaml": "broken: ["})
+    assert [draft.type for draft in drafts] == ["playbook.invalid"]
+    assert set(shelf.by_name) == {"a"}
+
+
+def test_that_everything_was_removed_while_it_was_down_is_told() -> None:
+    blobs = SimBlobs()
+    (told,) = Shelf(blobs, SKILLS).reload({"/a.yaml": text("a")})
+    shelf = Shelf(blobs, SKILLS)
+    shelf.recall(told.data["playbooks"], told.data["paths"])
+    assert loaded(shelf.reload({})) == {}
+
+
+def test_own_types_are_told_where_they_are_named_exactly() -> None:
+    shelf = Shelf(SimBlobs(), SKILLS)
+    (draft,) = shelf.reload({"/a.yaml": text("a", "timer.due"), "/b.yaml": text("b", "[score.degraded, service.down]")})
+    assert draft.data["own_types"] == ["score.degraded", "timer.due"]
+
+
+def test_a_runs_own_text_is_found_by_its_hash_and_a_lost_one_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts came since."""
+    monkeypatch.setattr(shelf_room, "TEXTS_MAX", 3)
+    blobs = SimBlobs()
+    shelf = Shelf(blobs, SKILLS)
+    shelf.reload({"/a.yaml": text("a")})
+    first = shelf.by_name["a"]
+    for n in range(10):
+        shelf.reload({"/a.yaml": text("a", f"x.y{n}")})
+    assert shelf.of(Run("r", playbook="a", hash=first.hash)).types == ("a.b",)
+    lost = shelf.of(Run("r", playbook="a", hash="0" * 64))
+    assert (lost.steps, lost.verify) == ((), ())
+
+
+def test_hot_reload_in_the_living_daemon() -> None:
+    """A new file is in force at once; a broken one changes nothing; a removed one matches no more."""
+
+    async def story(rig: Rig) -> None:
+        rig.texts["/playbooks/new.yaml"] = playbook("new", "work.new")
+        assert (await rig.do("reload"))["playbooks"] == 2
+        rig.ill.add("job:1")
+        await rig.emit("work.new")
+        await rig.until_event("run.healed")
+        rig.texts["/playbooks/new.yaml"] = "playbook: ["
+        assert len((await rig.do("reload"))["errors"]) == 1
+        rig.ill.add("job:2")
+        await rig.emit("work.new", "job:2")
+        await rig.until_event("run.healed", count=2)
+        await rig.restart()
+        rig.ill.add("job:3")
+        await rig.emit("work.new", "job:3")
+        await rig.until_event("run.healed", count=3)
+        del rig.texts["/playbooks/new.yaml"]
+        await rig.do("reload")
+        gone = await rig.emit("work.new", "job:4")
+        await rig.until_quiet()
+        assert rig.verdicts(gone) == []
+
+    play(story, playbook("first"))
