@@ -20,6 +20,8 @@ from aios.events.codec import LINE_MAX
 from aios.events.event import Draft, Event
 
 PREFIX = "inbox/"
+IMPORT_PREFIX = "import/"
+"""Origins of what `aios journal import` brought: `import/FILE:LINE`. History, by its own times; it changes no state."""
 MARK_SPAN = LINE_MAX
 CURSORS_MAX = 10_000
 """Files whose cursors are remembered; beyond that the one that has been quiet longest is forgotten."""

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from aios.disk import OsFiles, make_dirs, read_all, remove_if_there, write_all, write_small
 from aios.errors import Refused
 from aios.events.codec import LEVELS_MAX, BadLine, decode_hostile, depth_of, encode
+from aios.events.origin import IMPORT_PREFIX
 from aios.events.redact import Redactor
 from aios.journal.archive import FOLDER, IMPORTED_FROM, ArchiveWriter, archive_path, list_archives
 from aios.journal.dialects import NotAnEvent, event_of, zone_vote
@@ -334,7 +335,7 @@ class Importer:
     def _take(self, found: Found, number: int, name: str, zone_s: int) -> str:
         """Into the spool of its day; why not."""
         try:
-            event = self._redactor.clean(event_of(found.record, zone_s, f"import/{name}:{found.line}"))
+            event = self._redactor.clean(event_of(found.record, zone_s, f"{IMPORT_PREFIX}{name}:{found.line}"))
             line = encode(event)
         except (NotAnEvent, BadLine) as reason:
             return str(reason)

@@ -15,6 +15,7 @@ from itertools import islice
 from math import inf
 
 from aios.events.event import SYSTEM, Event, Stored, format_time
+from aios.events.origin import IMPORT_PREFIX
 from aios.reports import model
 from aios.reports.model import (
     Alarm,
@@ -192,7 +193,7 @@ class _Fold:
         if not is_opening(event.type):
             self._close(event)
             return
-        if is_level(event.type):
+        if is_level(event.type) and not event.origin.startswith(IMPORT_PREFIX):  # the original told no end of an alarm
             standing = self.standing.get(event.subject)
             if standing is None:
                 if len(self.standing) >= STANDING_MAX:
@@ -216,6 +217,8 @@ class _Fold:
         if key not in self.alarms and len(self.alarms) >= ALARMS_MAX:
             key = (OTHERS, OTHERS)
         self.alarms[key] = self.alarms.get(key, 0) + 1
+        if event.origin.startswith(IMPORT_PREFIX):
+            return  # its arrival there is not known
         try:
             took_s = event.taken - event.at
         except ValueError:
