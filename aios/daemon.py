@@ -26,7 +26,7 @@ from aios.journal.retention import Upkeep
 from aios.journal.tending import Tending
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
-from aios.playbooks.model import Playbook
+from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Env, Run
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
@@ -193,6 +193,9 @@ class Daemon:
         if outside.watchdog_s:
             self._spawn(self._ping())
         self._spawn(self._start_services())
+        self.world.attributed("", self.outside.clock.now(), self.settings.settle_s, {})  # leaves only those that still count
+        for run_id in list(self.world.acting):
+            self._spawn(self._learn_dependents(run_id))
         for cause, (subject, why) in uncalled:
             self._spawn(self._call_a_person(cause, subject, why))
         self.keeper.start()
@@ -260,14 +263,15 @@ class Daemon:
 
     async def _learn_dependents(self, run_id: str) -> None:
         """Who suffers when what this run acts on does: what is seen of them is put down to the run."""
-        run = self.world.runs.get(run_id)
+        run = self.world.acting.get(run_id)
         if run is None:
             return
         known = self.reactor.dependents
         known[run_id] = frozenset()
-        units = [resource for resource in run.resources if not resource.startswith("file:")]
-        for unit in units:
-            known[run_id] |= await self.outside.services.dependents(unit)
+        suffering: frozenset[str] = frozenset()
+        for unit in [resource for resource in run.resources if not resource.startswith("file:")]:
+            suffering |= await self.outside.services.dependents(unit)
+        known[run_id] = suffering
         while len(known) > DEPENDENTS_MAX:
             del known[next(iter(known))]
 
@@ -399,7 +403,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     rules = Rules(settings.mode_max, settings.acts_per_hour, settings.settle_s, frozenset(settings.protected))
     aside = Aside(spine.emit, outside.hands, outside.skills, outside.entropy, outside.call_env)
     ports = RunnerPorts(outside.clock, outside.entropy, spine.emit, outside.hands, outside.looker, outside.skills)
-    env_of = partial(_env_of, settings, outside, world)
+    env_of = partial(_env_of, settings, outside, world, shelf)
     runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
     reactor.decided_since = decided_since
@@ -484,18 +488,19 @@ def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, 
     return world, queue, frozenset(decided_since)
 
 
-def _env_of(settings: Settings, outside: Outside, world: World, run: Run, playbook: Playbook, chance: float) -> Env:
-    """What a run may know and do, as it is now."""
+def _env_of(settings: Settings, outside: Outside, world: World, shelf: Shelf, run: Run, playbook: Playbook, chance: float) -> Env:
+    """What a run may know and do, as it is now: its text is its own, its permission is that of the playbook in force."""
     now = outside.clock.now()
+    in_force = shelf.by_name.get(run.playbook)
     more = frozenset(settings.protected)
     return Env(
         now=now,
         playbook=playbook,
         skills=outside.skills,
-        mode_max=settings.mode_max,
+        mode_max=lesser_mode(settings.mode_max, in_force.mode) if in_force is not None else settings.mode_max,
         paused=world.is_paused(now),
         resumes_at=world.paused_until,
-        disabled=run.playbook in world.disabled,
+        disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
         protected=lambda resources: protected(resources, more),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
         score=world.scores.value(run.subject, now),

@@ -179,6 +179,8 @@ class World:
             del self.runs[run.id]
             self._leave_pair(run)
             self.recent[run.id] = run
+            if (parent := self.runs.get(run.parent)) is not None:
+                parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
             if run.acted:
                 self.guards.ended(run.playbook, run.subject, at)
             if len(self.recent) > RECENT_RUNS_MAX:

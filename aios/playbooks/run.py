@@ -314,6 +314,8 @@ class Run:
     ended_at: float = 0.0
     attempts: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
+    unsure: list[str] = field(default_factory=list)
+    """Acts of which an attempt was cut off, by a crash or at its timeout: they may have had their effect."""
     tries: dict[str, int] = field(default_factory=dict)
     voids: dict[str, int] = field(default_factory=dict)
     must_wait: str = ""
@@ -329,6 +331,8 @@ class Run:
     outcome: str = ""
     rung: int = 0
     again: int = 0
+    fallbacks: dict[str, list[Any]] = field(default_factory=dict)
+    """How runs that this one opened as its fallbacks ended: id -> [healed, why]."""
     cancelled: bool = False
     closed: bool = False
     rollback_asked: str = ""
@@ -379,6 +383,7 @@ class Run:
             crashes=dict(self.crashes),
             tries=dict(self.tries),
             voids=dict(self.voids),
+            unsure=list(self.unsure),
             results=dict(self.results),
             acts=list(self.acts),
         )
@@ -437,6 +442,8 @@ class Run:
         if data.get("died"):
             self.crashes[step] = self.crashes.get(step, 0) + 1
             kept["died"] = True
+        if (data.get("died") or data["result"].get("cut_off")) and step not in self.unsure:
+            self.unsure.append(step)
         if step == SYMPTOM:
             self.symptom = data["result"].get("verdict", "no_data")
         self.results[step] = kept
@@ -542,7 +549,7 @@ class Run:
 
     def _verdict_event(self, checked: Checked, env: Env) -> Draft:
         proof = list(checked.proof)
-        if self._dry(env):
+        if self._dry(env) and not self.acted:
             return self._looked_event(checked.verdict, env)
         if checked.verdict == "well":
             if not self.acted:
@@ -686,7 +693,7 @@ class Run:
             return self._request(env)
         if not _fits(params):
             return self._give_up("unknown", f"step {step.id}: its parameters are too long to be written down before the act")
-        recheck = spec.rerun == "check_before_retry" and self.crashes.get(step.id, 0) > 0
+        recheck = spec.rerun == "check_before_retry" and step.id in self.unsure
         return Say((self._intend(step.id, step.skill, params, touches, recheck=recheck),))
 
     def _request(self, env: Env) -> Command:
@@ -715,7 +722,7 @@ class Run:
     def _finish(self, env: Env) -> Command:
         if env.playbook.verify:
             return self._ask(VERIFY, env)
-        if self.acted and not self._dry(env):
+        if self.acted:
             return self._give_up("unknown", "the playbook has no verify, so nobody can say whether it is well")
         return Say((self._looked_event("no_data", env),))
 

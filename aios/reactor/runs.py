@@ -84,7 +84,7 @@ class Runner:
     closing: bool = False
 
     def start(self) -> None:
-        """After a restart: runs with an act under way first, since their locks must be theirs before anybody else asks."""
+        """After a restart: those that held their locks when the daemon died get them before anybody else asks."""
         self.ports.hands.on_done(self._act_done)
         in_order = sorted(self.world.runs.values(), key=lambda run: (run.priority, run.opened_at))
         for run in in_order:
@@ -336,7 +336,9 @@ class Runner:
             self._act_done(call.key, fate.result)
         elif fate.fate in ("died", "voided"):
             self._act_over(call.key, CutOff(call.step, call.attempt, voided=fate.fate == "voided"))
-        else:  # it runs, and hands will tell its end; or hands is being started again
+        elif fate.fate == "hands_lost":
+            self._watch(call.key, LOST_AFTER_S, lambda: self._spawn(self._recover(command)))
+        else:  # it runs, and hands will tell its end
             self._watch(call.key, command.deadline_s, partial(self._overdue, command))
 
     def _act_done(self, key: str, result: SkillResult) -> None:
@@ -392,10 +394,12 @@ class Runner:
     # --- the ladder, and the end ---
 
     def _fallback(self, run: Run, playbook: str, opened: str) -> None:
-        ended = self.world.recent.get(opened)
-        if ended is not None:
-            healed = ended.outcome in ("healed", "cleared")
-            self._tell(run, RungEnded(healed, opened, "" if healed else ended.why or f"it ended {ended.status}"))
+        if opened in run.fallbacks:
+            healed, why = run.fallbacks[opened]
+            self._tell(run, RungEnded(healed, opened, "" if healed else why))
+            return
+        if opened in self.world.recent:
+            self._tell(run, RungEnded(False, "", f"a run of {playbook} answered this event already"))
             return
         if opened not in self.world.runs:
             drafts = self.open_fallback(run, playbook)
@@ -414,6 +418,11 @@ class Runner:
         if parent is not None:
             self._want_slot(parent)
         self._grant()
+
+
+def who_goes_on_first(run: Run) -> tuple[bool, bool, int, float]:
+    """The order of runs after a restart: an act under way, then whoever has acted and does not wait (it has its locks still)."""
+    return run.in_flight is None, not run.acted or run.wait is not None, run.priority, run.opened_at
 
 
 def _key(run: Run) -> str:

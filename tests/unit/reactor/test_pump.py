@@ -254,6 +254,24 @@ def test_dependents_of_what_a_run_acts_on_are_its_doing_too() -> None:
     play(story, playbook("mender", "service.down"))
 
 
+def test_dependents_are_known_again_after_a_restart() -> None:
+    """The daemon died within the settle time: what suffers from the run is still its doing."""
+
+    async def story(rig: Rig) -> None:
+        rig.machine.units.add("db.service")
+        rig.machine.units.add("web.service", needs=("db.service",))
+        rig.ill.add("db.service")
+        await rig.emit("service.down", "db.service")
+        await rig.until_event("run.healed")
+        await rig.restart()
+        await asyncio.sleep(0.5)
+        await rig.emit("service.down", "web.service")
+        opened = await rig.until_event("run.opened", subject="web.service")
+        assert opened.data["lineage"] == [["mender", "db.service"]]
+
+    play(story, playbook("mender", "service.down"))
+
+
 def test_an_event_that_names_a_run_as_its_cause_is_cut_as_a_loop() -> None:
     """`causationid` may name a run: what it caused never opens a run of the same playbook on the same subject."""
 
