@@ -174,6 +174,26 @@ CATALOGUE: Mapping[str, EventType] = {
         offset=(INT, "how far it had been read"),
         length=(INT, "bytes known to be lost; -1: unknown"),
     ),
+    "journal.inbox_slowed": _t(
+        "A source of the inbox brings more than it may; its lines wait in its own file, nobody else waits for it.",
+        "warning",
+        file=(STR, "the file"),
+        source=(STR, "whose limit it is"),
+        waiting=(INT, "bytes that wait in the file"),
+        lines_per_s=(DOUBLE, "its limit in lines; 0: none"),
+        bytes_per_s=(DOUBLE, "its limit in bytes; 0: none"),
+    ),
+    "journal.inbox_large": _t(
+        "An inbox file has grown large; its program should rotate it.",
+        "warning",
+        file=(STR, "the file"),
+        length=(INT, "its size in bytes"),
+    ),
+    "journal.inbox_removed": _t(
+        "A daily inbox file that was taken whole was removed, after the time that the settings say.",
+        file=(STR, "the file"),
+        length=(INT, "its size in bytes"),
+    ),
     # --- playbooks
     "playbook.loaded": _t(
         "These playbooks are in force from here on.",

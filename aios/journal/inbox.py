@@ -4,6 +4,9 @@ The spine calls `take` in its own time; a sensor that watches the folder calls `
 is not sure what it missed. Nothing is written here but copies of what could not be read: a line counts as taken when the
 journal holds it, and the cursors come back from there (`aios.events.origin`) at the next start.
 
+A source over its limit is slowed (`pace`); daily files that were taken whole are removed after a time, those that others append
+to for good never: nobody can tell whether their program still has them open.
+
 Everything is hostile: symbolic links, pipes and devices are refused, a line of 100 MB costs a chunk of memory, a flood of bad
 lines costs few events, and no file can keep the others from their turn.
 """
@@ -15,16 +18,18 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from zlib import crc32
 
+from aios.clock import Clock
 from aios.disk import make_dirs, write_all
 from aios.errors import Refused
 from aios.events.codec import LINE_MAX, BadLine, encode, parse_foreign
-from aios.events.event import Draft, Event
+from aios.events.event import Draft, Event, day_of
 from aios.events.origin import CURSORS_MAX, MARK_SPAN, InboxCursor, mark_of, missing_id, origin_text, quarantined
 from aios.journal.ids import IdMemory
+from aios.journal.pace import NO_LIMITS, Limits, Paces
 from aios.journal.quarantine import Quarantine
 from aios.ports import Files, FileStat, Taken
 
@@ -41,6 +46,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NO_NAME = "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
 _NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
+_TIDY_EVERY_S = 3600.0
+_SLOWED_TOLD_EVERY_S = 600.0
+_DAY_S = 86_400.0
+_BLANK_MAX = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -54,10 +63,27 @@ class _Followed:
     size: int = 0
     skipped: int = 0
     failing: bool = False
+    behind: bool = False
 
     @property
     def source(self) -> str:
         return f"inbox/{self.name.partition('/')[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRules:
+    """What the settings say. `remove_after_s`: 0 is never. `large`: bytes above which a file is told of."""
+
+    limits: Limits = NO_LIMITS
+    remove_after_s: float = 0.0
+    large: int = 1 << 30
+
+
+NO_RULES = InboxRules()
+
+
+def never(_wait_s: float) -> None:
+    """For who has no rules: nothing needs another look by itself."""
 
 
 class _Take:
@@ -75,16 +101,38 @@ class _Take:
 
 
 class InboxFolder:
-    """`Inbox` over `inbox/`. `cursors` are the world's, folded from the journal; `ids` is filled by `ids.recall`."""
+    """`Inbox` over `inbox/`. `cursors` are the world's own, folded from the journal; `ids` is filled by `ids.recall`.
+
+    With a clock the `rules` are in force; `later(wait_s)` then asks for another `take` after that time, whatever is touched.
+    """
 
     def __init__(
-        self, files: Files, folder: str, quarantine: str, *, cursors: Mapping[str, InboxCursor], ids: IdMemory | None = None
+        self,
+        files: Files,
+        folder: str,
+        quarantine: str,
+        *,
+        cursors: Mapping[str, InboxCursor],
+        ids: IdMemory | None = None,
+        clock: Clock | None = None,
+        rules: InboxRules = NO_RULES,
+        later: Callable[[float], None] = never,
     ) -> None:
         self._files = files
         self._folder = folder
         self._quarantine = Quarantine(files, quarantine, "inbox")
         self._ids = ids if ids is not None else IdMemory()
+        self._durable = cursors
         self._known = dict(cursors)
+        self._clock = clock
+        self._rules = rules
+        self._later = later
+        self._paces = Paces(rules.limits)
+        self._held: OrderedDict[str, None] = OrderedDict()
+        self._slowed_told: dict[str, float] = {}
+        self._large_told: set[str] = set()
+        self._drafted: dict[str, InboxCursor] = {}
+        self._tidy_at = 0.0
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._dirty: OrderedDict[str, None] = OrderedDict()
         self._refused: set[str] = set()
@@ -114,19 +162,141 @@ class InboxFolder:
         """See `Inbox.take`. Costs nothing when nothing was touched. What cannot be read is told, not raised."""
         if self._all:
             self._look_at_all()
+        if self._clock is not None:
+            self._release(self._clock.monotonic())
+            self._tidy(self._clock)
         take = _Take(limit)
         while self._dirty and not take.full:
             share = max(1, take.lines // len(self._dirty))
             name, _ = self._dirty.popitem(last=False)
-            if self._take_from(name, take, share):
+            if self._take_at_pace(name, take, share):
                 self._dirty[name] = None  # behind the others, so that each has its turn
         take.drafts += self._news
         self._news = []
+        self._ask_for_later()
         return Taken(take.drafts, bool(self._dirty))
 
     def close(self) -> None:
         for file in self._followed.values():
             self._shut(file)
+
+    # --- at their pace
+
+    def _take_at_pace(self, name: str, take: _Take, share: int) -> bool:
+        """Up to `share` lines of it, and no more than its source may bring now. Whether there may be more that it may bring."""
+        if self._clock is None:
+            return self._take_from(name, take, share)
+        source, now = name.partition("/")[0], self._clock.monotonic()
+        room = self._paces.room(source, now)
+        if room == 0:
+            self._hold(name, source, now)
+            return False
+        lines, size = take.lines, self._read_so_far(name)
+        more = self._take_from(name, take, min(share, room))
+        self._paces.used(source, lines - take.lines, max(0, self._read_so_far(name) - size), now)
+        if name in self._followed:
+            self._followed[name].behind = more
+        return more
+
+    def _read_so_far(self, name: str) -> int:
+        file = self._followed.get(name)
+        return file.cursor.offset + file.skipped if file else 0
+
+    def _hold(self, name: str, source: str, now: float) -> None:
+        """Its lines wait in its file. Told when there are some, and not again and again."""
+        self._held[name] = None
+        file = self._followed.get(name)
+        if file is None or not file.behind or now < self._slowed_told.get(source, -_SLOWED_TOLD_EVERY_S) + _SLOWED_TOLD_EVERY_S:
+            return
+        self._slowed_told[source] = now
+        limits = {"lines_per_s": self._paces.lines_per_s(source), "bytes_per_s": self._paces.bytes_per_s}
+        data = {"file": f"inbox/{name}.jsonl", "source": f"inbox/{source}", "waiting": file.size - file.cursor.offset, **limits}
+        self._news.append(Draft(type="journal.inbox_slowed", subject="host", data=data))
+
+    def _release(self, now: float) -> None:
+        for name in list(self._held):
+            if self._paces.room(name.partition("/")[0], now) > 0:
+                del self._held[name]
+                self._dirty[name] = None
+
+    def _ask_for_later(self) -> None:
+        if self._clock is None:
+            return
+        now = self._clock.monotonic()
+        waits = {self._paces.wait_s(name.partition("/")[0], now) for name in self._held}
+        if waits:
+            self._later(min(waits))
+
+    # --- what is done with
+
+    def _tidy(self, clock: Clock) -> None:
+        """Once an hour: daily files that were taken whole go, after their time; files that grow too large are told of."""
+        now = clock.monotonic()
+        if now < self._tidy_at or not self._listed:
+            return
+        self._tidy_at = now + _TIDY_EVERY_S
+        self._later(_TIDY_EVERY_S)
+        newest_to_go = day_of(clock.now() - _DAY_S)
+        names = self._names()
+        self._large_told.intersection_update(names)
+        for name in names:
+            day = name.partition("/")[2]
+            if not day or not _DAY.fullmatch(day):
+                self._look_at_size(name)
+            elif self._rules.remove_after_s and day < newest_to_go:
+                self._remove_if_done(name, clock.now() - self._rules.remove_after_s)
+
+    def _remove_if_done(self, name: str, before: float) -> None:
+        """All of it stands in the journal, synced, and nobody has touched it since `before`."""
+        path = f"{self._folder}/{name}.jsonl"
+        known = self._followed[name].cursor if name in self._followed else self._known.get(name)
+        try:
+            here = self._files.lstat(path)
+            if known is None or here.mtime_ns > before * 1e9 or (here.device, here.inode) != (known.device, known.inode):
+                return
+            if not self._is_durable(name) or not self._only_blanks(path, known.offset, here.size):
+                return
+            self._files.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._refuse(name, f"was taken whole, and cannot be removed: {error.strerror}")
+            return
+        if name in self._followed:
+            self._forget(name)
+        data = {"file": f"inbox/{name}.jsonl", "length": here.size}
+        self._news.append(Draft(type="journal.inbox_removed", subject="host", data=data))
+
+    def _is_durable(self, name: str) -> bool:
+        """Whether the journal holds the last line of it that became an event."""
+        drafted, durable = self._drafted.get(name), self._durable.get(name)
+        if drafted is None:
+            return True  # nothing came of it since the start
+        return durable is not None and (durable.generation, durable.offset) >= (drafted.generation, drafted.offset)
+
+    def _only_blanks(self, path: str, begin: int, end: int) -> bool:
+        """Whether nothing stands there that could be a line yet to come."""
+        if begin == end:
+            return True
+        if not begin < end <= begin + _BLANK_MAX:
+            return False
+        fd = self._files.open(path, _OPEN)
+        try:
+            return not self._files.pread(fd, end - begin, begin).strip()
+        finally:
+            self._files.close(fd)
+
+    def _look_at_size(self, name: str) -> None:
+        try:
+            size = self._files.lstat(f"{self._folder}/{name}.jsonl").size
+        except OSError:
+            return  # `take` tells of files that cannot be looked at
+        if size <= self._rules.large:
+            self._large_told.discard(name)
+        elif name not in self._large_told and len(self._large_told) < _REFUSED_MAX:
+            self._large_told.add(name)
+            data = {"file": f"inbox/{name}.jsonl", "length": size}
+            self._news.append(Draft(type="journal.inbox_large", subject="host", data=data))
 
     # --- which files there are
 
@@ -145,6 +315,7 @@ class InboxFolder:
         """
         for name in [name for name in self._known if "/" in name and name not in names]:
             del self._known[name]
+            self._drafted.pop(name, None)
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -375,6 +546,7 @@ class InboxFolder:
             return
         if draft is not None:
             take.drafts.append(draft)
+            self._drafted[file.name] = file.cursor
 
     def _draft(self, source: str, raw: bytes, origin: str, mark: int) -> Draft | None:
         """None for a line that was taken before. Raises BadLine."""
@@ -400,6 +572,7 @@ class InboxFolder:
         begin = cursor.offset - cursor.length
         kept = self._quarantine.keep(raw, file=place, offset=begin, length=cursor.length, reason=reason)
         take.bad += 1
+        self._drafted[file.name] = cursor
         origin = origin_text(file.name, cursor)
         if take.bad > _SINGLY and take.drafts and self._extend(take.drafts, place, cursor, origin):
             return
