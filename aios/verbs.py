@@ -255,15 +255,15 @@ class Verbs:
             raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
         would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
         approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
-        return await self._open_again(run, by=peer.name, approved=approved)
+        return await self._open_again(run, peer, by=peer.name, approved=approved)
 
-    async def do_retry(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def do_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         run = self._run(args)
         if not run.ended:
             raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
-        return await self._open_again(run, by="", approved=None)
+        return await self._open_again(run, peer, by="", approved=None)
 
-    async def _open_again(self, run: Run, *, by: str, approved: Mapping[str, str] | None) -> dict[str, Any]:
+    async def _open_again(self, run: Run, peer: Peer, *, by: str, approved: Mapping[str, str] | None) -> dict[str, Any]:
         playbook = self.reactor.shelf.by_name.get(run.playbook)
         if playbook is None:
             raise Refused(f"playbook {run.playbook} is not in force any more")
@@ -276,7 +276,7 @@ class Verbs:
         opened = self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again)
         if why := unfit(opened):
             raise Refused(why)
-        await self.emit(opened)
+        await self.emit(opened._replace(source=f"control/{peer.name}"))
         return {"run": new}
 
     async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -234,7 +234,8 @@ def _fits(value: Any) -> bool:
         raw = encode_json(value)
     except BadLine:
         return False
-    return len(raw) <= WRITTEN_BYTES_MAX and depth_of(raw) <= WRITTEN_LEVELS_MAX
+    brackets = raw.count(b"{") + raw.count(b"[")
+    return len(raw) <= WRITTEN_BYTES_MAX and (brackets <= WRITTEN_LEVELS_MAX or depth_of(raw) <= WRITTEN_LEVELS_MAX)
 
 
 def unfit(opened: Draft) -> str:

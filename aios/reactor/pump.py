@@ -28,7 +28,7 @@ from aios.scheduler.queue import EventQueue
 from aios.world import Holding, World
 
 OPEN_RUNS_MAX = 1000
-"""Beyond so many open runs events wait in the queue (and spill from there); waiting runs are bounded with them."""
+"""Beyond so many open runs events wait in the queue (and spill from there), but for P0; waiting runs are bounded with them."""
 PUMP_BATCH = 512
 """Events decided before the loop gets a turn for others."""
 HELD_MAX = 20_000
@@ -151,7 +151,7 @@ class Reactor:
         drafts: list[Draft] = []
         taken = 0
         for _ in range(PUMP_BATCH):
-            if len(self.world.runs) + len(self._in_flight.runs) >= OPEN_RUNS_MAX:
+            if len(self.world.runs) + len(self._in_flight.runs) >= OPEN_RUNS_MAX and not self.queue.urgent:
                 break
             waiting = self.queue.pop(self.clock.monotonic())
             if waiting is None:

@@ -365,6 +365,11 @@ class EventQueue:
         return sum(len(spilled) for spilled in self._spilled)
 
     @property
+    def urgent(self) -> bool:
+        """Whether a P0 waits."""
+        return bool(self._mask & 0b1111)
+
+    @property
     def first_spilled(self) -> Position | None:
         """At or before the first event that waits in the journal alone; None: none does."""
         return min((spilled.first for spilled in self._spilled if not spilled.empty), default=None)

@@ -502,6 +502,50 @@ def test_more_than_the_open_runs_allowed_wait_and_are_all_dealt_with(monkeypatch
     play(story, playbook("mender"))
 
 
+def test_a_p0_is_decided_however_many_runs_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand questions that wait for a person do not keep the system from being saved."""
+    monkeypatch.setattr(pump, "OPEN_RUNS_MAX", 3)
+
+    async def story(rig: Rig) -> None:
+        for n in range(5):
+            rig.ill.add(f"job:{n}")
+            await rig.emit(subject=f"job:{n}")
+        await rig.until_event("approval.requested", count=3)
+        rig.ill.add("system")
+        await rig.emit("score.degraded", "system", data={"score": 0.1, "dimensions": {}})
+        await rig.until_event("run.healed", subject="system")
+        assert len(rig.events("run.opened")) == 4
+
+    play(story, playbook("asker", mode="approve"), playbook("saver", "score.degraded"))
+
+
+def test_spilled_events_that_the_journal_lost_are_said_aloud() -> None:
+    """Bit rot, a part removed by hand: a dead letter says how many, and the rest goes on."""
+
+    class Blind:
+        def at(self, _position: object) -> None:
+            return None
+
+        def read(self, _after: object = None) -> list[object]:
+            return []
+
+    async def story(rig: Rig) -> None:
+        reactor = rig.daemon.reactor
+        reactor._pumping = True  # nothing is decided while all of them come in
+        await asyncio.gather(*(rig.emit(subject=f"job:{n}", id=f"id-{n}") for n in range(150)))
+        spilled = reactor.queue.spilled
+        reactor.reader = Blind()  # type: ignore[assignment]
+        reactor._pumping = False
+        assert rig.process is not None
+        rig.process.life.run(reactor._wake)
+        letter = await rig.until_event("scheduler.dead_letter")
+        assert letter.data["reason"].startswith(f"{spilled} spilled events")
+        await rig.until(lambda: reactor.queue.spilled == len(reactor.queue) == 0)
+        assert not (await rig.ask("dead_retry", letter=letter.data["letter"])).ok
+
+    play(story, playbook("mender"), queue_max=100)
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_spilled_events_come_back_and_are_decided_once(crash: bool) -> None:
     """A full queue remembers positions; after a crash with a checkpoint in between nothing is lost and nothing decided twice."""

@@ -239,6 +239,7 @@ def test_retry_is_a_new_run_of_the_same_event_with_a_ladder_of_its_own() -> None
         opened = [e.data["run"] for e in rig.events("run.opened")]
         assert len(opened) == len(set(opened)) == 5
         assert rig.acts.count("job:1 by second") == 2
+        assert rig.events("run.opened")[2].source == "control/ann"
 
     play(story, playbook("first", more="on_failure: [{fallback: second}]", head="priority: 1"), playbook("second", "never.seen"))
 
