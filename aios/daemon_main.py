@@ -6,10 +6,12 @@ Called by `aios run`. What is wired to what stands in `daemon.assemble`; this pa
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -21,16 +23,18 @@ from aios.disk import OsFiles, make_dirs, write_small
 from aios.entropy import SystemEntropy
 from aios.errors import ConfigError
 from aios.events.codec import encode_json
-from aios.events.event import Draft, day_of
+from aios.events.event import Draft, Stored, day_of
 from aios.events.origin import InboxCursor
 from aios.hands import proc
 from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
-from aios.journal.checkpoints import Checkpoints
+from aios.journal.checkpoints import Checkpoints, Memories
+from aios.journal.digest import FOLDER as DIGESTS
 from aios.journal.ids import IdMemory, recall
 from aios.journal.inbox import InboxFolder
 from aios.journal.lock import InstanceLock
 from aios.journal.reader import FolderReader
+from aios.journal.retention import RetentionLimits, Upkeep
 from aios.journal.thread import ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.log import configure, get_logger
@@ -58,6 +62,9 @@ from aios.world import CHECKPOINT_VERSION, World
 PLAYBOOK_MAX = 256 * 1024
 PLAYBOOKS_MAX = 10_000
 EXIT_OK, EXIT_BUG = 0, 70
+GC_YOUNG = 20_000
+"""Allocations between two young collections. What the daemon holds is bounded and seldom in circles."""
+REPORT_LOOKS_BACK_DAYS = 7
 
 log = get_logger("daemon")
 
@@ -91,6 +98,7 @@ async def _life(settings: Settings, files: OsFiles) -> int:
 
 async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     await daemon.ready.wait()
+    _spare_the_collector()
     daemon.spine.listen(Teller(log, daemon.outside.clock).heard)
     log.info("ready", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
     if settings.mode_max in ("observe", "shadow", "suggest"):
@@ -98,6 +106,13 @@ async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     log.info("what it sees and does is told here; in another shell: aios status, aios events --follow")
     for error in daemon.shelf.errors:
         log.warning(f"playbook left out: {error}")
+
+
+def _spare_the_collector() -> None:
+    """What stands at READY stays: a full collection of it would hold the loop for 15 ms, again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, 20, 20)
 
 
 def _on_loop_error(daemon: Daemon, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -133,7 +148,8 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         reader=FolderReader(files, f"{state}/events"),
         make_writer=partial(_writer, settings, files, clock, loop),
         make_inbox=partial(_inbox, state, files, clock, waker),
-        checkpoints=Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION),
+        checkpoints=Memories(Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION), files, f"{state}/{DIGESTS}"),
+        upkeep=Upkeep(files, state, limits_of(settings), partial(_numbers, files, state, clock)),
         hands=hands,
         looker=DaemonLooker(bodies, services, clock, state),
         skills=catalogue_of(bodies),
@@ -396,9 +412,36 @@ async def _offload(work: Callable[[], None]) -> None:
 def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
     from aios.reports import build, to_json, to_markdown  # once a day: not worth its memory before
 
-    report = build(FolderReader(files, f"{state}/events").read(), day, day, clock.now())
+    report = build(_up_to(files, state, day), day, day, clock.now())
     write_small(files, f"{state}/reports/{day}.md", to_markdown(report).encode())
     write_small(files, f"{state}/reports/{day}.json", encode_json(to_json(report)))
+
+
+def limits_of(settings: Settings) -> RetentionLimits:
+    """What the settings say about how long the journal is kept."""
+    journal = settings.journal
+    return RetentionLimits(
+        raw_days=journal.raw_days,
+        keep_days=journal.keep_days,
+        low_keep_days=min(journal.low_keep_days, journal.keep_days),
+        size_max=journal.size_max_mb * 1_000_000,
+        free_share=journal.free_low,
+        free_enough=journal.free_enough_mb * 1_000_000,
+        consumer_quiet_days=journal.consumer_quiet_days,
+    )
+
+
+def _numbers(files: OsFiles, state: str, clock: Clock, day: str) -> Mapping[str, Any]:
+    """The report on a day, for its digest."""
+    from aios.reports import build, to_json  # once a day: not worth its memory before
+
+    return to_json(build(_up_to(files, state, day), day, day, clock.now()))
+
+
+def _up_to(files: OsFiles, state: str, day: str) -> Iterator[Stored]:
+    """Events from some days before this one on: so far back a report looks for what was ill, and waited, when the day began."""
+    since = (date.fromisoformat(day) - timedelta(days=REPORT_LOOKS_BACK_DAYS)).isoformat()
+    return FolderReader(files, f"{state}/events").since(since)
 
 
 def _rss_kb() -> int:

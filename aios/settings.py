@@ -138,12 +138,44 @@ class Section(BaseModel):
 
 
 class Journal(Section):
-    """How the journal is written."""
+    """How the journal is written, and how long what is in it is kept."""
 
     clock_trusted: bool = Field(
         default=False,
         description="Believe the clock when it leaps forward over a day, even without a sign that it is in sync (NTP).",
     )
+    raw_days: int = Field(
+        default=7, ge=2, le=3650, description="Days for which a day stays as plain lines; then it is compressed."
+    )
+    keep_days: int = Field(default=30, ge=2, le=36_500, description="Days after which a day goes; its digest stays.")
+    low_keep_days: int = Field(
+        default=7, ge=2, le=36_500, description="The same, while the file system runs low; at most `keep_days`."
+    )
+    size_max_mb: int = Field(
+        default=4096,
+        ge=0,
+        le=1 << 30,
+        description="What the journal may take on the disk, in MB; it wins over all else but the newest two days. 0: no limit.",
+    )
+    free_low: Share = Field(default=0.05, description="Share of its file system (0 to 1) below which room runs low.")
+    free_enough_mb: int = Field(
+        default=1024, ge=0, le=1 << 30, description="Never low while so much is free, in MB, however small a share that is."
+    )
+    reserve_mb: int = Field(
+        default=16, ge=0, le=4096, description="Room that is kept for what matters most when the disk is full, in MB; 0: none."
+    )
+    consumer_quiet_days: int = Field(
+        default=30,
+        ge=1,
+        le=36_500,
+        description="A named cursor that has not moved for so long keeps nothing from going by its age.",
+    )
+
+    @model_validator(mode="after")
+    def _days_in_order(self) -> Journal:
+        if self.raw_days > self.keep_days:
+            raise ValueError(f"raw_days ({self.raw_days}) is above keep_days ({self.keep_days})")
+        return self
 
 
 class Threshold(Section):
@@ -370,7 +402,7 @@ class Settings(Section):
     protected: tuple[str, ...] = Field(
         default=(), max_length=1000, description="Subjects that AIOS never acts on, besides those that are built in."
     )
-    journal: Journal = Field(default_factory=Journal, description="How the journal is written.")
+    journal: Journal = Field(default_factory=Journal, description="How the journal is written and kept.")
     host: Host = Field(default_factory=Host, description="When the machine itself counts as ill.")
     service: tuple[Service, ...] = Field(
         default=(), max_length=1000, description="Services and agents that AIOS itself starts and watches."

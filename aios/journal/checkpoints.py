@@ -15,6 +15,7 @@ from typing import Any
 from aios.disk import make_dirs, read_all, remove_if_there, sweep_temporaries, write_small
 from aios.events.codec import BadLine, decode_json, encode_json
 from aios.events.event import Position
+from aios.journal.digest import newest_world
 from aios.ports import Files
 
 _KEPT = 2
@@ -77,3 +78,26 @@ class Checkpoints:
             except ValueError:
                 continue  # not one of ours
         return sorted(found, reverse=True)
+
+
+class Memories:
+    """Checkpoints, and behind them the newest digest that holds the world: what a start falls back on when the days are gone."""
+
+    def __init__(self, checkpoints: Checkpoints, files: Files, digests: str) -> None:
+        self._checkpoints = checkpoints
+        self._files = files
+        self._digests = digests
+
+    def save(self, position: Position, payload: Any) -> None:
+        """As `Checkpoints.save`."""
+        self._checkpoints.save(position, payload)
+
+    def load(self, usable: Callable[[Position], bool] = lambda _: True) -> tuple[Position, Any] | None:
+        """As `Checkpoints.load`. A digest counts whether its position still stands or not: it is there to outlive it."""
+        found = self._checkpoints.load(usable)
+        if found is not None:
+            return found
+        digest = newest_world(self._files, self._digests)
+        if digest is None or digest.position is None or digest.world is None:
+            return None
+        return digest.position, digest.world

@@ -58,7 +58,7 @@ _ENOUGH = Room(1 << 62, 1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetentionLimits:
     """What the settings say. Bytes; 0 is no limit."""
 
     raw_days: int = 7
@@ -127,7 +127,7 @@ class Step(NamedTuple):
 # --- deciding ---------------------------------------------------------------------------------------------------------
 
 
-def plan(seen: Seen, limits: Limits) -> list[Step]:
+def plan(seen: Seen, limits: RetentionLimits) -> list[Step]:
     """What to do now, in this order. Look and plan again when it is done: making room goes one part at a time."""
     if not seen.raw:
         return []
@@ -172,7 +172,7 @@ def _to_archive(raw: Raw, why: str) -> list[Step]:
     return [*steps, Step("remove_raw", raw.part, why=why)]
 
 
-def _to_remove(archive: Archived, seen: Seen, limits: Limits, newest: str, why: str, hold: bool) -> list[Step]:
+def _to_remove(archive: Archived, seen: Seen, limits: RetentionLimits, newest: str, why: str, hold: bool) -> list[Step]:
     """Remove it, if its day's numbers and the world after it are kept. `hold`: not if a consumer that lives still needs it."""
     part = archive.part
     if part.number < IMPORTED_FROM and (part.day not in seen.digests or not any(day >= part.day for day in seen.worlds)):
@@ -189,17 +189,17 @@ def _quiet_days(consumer: Consumer, newest: str) -> int:
     return _age(day_of(consumer.moved), newest) if consumer.moved > 0 else 0
 
 
-def is_over(seen: Seen, limits: Limits) -> bool:
+def is_over(seen: Seen, limits: RetentionLimits) -> bool:
     """Whether the journal is larger than it may be."""
     return bool(limits.size_max) and seen.size > limits.size_max
 
 
-def is_low(seen: Seen, limits: Limits) -> bool:
+def is_low(seen: Seen, limits: RetentionLimits) -> bool:
     """Whether the disk runs low."""
     return seen.room.free < min(seen.room.total * limits.free_share, limits.free_enough)
 
 
-def _making_room(seen: Seen, limits: Limits, newest: str) -> list[Step]:
+def _making_room(seen: Seen, limits: RetentionLimits, newest: str) -> list[Step]:
     """The next thing that makes room: archive the oldest raw part early; when there is none left, remove the oldest archive."""
     over = is_over(seen, limits)
     if not over and not is_low(seen, limits):
@@ -231,7 +231,7 @@ class Upkeep:
 
     files: Files
     state: str
-    limits: Limits
+    limits: RetentionLimits
     numbers: Numbers
     _known: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     """Path of what was closed when we last looked -> size, inode, time of the last change."""
@@ -242,7 +242,6 @@ class Upkeep:
     _done: set[Step] = field(default_factory=set)
     _failed: set[tuple[Part, str]] = field(default_factory=set)
     _short_of: str = ""
-    """Why there was too little room when we last looked: size, disk, or nothing."""
 
     @property
     def events(self) -> str:
@@ -251,6 +250,11 @@ class Upkeep:
     @property
     def digests(self) -> str:
         return f"{self.state}/{DIGESTS}"
+
+    @property
+    def short_of(self) -> str:
+        """Why there was too little room when we last looked: size, disk, or nothing."""
+        return self._short_of
 
     # --- one round
 

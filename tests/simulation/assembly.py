@@ -15,10 +15,12 @@ from aios.entropy import SeededEntropy
 from aios.events.calls import SkillSpec, Touches
 from aios.events.event import Draft, Event, Position, Stored, day_of
 from aios.events.origin import InboxCursor
-from aios.journal.checkpoints import Checkpoints
+from aios.journal.checkpoints import Checkpoints, Memories
+from aios.journal.digest import FOLDER as DIGESTS
 from aios.journal.ids import IdMemory, recall
 from aios.journal.inbox import InboxFolder
 from aios.journal.reader import FolderReader
+from aios.journal.retention import RetentionLimits, Upkeep
 from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
 from aios.ports import Files, Inbox, JournalWriter
@@ -141,7 +143,8 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
         reader=FolderReader(files, f"{STATE_DIR}/events"),
         make_writer=make_writer,
         make_inbox=make_inbox,
-        checkpoints=Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION),
+        checkpoints=Memories(Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION), files, f"{STATE_DIR}/{DIGESTS}"),
+        upkeep=Upkeep(files, STATE_DIR, RetentionLimits(raw_days=2, keep_days=3), lambda day: {"day": day}),
         hands=SimHands(machine),
         looker=SimLooker(machine.box_for(process.life)),
         skills=skills(),

@@ -17,7 +17,7 @@ from aios.journal.digest import load_digest
 from aios.journal.index import build_index, load_index
 from aios.journal.parts import Part
 from aios.journal.reader import FolderReader
-from aios.journal.retention import Archived, Consumer, Limits, Raw, Seen, Step, plan
+from aios.journal.retention import Archived, Consumer, Raw, RetentionLimits, Seen, Step, plan
 from aios.ports import Files, Room
 from aios.testing.disk import SimDisk
 
@@ -44,7 +44,7 @@ class TestPlan:
     def test_age_counts_in_days_of_the_journal(self) -> None:
         """Not by the clock: a leap ahead, which the writer does not believe, makes nothing old."""
         seen = Seen(self.raws(1, 2, 3, 4), digests=frozenset(map(day, range(9))))
-        limits = Limits(raw_days=3)
+        limits = RetentionLimits(raw_days=3)
         assert [(step.do, step.part.day) for step in plan(seen, limits)] == [("archive", day(1)), ("remove_raw", day(1))]
 
     def test_an_archive_goes_only_when_its_digest_and_a_world_after_it_are_there(self) -> None:
@@ -63,30 +63,30 @@ class TestPlan:
         known = frozenset(map(day, range(9)))
         return Seen(self.raws(8, 9), archives, known, known, consumers)
 
-    def removed(self, seen: Seen, limits: Limits) -> list[tuple[str, str]]:
+    def removed(self, seen: Seen, limits: RetentionLimits) -> list[tuple[str, str]]:
         wanted = ("remove_archive", "drop_consumer")
         return [(step.do, step.name or step.part.day) for step in plan(seen, limits) if step.do in wanted]
 
     def test_what_a_living_consumer_needs_stays(self) -> None:
         consumer = Consumer("logs", Position(day(2), 1, 7), FIRST + 8 * DAY_S)
         gone = [("remove_archive", day(0)), ("remove_archive", day(1))]
-        assert self.removed(self.seen(consumer), Limits(keep_days=5)) == gone
+        assert self.removed(self.seen(consumer), RetentionLimits(keep_days=5)) == gone
 
     def test_a_consumer_that_has_gone_quiet_is_dropped_first(self) -> None:
         consumer = Consumer("logs", Position(day(0), 1, 7), FIRST)
-        limits = Limits(keep_days=8, consumer_quiet_days=5)
+        limits = RetentionLimits(keep_days=8, consumer_quiet_days=5)
         assert self.removed(self.seen(consumer), limits)[:2] == [("drop_consumer", "logs"), ("remove_archive", day(0))]
 
     def test_the_size_limit_wins_over_everything(self) -> None:
         """One part at a time, the oldest first; the consumer that stands in it is dropped."""
         consumer = Consumer("logs", Position(day(0), 1, 7), FIRST + 9 * DAY_S)
-        limits = Limits(keep_days=30, size_max=350)
+        limits = RetentionLimits(keep_days=30, size_max=350)
         assert self.removed(self.seen(consumer), limits) == [("drop_consumer", "logs"), ("remove_archive", day(0))]
 
     def test_the_size_limit_archives_early_before_it_removes(self) -> None:
         known = frozenset(map(day, range(9)))
         seen = Seen(self.raws(5, 6, 8, 9), (Archived(Part(day(0), 1), 50),), known, frozenset({day(8)}))
-        steps = plan(seen, Limits(raw_days=7, size_max=100))
+        steps = plan(seen, RetentionLimits(raw_days=7, size_max=100))
         assert [(step.do, step.part.day, step.why) for step in steps] == [
             ("archive", day(5), "size"),
             ("remove_raw", day(5), "size"),
@@ -95,19 +95,19 @@ class TestPlan:
     def test_a_low_disk_brings_retention_forward_as_far_as_the_settings_allow(self) -> None:
         known = frozenset(map(day, range(9)))
         seen = Seen(self.raws(8, 9), tuple(Archived(Part(day(n), 1), 50) for n in (1, 4)), known, known, (), Room(10, 1000))
-        limits = Limits(keep_days=30, low_keep_days=6, free_share=0.05)
+        limits = RetentionLimits(keep_days=30, low_keep_days=6, free_share=0.05)
         assert self.removed(seen, limits) == [("remove_archive", day(1))]
         assert self.removed(Seen(seen.raw, seen.archives[1:], known, known, (), Room(10, 1000)), limits) == []
 
     def test_the_newest_two_days_are_never_touched(self) -> None:
         known = frozenset(map(day, range(10)))
         seen = Seen(self.raws(8, 9), (Archived(Part(day(8), 2), 50),), known, frozenset({day(8)}))
-        assert plan(seen, Limits(raw_days=0, keep_days=0, size_max=1)) == []
+        assert plan(seen, RetentionLimits(raw_days=0, keep_days=0, size_max=1)) == []
 
     def test_an_imports_age_counts_from_the_import(self) -> None:
         imported = Archived(Part("2020-01-01", 500_000_000), 50, int(FIRST + 5 * DAY_S))
-        assert self.removed(Seen(self.raws(9), (imported,)), Limits(keep_days=5)) == []
-        assert self.removed(Seen(self.raws(9), (imported,)), Limits(keep_days=4)) == [("remove_archive", "2020-01-01")]
+        assert self.removed(Seen(self.raws(9), (imported,)), RetentionLimits(keep_days=5)) == []
+        assert self.removed(Seen(self.raws(9), (imported,)), RetentionLimits(keep_days=4)) == [("remove_archive", "2020-01-01")]
 
 
 class TestRounds:
@@ -180,7 +180,7 @@ class TestRounds:
     def test_a_consumer_is_dropped_with_an_event(self) -> None:
         files = journal(DAYS)
         Cursors(files, f"{STATE}/cursors").move(Cursors(files, f"{STATE}/cursors").load("logs"), Position(day(0), 1, 0), FIRST)
-        limits = Limits(raw_days=2, keep_days=4, consumer_quiet_days=3)
+        limits = RetentionLimits(raw_days=2, keep_days=4, consumer_quiet_days=3)
         (dropped,) = [draft for draft in tend(files, DAYS, limits) if draft.type == "journal.consumer_dropped"]
         assert dropped.data["consumer"] == "logs"
         assert Cursors(files, f"{STATE}/cursors").names() == []
@@ -222,7 +222,7 @@ class TestRounds:
 
     def test_a_size_that_cannot_be_kept_is_told_once_and_ends(self) -> None:
         files = journal(3)
-        keeper = upkeep(files, Limits(size_max=10))
+        keeper = upkeep(files, RetentionLimits(size_max=10))
         first, again = (tend(files, 3, keeper=keeper) for _ in range(2))
         assert [(draft.type, draft.data.get("why")) for draft in first if draft.type == "journal.disk_low"] == [
             ("journal.disk_low", "size")

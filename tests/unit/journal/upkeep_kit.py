@@ -15,7 +15,7 @@ from aios.journal.digest import days_with_digest, load_digest, newest_world
 from aios.journal.index import load_index
 from aios.journal.parts import list_parts
 from aios.journal.reader import FolderReader
-from aios.journal.retention import Limits, Upkeep
+from aios.journal.retention import RetentionLimits, Upkeep
 from aios.ports import Files
 from aios.testing.disk import SimDisk
 
@@ -23,7 +23,7 @@ STATE = "/s"
 EVENTS = "/s/events"
 FIRST = datetime(2026, 2, 20, tzinfo=UTC).timestamp()
 DAY_S = 86_400.0
-LIMITS = Limits(raw_days=2, keep_days=4)
+LIMITS = RetentionLimits(raw_days=2, keep_days=4)
 TYPES = ("service.down", "host.sampled", "run.opened")
 EACH_DAY = 6
 
@@ -57,7 +57,7 @@ def numbers_of(day_: str) -> Mapping[str, Any]:
     return {"about": day_}
 
 
-def upkeep(files: Files, limits: Limits = LIMITS) -> Upkeep:
+def upkeep(files: Files, limits: RetentionLimits = LIMITS) -> Upkeep:
     return Upkeep(files, STATE, limits, numbers_of)
 
 
@@ -65,7 +65,7 @@ def world_at(days: int) -> tuple[Position, Mapping[str, Any]]:
     return Position(day(days - 1), 1, 0), {"world": {"runs": ["open"]}, "queue": {}}
 
 
-def tend(files: Files, days: int, limits: Limits = LIMITS, keeper: Upkeep | None = None) -> list[Draft]:
+def tend(files: Files, days: int, limits: RetentionLimits = LIMITS, keeper: Upkeep | None = None) -> list[Draft]:
     """One round of upkeep, as the daemon does it. What was told."""
     keeper = keeper or upkeep(files, limits)
     keeper.begin()
@@ -83,7 +83,7 @@ def events(files: Files) -> list[int]:
     return [stored.event.data["n"] for stored in FolderReader(files, EVENTS).read()]
 
 
-def check(files: SimDisk, days: int, place: str, limits: Limits = LIMITS, each_day: int = EACH_DAY) -> None:
+def check(files: SimDisk, days: int, place: str, limits: RetentionLimits = LIMITS, each_day: int = EACH_DAY) -> None:
     """The law: what is kept is read once and in order; what is gone was old, and the digests have its numbers and the world."""
     read = events(files)
     assert read == sorted(set(read)), place
