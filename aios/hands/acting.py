@@ -37,6 +37,10 @@ _CHUNK = 65536
 Body = Callable[[], SkillResult]
 
 
+class NotBegun(Exception):
+    """The body has not run, and will not: no process, no room for its record, or its process was killed before the first word."""
+
+
 @dataclass(slots=True)
 class Cancel:
     """Whether somebody asked for an end: TERM to the launcher sets it and wakes the wait."""
@@ -62,16 +66,13 @@ class _Act:
 def carry_out(
     body: Body, blobs: Blobs, timeout_s: float, clock: Clock, cancel: Cancel, output: str, record: Callable[[ProcessId], None]
 ) -> SkillResult:
-    """Run it to its end. `record(leader)` is called before the body begins: its session can be found again from then on."""
+    """Run it to its end. `record(leader)` is called before the body begins: its session can be found again from then on.
+
+    Raises NotBegun.
+    """
     if cancel.asked:
         return failed("cancelled before it began", cancelled=True)
-    act, go = _fork(body, blobs)
-    try:
-        record(act.who)
-        os.write(go, b"!")  # without this word the child ends: a launcher killed until here has begun nothing
-    finally:
-        os.close(go)
-    output_fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    act, output_fd = _begin(body, blobs, output, record)
     try:
         ended = _wait(act, clock.monotonic() + timeout_s, clock, cancel, output_fd)
         left = end_session(act.who, clock, act=act, output_fd=output_fd)
@@ -80,6 +81,21 @@ def carry_out(
         for fd in (output_fd, act.pidfd, act.output_fd, act.result_fd):
             os.close(fd)
     return _judged(act, ended, left, timeout_s)
+
+
+def _begin(body: Body, blobs: Blobs, output: str, record: Callable[[ProcessId], None]) -> tuple[_Act, int]:
+    """All that can go wrong before the body runs. Raises NotBegun."""
+    try:
+        output_fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        act, go = _fork(body, blobs)
+        try:
+            record(act.who)
+            os.write(go, b"!")  # without this word the child ends: a launcher killed until here has begun nothing
+        finally:
+            os.close(go)
+    except OSError as error:
+        raise NotBegun(str(error)) from error
+    return act, output_fd
 
 
 # --- the child ------------------------------------------------------------------------------------------------------
@@ -295,16 +311,19 @@ def _reap(act: _Act) -> bool:
 
 
 def _judged(act: _Act, ended: str, left: list[int], timeout_s: float) -> SkillResult:
+    """`cut_off` says that the act did not end by itself, so that nobody knows how far it came."""
     if left:
-        return failed(f"it cannot be ended: processes {left[:10]} hang in the kernel", left=left[:10], printed=act.printed)
+        return failed(
+            f"it cannot be ended: processes {left[:10]} hang in the kernel", left=left[:10], printed=act.printed, cut_off=True
+        )
     if ended == "late":
-        return failed(f"it did not end within {timeout_s:g} s and was killed", timed_out=True, printed=act.printed)
+        return failed(f"it did not end within {timeout_s:g} s and was killed", timed_out=True, printed=act.printed, cut_off=True)
     if ended == "cancelled" and not act.raw:
-        return failed("cancelled, and ended", cancelled=True, printed=act.printed)
+        return failed("cancelled, and ended", cancelled=True, printed=act.printed, cut_off=True)
     try:
         return SkillResult.from_json(decode_json(bytes(act.raw)))
     except (ValueError, KeyError, TypeError):
-        return failed(f"it ended without a result ({_how(act.status)})", printed=act.printed)
+        return failed(f"it ended without a result ({_how(act.status)})", printed=act.printed, cut_off=True)
 
 
 def _how(status: int | None) -> str:

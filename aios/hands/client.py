@@ -209,6 +209,8 @@ class HandsClient:
                 attempt = self._attempts.get(message["key"])
                 if attempt is not None:
                     self._settle(attempt, SkillResult.from_json(message["result"]))
+            case "recovering":
+                self._recovering(message)
             case "fate":
                 self._fate(message)
             case "pong":
@@ -231,10 +233,28 @@ class HandsClient:
 
     def _launcher_gone(self, attempt: _Attempt) -> None:
         attempt.unwatch = None
-        for link in (*self._old_links, *([self._link] if self._link else [])):
-            link.read()  # its last word may lie there unread
+        self._read_last_words()
         if self._attempts.get(attempt.call.key) is attempt:
             self._look_after(attempt)
+
+    def _recovering(self, message: Mapping[str, Any]) -> None:
+        """A recovery is a process too, and may be killed before it has told what it found."""
+        key = message["key"]
+        if key in self._asked or (key in self._attempts and self._attempts[key].recovering):
+            who = ProcessId(message["pid"], message["start"], message["boot_id"])
+            self._processes.on_exit(who, lambda: self._recovery_gone(key))
+
+    def _recovery_gone(self, key: str) -> None:
+        self._read_last_words()
+        attempt = self._attempts.get(key)
+        if attempt is not None and attempt.recovering:
+            self._later(lambda: self._look_after_again(attempt), "the process that looked was killed")
+        if key in self._asked:
+            self._later(lambda: self._ask_again(key), "the process that looked was killed")
+
+    def _read_last_words(self) -> None:
+        for link in (*self._old_links, *([self._link] if self._link else [])):
+            link.read()
 
     def _look_after(self, attempt: _Attempt) -> None:
         """Nobody will tell any more: have its folder looked at. While hands is away, that happens when it is back."""

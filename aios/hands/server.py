@@ -6,6 +6,7 @@ packet (SOCK_SEQPACKET):
 
     daemon → hands   {"do": "start", "call": …} · {"do": "recover", "call": …} · {"do": "ping", "n": 7}
     hands → daemon   {"say": "launched", "key": …, "pid": …, "start": …, "boot_id": …} · {"say": "pong", "n": 7}
+                     {"say": "recovering", "key": …, "pid": …, "start": …, "boot_id": …}
     launcher → …     {"say": "done", "key": …, "result": …} · {"say": "fate", "key": …, "fate": …, …}
 
 A launcher that cannot send (the daemon is gone, or its socket is full) leaves its result where recovery finds it.
@@ -79,9 +80,8 @@ def _obey(message: Mapping[str, Any], link: socket.socket, wiring: Wiring) -> No
     if work is _launch:
         wiring.warm(call.skill)
     pid = _fork(lambda cancel: work(call, link, wiring, cancel))
-    if message["do"] == "start":
-        who = proc.identity(pid) or ProcessId(0, 0, "")  # so quick that it has ended already: its result is there
-        tell(link, {"say": "launched", "key": call.key, **who._asdict()})
+    who = proc.identity(pid) or ProcessId(0, 0, "")  # so quick that it has ended already: its word is there
+    tell(link, {"say": "launched" if work is _launch else "recovering", "key": call.key, **who._asdict()})
 
 
 def tell(link: socket.socket, message: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ class _Tools:
         return self._manifest
 
     def carry_out(self, cancel: acting.Cancel) -> SkillResult:
-        """Raises nothing: an act that cannot even be forked is a result."""
+        """Raises nothing: an act that cannot even be begun is a result."""
         wiring, folder = self._wiring, self._folder
         try:
             return acting.carry_out(
@@ -179,6 +179,8 @@ class _Tools:
                 f"{folder}/{attempt.OUTPUT}",
                 lambda leader: attempt.write_acting(wiring.files, folder, leader),
             )
+        except acting.NotBegun as error:
+            return launcher.not_begun(f"the act could not be begun: {error}")
         except OSError as error:
             return failed(f"the act could not be carried out: {error}")
 

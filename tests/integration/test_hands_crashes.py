@@ -6,16 +6,21 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aios.blobs.store import BlobFolder
+from aios.clock import SystemClock
 from aios.disk import OsFiles
 from aios.entropy import SystemEntropy
-from aios.events.calls import SkillCall
-from aios.hands import attempt, proc
+from aios.events.calls import SkillCall, SkillResult
+from aios.hands import acting, attempt, proc
 from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
+from aios.ports import ProcessId
 from tests.integration.hands_kit import Rig, bring_outsider, job, nobody_in_session, outsider, play
 
 
@@ -270,3 +275,49 @@ def test_hands_that_cannot_live_is_started_again_with_growing_patience(tmp_path:
             await client.close()
 
     asyncio.run(main())
+
+
+def test_a_recovery_that_is_killed_before_its_word_is_made_again(tmp_path: Path) -> None:
+    """It is a process as any other: whoever asked is answered nevertheless."""
+
+    async def story(rig: Rig) -> None:
+        told = rig.hands._told
+        killed: list[int] = []
+        lost: list[Any] = []
+
+        def spoil(message: Mapping[str, Any]) -> None:
+            if message["say"] == "recovering" and not killed:
+                killed.append(message["pid"])
+                who = proc.identity(message["pid"])
+                if who is not None:
+                    OsProcesses().signal(who, signal.SIGKILL)
+            if message["say"] == "fate" and not lost:
+                lost.append(message)  # as if it had been killed before it could say so
+            else:
+                told(message)
+
+        rig.hands._link._told = spoil  # type: ignore[union-attr]  # to know whom to kill, and to lose a word
+        assert (await rig.hands.recover(outsider("a", "ok"))).fate == "voided"
+        assert killed
+        assert lost
+
+    play(tmp_path, story)
+
+
+def test_an_act_whose_process_is_killed_before_the_first_word_has_not_begun(tmp_path: Path) -> None:
+    """Nothing was done, so it may be tried again without asking anybody."""
+
+    def dies(who: ProcessId) -> None:
+        os.kill(who.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, who.pid, os.WEXITED | os.WNOWAIT)
+
+    effects = tmp_path / "effects"
+
+    def body() -> SkillResult:
+        effects.touch()
+        return SkillResult(True)
+
+    blobs = BlobFolder(OsFiles(), str(tmp_path / "blobs"))
+    with pytest.raises(acting.NotBegun):
+        acting.carry_out(body, blobs, 5.0, SystemClock(), acting.Cancel(), str(tmp_path / "output"), dies)
+    assert not effects.exists()
