@@ -142,8 +142,8 @@ class SimHandsWorld:
                 await over.wait()
         except TimeoutError:
             self.processes.kill_group(body.group)
-            return failed(f"timeout: it did not end within {call.timeout_s:g} s and was killed", timed_out=True)
-        return said[0] if said else failed("it ended without a result, or was cancelled")
+            return failed(f"timeout: it did not end within {call.timeout_s:g} s and was killed", timed_out=True, cut_off=True)
+        return said[0] if said else failed("it ended without a result, or was cancelled", cut_off=True)
 
     async def _body(self, process: SimProcess, call: SkillCall, said: list[SkillResult]) -> None:
         try:

@@ -148,7 +148,7 @@ def _rerun_faults(
 
 
 def _attempt_ends(events: Sequence[Event]) -> dict[tuple[str, str], dict[int, str]]:
-    """(run, step) -> attempt -> how it ended: ok, failed, died, voided, open."""
+    """(run, step) -> attempt -> how it ended: ok, failed, cut_off, died, voided, open."""
     ends: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
     for event in events:
         data = event.data
@@ -166,6 +166,8 @@ def _end_of(data: Mapping[str, Any]) -> str:
         return "died"
     if data.get("voided") or result.get("begun") is False:
         return "voided"
+    if result.get("cut_off"):
+        return "cut_off"
     return "ok" if data["ok"] else "failed"
 
 
@@ -343,7 +345,7 @@ def timeouts_are_kept(events: Sequence[Event], timeout_s: Mapping[tuple[str, str
         elif event.type == "run.step_intended":
             in_one_life.add(Attempt(data["run"], data["step"], data["attempt"]))
         limit = timeout_s.get((str(data.get("playbook")), str(data.get("step"))))
-        if event.type == "run.step_done" and limit is not None and _end_of(data) in {"ok", "failed"}:
+        if event.type == "run.step_done" and limit is not None and _end_of(data) in {"ok", "failed", "cut_off"}:
             whole = Attempt(data["run"], data["step"], data["attempt"]) in in_one_life
             wrong += _time_faults(data, limit, whole)
     return wrong

@@ -347,6 +347,18 @@ def test_a_check_before_retry_act_looks_before_it_runs_again() -> None:
     assert story.end() == "healed"
 
 
+def test_an_act_that_was_cut_off_at_its_timeout_looks_before_it_runs_again() -> None:
+    """Killed at its timeout, or from outside: it may have had its effect as well as after a crash."""
+    step = Step("count", "act", "count", Always({}), retry=Retry(attempts=3, backoff_s=1.0))
+    late = SkillResult(False, {"cut_off": True}, error="it did not end within 30 s and was killed")
+    story = Story(playbook(step), verdicts=["not_well", "not_well", "well"], results={"count": [late]})
+    first = story.until(Act)
+    assert first.call.env["recheck"] is False
+    story.obey(first)
+    assert story.until(Act).call.env["recheck"] is True
+    assert story.end() == "healed"
+
+
 def test_a_voided_attempt_counts_as_nothing() -> None:
     """It never began: no try is used up, and it is not among what is rolled back."""
     story = Story(playbook(Step("pay", "act", "pay", Always({}))), verdicts=["not_well", "not_well", "well"])
