@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def those_below(folder: Path) -> list[str]:
     """Command lines of all processes that name this folder."""
