@@ -29,7 +29,7 @@ from aios.events.codec import LINE_MAX, BadLine, encode, parse_foreign
 from aios.events.event import Draft, Event, day_of
 from aios.events.origin import CURSORS_MAX, MARK_SPAN, InboxCursor, mark_of, missing_id, origin_text, quarantined
 from aios.journal.ids import IdMemory
-from aios.journal.pace import NO_LIMITS, Limits, Paces
+from aios.journal.pace import NO_PACE_LIMITS, PaceLimits, Paces
 from aios.journal.quarantine import Quarantine
 from aios.ports import Files, FileStat, Taken
 
@@ -74,7 +74,7 @@ class _Followed:
 class InboxRules:
     """What the settings say. `remove_after_s`: 0 is never. `large`: bytes above which a file is told of."""
 
-    limits: Limits = NO_LIMITS
+    limits: PaceLimits = NO_PACE_LIMITS
     remove_after_s: float = 0.0
     large: int = 1 << 30
 

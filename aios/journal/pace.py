@@ -16,7 +16,7 @@ NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PaceLimits:
     """For each source, in a second, on the whole; 0 is no limit. `lines_of` holds for the sources that it names instead."""
 
     lines_per_s: float = 0.0
@@ -24,7 +24,7 @@ class Limits:
     lines_of: Mapping[str, float] = field(default_factory=dict)
 
 
-NO_LIMITS = Limits()
+NO_PACE_LIMITS = PaceLimits()
 
 
 class _Bucket:
@@ -53,7 +53,7 @@ class _Bucket:
 class Paces:
     """The buckets of all sources. Times are monotonic seconds."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: PaceLimits) -> None:
         self._limits = limits
         self._buckets: dict[str, tuple[_Bucket, _Bucket]] = {}
 

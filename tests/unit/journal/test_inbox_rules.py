@@ -12,7 +12,7 @@ from test_journal_writer import NOW
 from aios.events.event import Draft
 from aios.events.origin import InboxCursor, fold_cursor
 from aios.journal.inbox import InboxFolder, InboxRules
-from aios.journal.pace import BURST_S, Limits, Paces
+from aios.journal.pace import BURST_S, PaceLimits, Paces
 from aios.ports import Files
 from aios.testing.disk import SimDisk
 
@@ -68,7 +68,7 @@ def types(drafts: list[Draft]) -> list[str]:
 def test_a_source_over_its_limit_is_slowed_and_nothing_of_it_is_lost() -> None:
     """Its lines wait in its own file; it says when it wants to go on; it is told once."""
     files, clock = inbox_disk(), Clock()
-    box = inbox(files, clock, limits=Limits(lines_per_s=10))
+    box = inbox(files, clock, limits=PaceLimits(lines_per_s=10))
     files.append(f"{INBOX}/loud.jsonl", b"".join(line(n) for n in range(1000)))
     files.append(f"{INBOX}/quiet.jsonl", line(5000))
     first = until_it_waits(box)
@@ -92,7 +92,7 @@ def test_a_source_over_its_limit_is_slowed_and_nothing_of_it_is_lost() -> None:
 def test_a_file_that_is_touched_while_it_waits_goes_on_waiting() -> None:
     """A writer that never stops gains nothing by it."""
     files, clock = inbox_disk(), Clock()
-    box = inbox(files, clock, limits=Limits(lines_per_s=1))
+    box = inbox(files, clock, limits=PaceLimits(lines_per_s=1))
     for n in range(50):
         files.append(f"{INBOX}/loud.jsonl", line(n))
         box.touched("loud.jsonl")
@@ -104,7 +104,7 @@ def test_a_file_that_is_touched_while_it_waits_goes_on_waiting() -> None:
 def test_one_source_may_have_a_limit_of_its_own() -> None:
     """By its name; its daily files count together."""
     files, clock = inbox_disk(), Clock()
-    box = inbox(files, clock, limits=Limits(lines_of={"web": 1}))
+    box = inbox(files, clock, limits=PaceLimits(lines_of={"web": 1}))
     files.make_folders(f"{INBOX}/web")
     for day in ("2026-02-23", "2026-02-24"):
         files.append(f"{INBOX}/web/{day}.jsonl", b"".join(line(n) for n in range(100)))
@@ -117,7 +117,7 @@ def test_one_source_may_have_a_limit_of_its_own() -> None:
 def test_bytes_are_limited_too() -> None:
     """A few huge lines are as much as many small ones."""
     files, clock = inbox_disk(), Clock()
-    box = inbox(files, clock, limits=Limits(bytes_per_s=1000))
+    box = inbox(files, clock, limits=PaceLimits(bytes_per_s=1000))
     one = line(0, subject="x" * 400)
     files.append(f"{INBOX}/fat.jsonl", b"".join(line(n, subject="x" * 400) for n in range(500)))
     got: list[int] = []
@@ -131,7 +131,7 @@ def test_bytes_are_limited_too() -> None:
 
 def test_a_limit_over_a_long_time_is_kept() -> None:
     """On the whole no source brings more than it may, whatever the rhythm of asking."""
-    paces = Paces(Limits(lines_per_s=100))
+    paces = Paces(PaceLimits(lines_per_s=100))
     now = brought = 0.0
     for step in range(10_000):
         now += (step % 7) * 0.01
