@@ -31,8 +31,9 @@ from aios.hands.processes import OsProcesses
 from aios.journal.checkpoints import Checkpoints, Memories
 from aios.journal.digest import FOLDER as DIGESTS
 from aios.journal.ids import IdMemory, recall
-from aios.journal.inbox import InboxFolder
+from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.lock import InstanceLock
+from aios.journal.pace import PaceLimits
 from aios.journal.reader import FolderReader
 from aios.journal.retention import RetentionLimits, Upkeep
 from aios.journal.thread import ThreadedWriter
@@ -147,7 +148,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         blobs=blobs,
         reader=FolderReader(files, f"{state}/events"),
         make_writer=partial(_writer, settings, files, clock, loop),
-        make_inbox=partial(_inbox, state, files, clock, waker),
+        make_inbox=partial(_inbox, settings, files, clock, waker),
         checkpoints=Memories(Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION), files, f"{state}/{DIGESTS}"),
         upkeep=Upkeep(files, state, limits_of(settings), partial(_numbers, files, state, clock)),
         hands=hands,
@@ -244,13 +245,53 @@ def _clock_in_sync() -> bool:
 
 
 def _inbox(
-    state: str, files: OsFiles, clock: Clock, waker: Waker, cursors: Mapping[str, InboxCursor], wake: Callable[[], None]
+    settings: Settings,
+    files: OsFiles,
+    clock: Clock,
+    waker: Waker,
+    cursors: Mapping[str, InboxCursor],
+    wake: Callable[[], None],
 ) -> Inbox:
+    state = settings.data
     ids = IdMemory()
     recall(ids, files, f"{state}/events", since_day=day_of(clock.now() - 86_400.0))
-    inbox = InboxFolder(files, f"{state}/inbox", f"{state}/quarantine", cursors=cursors, ids=ids)
+    inbox = InboxFolder(
+        files,
+        f"{state}/inbox",
+        f"{state}/quarantine",
+        cursors=cursors,
+        ids=ids,
+        clock=clock,
+        rules=inbox_rules(settings),
+        later=_Later(asyncio.get_running_loop(), wake).ask,
+    )
     _InboxWatch(inbox, f"{state}/inbox", waker, wake).attach()
     return inbox
+
+
+def inbox_rules(settings: Settings) -> InboxRules:
+    limits = PaceLimits(settings.inbox.lines_per_s, settings.inbox.kb_per_s * 1000, settings.inbox.limits)
+    return InboxRules(limits, settings.inbox.remove_after_s, settings.inbox.large_mb * 1_000_000)
+
+
+class _Later:
+    """Wakes after the shortest of the times that were asked for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        self._loop, self._wake = loop, wake
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, wait_s: float) -> None:
+        at = self._loop.time() + wait_s
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
 
 
 class _InboxWatch:

@@ -178,6 +178,27 @@ class Journal(Section):
         return self
 
 
+class Inbox(Section):
+    """How the files that other programs append to are taken."""
+
+    lines_per_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Lines a second that one source may bring on the whole; what is over waits in its own file. 0: no limit.",
+    )
+    kb_per_s: float = Field(default=0.0, ge=0, description="The same in kB a second. 0: no limit.")
+    limits: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description='Lines a second of single sources, instead: `{"web" = 100}` is for `inbox/web…`.'
+    )
+    remove_after_s: Duration = Field(
+        default=604_800.0,
+        alias="remove_after",
+        description="Daily files (`inbox/NAME/2026-02-24.jsonl`) that were taken whole go after so long; `0s`: never. "
+        "Files that are appended to for good (`inbox/NAME.jsonl`) are never removed.",
+    )
+    large_mb: int = Field(default=1024, ge=1, le=1 << 30, description="A file larger than this, in MB, is told of once.")
+
+
 class Threshold(Section):
     """Alarm above `high` for as long as `for`; well again below `normal`."""
 
@@ -403,6 +424,7 @@ class Settings(Section):
         default=(), max_length=1000, description="Subjects that AIOS never acts on, besides those that are built in."
     )
     journal: Journal = Field(default_factory=Journal, description="How the journal is written and kept.")
+    inbox: Inbox = Field(default_factory=Inbox, description="How other programs' files are taken.")
     host: Host = Field(default_factory=Host, description="When the machine itself counts as ill.")
     service: tuple[Service, ...] = Field(
         default=(), max_length=1000, description="Services and agents that AIOS itself starts and watches."
