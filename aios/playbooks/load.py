@@ -32,7 +32,7 @@ KEYS = (
     "playbook", "description", "on", "when", "mode", "priority", "enabled",
     "guard", "keep", "steps", "verify", "on_failure", "tests",
 )  # fmt: skip
-MATCH_KEYS = ("subject", "source", "severity", "data")
+MATCH_KEYS = ("subject", "source", "severity", "data", "$or")
 CORRELATIONS = ("any", "all", "sequence", "absence", "count", "within", "by")
 TYPES_MAX = 100
 RUNGS_MAX = 10
@@ -280,19 +280,9 @@ class _Form:
         return name
 
     def _match(self, node: Node) -> tuple[EventPattern | None, Mapping[str, Any] | None]:
-        if node.kind == "map" and "type" in node.entries:
-            self._reader.refuse(
-                node.entries["type"][0], "the type does not stand in match", "write it beside match: on: {type: …, match: …}"
-            )
-            return None, None
         before = len(self._reader.errors)
-        for name, key in keys_with_places(node).items():
-            if name not in MATCH_KEYS and not self._reader.full and not nearest(name, MATCH_KEYS):
-                self._reader.refuse(
-                    key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
-                )
-        if len(self._reader.errors) == before:
-            self._reader.mapping(node, "match", MATCH_KEYS)
+        if not self._match_keys(node):
+            return None, None
         raw = to_json(node)
         if len(self._reader.errors) > before or node.kind != "map":
             return None, None
@@ -303,6 +293,25 @@ class _Form:
             return None, None
         self._refuse_hopeless(node)
         return pattern, raw
+
+    def _match_keys(self, node: Node) -> bool:
+        """Whether only names of attributes stand in `match`, and in the mappings of its `$or`."""
+        if node.kind == "map" and "type" in node.entries:
+            self._reader.refuse(
+                node.entries["type"][0], "the type does not stand in match", "write it beside match: on: {type: …, match: …}"
+            )
+            return False
+        before = len(self._reader.errors)
+        for name, key in keys_with_places(node).items():
+            if name not in MATCH_KEYS and not self._reader.full and not nearest(name, MATCH_KEYS):
+                self._reader.refuse(
+                    key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
+                )
+        if len(self._reader.errors) == before:
+            self._reader.mapping(node, "match", MATCH_KEYS)
+        either = node.entries["$or"][1] if node.kind == "map" and "$or" in node.entries else None
+        branches = either.items if either is not None and either.kind == "list" else ()
+        return all(self._match_keys(branch) for branch in branches if branch.kind == "map")
 
     def _pattern_place(self, node: Node, error: BadPattern) -> Node:
         """The key where the key is wrong, the value where the value is."""
@@ -330,6 +339,8 @@ class _Form:
                     )
         if "data" in node.entries and node.entries["data"][1].kind == "list":
             self._reader.refuse(node.entries["data"][1], "data is a mapping", "name its fields: data: {failures: [2]}")
+        for branch in node.entries["$or"][1].items if "$or" in node.entries else ():
+            self._refuse_hopeless(branch)
 
     # --- guard, keep, on_failure ---
 

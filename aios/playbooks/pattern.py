@@ -1,387 +1,425 @@
 """Event patterns: which events a playbook is for, in the field's own language (Amazon EventBridge's event patterns).
 
-`load` compiles them, `index.py` hashes what can be hashed (`keys`) and asks `matches_event` for the rest. Known here: exact
-values, `prefix`, `suffix`, `equals-ignore-case`, `anything-but`, `numeric`, `exists`. What another operator means is not
-guessed: it is refused.
+`load` compiles them, `lookup.py` looks up what can be looked up and asks `matches_event` for the rest. What stands in a field's
+list is read by `operators.py`; here stands how fields go together:
 
-A pattern is a mapping; each listed field must match, by one of the values in its list. A field of the event that is a list
-matches when one of its elements does; a mapping below a list of mappings matches when one element fulfils all of it. 2 and
-2.0 are the same number; true is no number. An empty list holds no value, so there `exists: false` matches.
+- A pattern is a mapping; each listed field must match, by one of the values in its list. Only values at the ends count: a mapping
+  is no value, an empty list holds none. So `exists: false` also matches a field that is a mapping or an empty list.
+- A field of the event that is a list matches by one of its elements. Two fields below one list must match in the same element
+  (event-ruler calls it array consistency), however deep; `exists: false` then means: not there in that element.
+- `$or` is a list of mappings of which one must match. A field that stands both beside it and in it counts as it stands in it, and
+  of two the one further down, as in event-ruler.
+- A dot in a name is a step: `{"a.b": …}` and `{a: {b: …}}` are the same, in patterns and in events.
+
+The meaning is that of event-ruler's structured finder, with one difference that is meant: there `exists: false` is asked before
+fields that come later in the alphabet are bound to an element; here the names of fields do not change what a pattern means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aios.events.codec import encode_json
 from aios.events.event import Event
-from aios.nearest import did_you_mean
+from aios.playbooks.flat import flat_matches
+from aios.playbooks.operators import (
+    COMPARISONS,
+    MISSING,
+    OPERATORS,
+    BadPattern,
+    Check,
+    Test,
+    Where,
+    hashable,
+    read_test,
+    scalar_text,
+)
 
-OPERATORS = ("prefix", "suffix", "equals-ignore-case", "anything-but", "numeric", "exists")
-LATER = ("wildcard", "cidr", "$or")
+__all__ = [
+    "MISSING",
+    "OPERATORS",
+    "BadPattern",
+    "EventPattern",
+    "Leaf",
+    "Path",
+    "Test",
+    "compile_pattern",
+    "hashable",
+    "values_at",
+]
+
+OR = "$or"
 VALUES_MAX = 1000
-COMPARISONS = ("<", "<=", "=", ">=", ">")
+ALTERNATIVES_MAX = 256
+"""What the `$or` of one pattern may come to when multiplied out."""
+
+ATTRIBUTES = ("id", "source", "type", "subject", "time", "severity", "data")
+"""What a pattern can see of an event."""
+
+_RESERVED = frozenset(
+    (*OPERATORS, *COMPARISONS, "regex", "html", "not-wildcard", "not-equals-ignore-case", "date-after", "date-on-or-after",
+     "date-before", "date-on-or-before", "in-date-range", "ip-address-in-range", "ip-address-not-in-range")
+)  # fmt: skip
+"""Names that no field may have inside `$or`: event-ruler keeps them for itself."""
 
 Path = tuple[str, ...]
-Check = Callable[[Any], bool]
 
 
-class _Missing:
-    """What a field is that the event does not have (null is a value)."""
-
-    def __repr__(self) -> str:
-        return "missing"
-
-
-MISSING = _Missing()
-
-
-class BadPattern(ValueError):
-    """`where` leads from the pattern's root to what is wrong: names of keys, and positions in lists."""
-
-    def __init__(self, where: tuple[str | int, ...], message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.where, self.message, self.hint = where, message, hint
-
-
-class Key(NamedTuple):
-    """What an index may hash: this field, taken whole or in part, equals one of these values.
-
-    form: `is` (the value itself), `prefix` or `suffix` (its first or last `length` characters), `lower` (in lower case).
-    """
-
-    form: str
-    length: int
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """One value of a field's list. `key` is None when it cannot be hashed; `weight` says how much it narrows."""
-
-    check: Check
-    words: str
-    weight: int
-    key: Key | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One field: any of the tests."""
 
     path: Path
     tests: tuple[Test, ...]
-    matches: Check
 
     @property
     def words(self) -> str:
         return " or ".join(test.words for test in self.tests)
 
+    @property
+    def absent_is_enough(self) -> bool:
+        return any(test.op == "exists" and not test.argument for test in self.tests)
 
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A mapping: all of its fields."""
-
-    fields: Mapping[str, Leaf | Branch]
-    matches: Check
-
-    def leaves(self) -> Iterator[Leaf]:
-        for node in self.fields.values():
-            if isinstance(node, Leaf):
-                yield node
-            else:
-                yield from node.leaves()
+    @property
+    def weight(self) -> int:
+        return min(test.weight for test in self.tests)
 
 
-@dataclass(frozen=True, slots=True)
+Alternative = tuple[Leaf, ...]
+"""Fields that must all match."""
+
+
 class EventPattern:
-    """A whole pattern, over the attributes of an event."""
+    """A whole pattern, over the attributes of an event: one of its alternatives must match. It does not change.
 
-    root: Branch
+    `weight` says how specific it is: the sum over the fields of their least narrowing value, for the widest alternative.
+    """
+
+    __slots__ = ("_asks", "_asks_event", "alternatives", "weight")
+
+    def __init__(self, alternatives: tuple[Alternative, ...]) -> None:
+        self.alternatives = alternatives
+        self.weight = min(sum(leaf.weight for leaf in alternative) for alternative in alternatives)
+        self._asks: tuple[Check, ...] = ()
+        self._asks_event: tuple[Callable[[Event], bool], ...] = ()
 
     def matches(self, event: Mapping[str, Any]) -> bool:
-        return self.root.matches(event)
+        """Whether a JSON object matches, whatever its attributes."""
+        asks = self._asks or self._made_ready()
+        return any(ask(event) for ask in asks)
 
     def matches_event(self, event: Event) -> bool:
-        return all(node.matches(getattr(event, name, MISSING)) for name, node in self.root.fields.items())
+        asks = self._asks_event or self._made_ready_for_events()
+        for ask in asks:  # noqa: SIM110 - a generator would double the cost of the usual single alternative
+            if ask(event):
+                return True
+        return False
+
+    def _made_ready(self) -> tuple[Check, ...]:
+        """Made at the first question: of many thousand patterns most are never asked."""
+        self._asks = tuple(_ask(alternative) for alternative in self.alternatives)
+        return self._asks
+
+    def _made_ready_for_events(self) -> tuple[Callable[[Event], bool], ...]:
+        self._asks_event = tuple(_ask_event(alternative) for alternative in self.alternatives)
+        return self._asks_event
 
     def describe(self, event: Mapping[str, Any]) -> str:
         """One sentence: that all holds, or which condition said no about which value."""
         if self.matches(event):
             return "every condition holds"
-        for leaf in self.root.leaves():
-            values = values_at(event, leaf.path)
-            if not leaf.matches(values[0] if len(values) == 1 else values):
-                return f"{'.'.join(leaf.path)} is {_shown(values)}; wanted {leaf.words}"
-        return "each condition holds for some element of a list, but all of them for none"
+        said = list(dict.fromkeys(_why_not(alternative, event) for alternative in self.alternatives))
+        if len(said) == 1:
+            return said[0]
+        more = f"; and {len(said) - 3} more" if len(said) > 3 else ""
+        return f"none of the {len(self.alternatives)} alternatives holds: {'; '.join(said[:3])}{more}"
 
-    @property
-    def weight(self) -> int:
-        """How specific it is: the sum over its fields of their least narrowing value."""
-        return sum(min(test.weight for test in leaf.tests) for leaf in self.root.leaves())
+
+# --- from what is written to alternatives ---------------------------------------------------------------------------
+
+_Fields = dict[Path, Leaf]
 
 
 def compile_pattern(raw: Mapping[str, Any]) -> EventPattern:
     """Raises BadPattern."""
-    return EventPattern(_branch(raw, ()))
+    if not isinstance(raw, Mapping):
+        raise BadPattern((), "a pattern is a mapping of fields to lists of values", "write {subject: [nginx.service]}")
+    return EventPattern(tuple(tuple(fields.values()) for fields in _fields_of(raw, (), (), [{}], inside_or=False)))
 
 
-def _branch(raw: Mapping[str, Any], path: Path) -> Branch:
+def _fields_of(
+    raw: Mapping[str, Any], where: Where, path: Path, alternatives: list[_Fields], *, inside_or: bool
+) -> list[_Fields]:
+    """The alternatives so far, each with the fields of this mapping added."""
     if not raw:
         raise BadPattern(
-            path, "an empty mapping matches nothing that could be said", "name a field and its values, or leave it out"
+            where, "an empty mapping matches nothing that could be said", "name a field and its values, or leave it out"
         )
-    fields: dict[str, Leaf | Branch] = {}
     for name, value in raw.items():
-        here = (*path, name)
-        if name in LATER:
-            raise BadPattern(here, f"{name!r} is not known in this version", "write one playbook for each alternative")
-        if isinstance(value, Mapping):
-            _refuse_operator_as_field(value, here)
-            fields[name] = _branch(value, here)
-        elif isinstance(value, list):
-            fields[name] = _leaf(value, here)
-        else:
-            raise BadPattern(here, f"{name} must be a list of values", f"write {name}: [{_scalar_text(value)}]")
-    return Branch(fields, _all_of(fields))
-
-
-def _refuse_operator_as_field(value: Mapping[str, Any], where: Path) -> None:
-    """`subject: {prefix: x}` is the commonest slip: the operator belongs into the list."""
-    for name in value:
-        if name in OPERATORS or name in LATER[:2]:
-            hint = f"write {where[-1]}: [{{{name}: …}}]"
-            raise BadPattern((*where, name), f"{name!r} is an operator and stands inside the list of values", hint)
-
-
-def _leaf(raw: list[Any], path: Path) -> Leaf:
-    if not raw:
-        raise BadPattern(path, "an empty list matches nothing", "list the values that match")
-    if len(raw) > VALUES_MAX:
-        raise BadPattern(path, f"more than {VALUES_MAX} values", "use a prefix, or split the playbook")
-    tests = tuple(_test(value, (*path, position)) for position, value in enumerate(raw))
-    return Leaf(path, tests, _any_of(tests))
-
-
-# --- how values are tested ------------------------------------------------------------------------------------------
-
-
-def _all_of(fields: Mapping[str, Leaf | Branch]) -> Check:
-    checks = tuple((name, node.matches) for name, node in fields.items())
-
-    def matches(value: Any) -> bool:
-        if isinstance(value, list):
-            return any(matches(item) for item in value) if value else matches(MISSING)
-        if not isinstance(value, Mapping):
-            return all(check(MISSING) for _, check in checks)
-        return all(check(value.get(name, MISSING)) for name, check in checks)
-
-    return matches
-
-
-def _any_of(tests: tuple[Test, ...]) -> Check:
-    """One check for a whole list of values; plain texts, by far the most of them, as one set."""
-    texts = frozenset(test.key.value for test in tests if test.key and test.key.form == "is" and type(test.key.value) is str)
-    others = tuple(test.check for test in tests if not (test.key and test.key.form == "is" and type(test.key.value) is str))
-
-    def matches(value: Any) -> bool:
-        if type(value) is str and value in texts:
-            return True
-        if isinstance(value, list):
-            return any(matches(item) for item in value) if value else matches(MISSING)
-        return any(check(value) for check in others)
-
-    return matches
-
-
-def hashable(value: Any) -> Any:
-    """A scalar as a key that tells true from 1: Python's own equality does not."""
-    return ("bool", value) if value is True or value is False else value
-
-
-def _test(value: Any, where: tuple[str | int, ...]) -> Test:
-    if isinstance(value, Mapping):
-        return _operator(value, where)
-    if isinstance(value, list):
-        raise BadPattern(where, "a list inside the list of values", "take away one pair of brackets")
-    return _exact(value)
-
-
-def _exact(value: Any) -> Test:
-    wanted = hashable(value)
-
-    def check(seen: Any) -> bool:
-        return seen is not MISSING and not isinstance(seen, Mapping | list) and hashable(seen) == wanted
-
-    return Test(check, _scalar_text(value), 100, Key("is", 0, wanted))
-
-
-def _operator(raw: Mapping[str, Any], where: tuple[str | int, ...]) -> Test:
-    if len(raw) != 1:
-        raise BadPattern(
-            where, "one operator in each { }", f"one of {', '.join(OPERATORS)}; two alternatives are two entries of the list"
-        )
-    name, argument = next(iter(raw.items()))
-    where = (*where, name)
-    if name in LATER:
-        raise BadPattern(where, f"the operator {name!r} is not known in this version", f"known are {', '.join(OPERATORS)}")
-    if name not in _OPERATORS:
-        raise BadPattern(where, f"unknown operator {name!r}", did_you_mean(name, OPERATORS))
-    return _OPERATORS[name](argument, where)
-
-
-def _text(argument: Any, where: tuple[str | int, ...]) -> str:
-    if not isinstance(argument, str) or not argument:
-        raise BadPattern(where, f"{where[-1]} takes a text that is not empty", f"write {{{where[-1]}: some-text}}")
-    return argument
-
-
-def _prefix(argument: Any, where: tuple[str | int, ...]) -> Test:
-    text = _text(argument, where)
-    check: Check = lambda seen: isinstance(seen, str) and seen.startswith(text)  # noqa: E731 - one of a row of alike
-    return Test(check, f'text that begins with "{text}"', 60 + min(len(text), 30), Key("prefix", len(text), text))
-
-
-def _suffix(argument: Any, where: tuple[str | int, ...]) -> Test:
-    text = _text(argument, where)
-    check: Check = lambda seen: isinstance(seen, str) and seen.endswith(text)  # noqa: E731 - one of a row of alike
-    return Test(check, f'text that ends with "{text}"', 50 + min(len(text), 30), Key("suffix", len(text), text))
-
-
-def _ignore_case(argument: Any, where: tuple[str | int, ...]) -> Test:
-    text = _text(argument, where).lower()
-    check: Check = lambda seen: isinstance(seen, str) and seen.lower() == text  # noqa: E731 - one of a row of alike
-    return Test(check, f'"{text}" in any case', 95, Key("lower", 0, text))
-
-
-def _exists(argument: Any, where: tuple[str | int, ...]) -> Test:
-    if not isinstance(argument, bool):
-        raise BadPattern(where, "exists takes true or false", "write {exists: true}")
-    check: Check = (lambda seen: seen is not MISSING) if argument else (lambda seen: seen is MISSING)
-    return Test(check, "the field to be there" if argument else "the field to be missing", 10)
-
-
-def _anything_but(argument: Any, where: tuple[str | int, ...]) -> Test:
-    if isinstance(argument, Mapping):
-        return _anything_but_form(argument, where)
-    values = argument if isinstance(argument, list) else [argument]
-    for position, value in enumerate(values):
-        if isinstance(value, list | Mapping):
-            raise BadPattern((*where, position), "anything-but takes plain values", "write {anything-but: [a, b]}")
-    if not values:
-        raise BadPattern(where, "anything-but without a value", "write {exists: true} if any value will do")
-    refused = frozenset(hashable(value) for value in values)
-    words = "anything but " + ", ".join(_scalar_text(value) for value in values[:5])
-
-    def check(seen: Any) -> bool:
-        return seen is not MISSING and not isinstance(seen, Mapping | list) and hashable(seen) not in refused
-
-    return Test(check, words, 20)
-
-
-def _anything_but_form(argument: Mapping[str, Any], where: tuple[str | int, ...]) -> Test:
-    """`{anything-but: {prefix: x}}`: text that does not begin so. Several texts in a list: none of them."""
-    if len(argument) != 1 or next(iter(argument)) not in ("prefix", "suffix", "equals-ignore-case"):
-        raise BadPattern(
-            where, "inside anything-but only prefix, suffix or equals-ignore-case", "write {anything-but: {prefix: x}}"
-        )
-    name, inner = next(iter(argument.items()))
-    texts = inner if isinstance(inner, list) else [inner]
-    if not texts:
-        raise BadPattern((*where, name), "an empty list", "list the texts that do not match")
-    tests = [_OPERATORS[name](text, (*where, name)) for text in texts]
-
-    def check(seen: Any) -> bool:
-        return isinstance(seen, str) and not any(test.check(seen) for test in tests)
-
-    return Test(check, "no " + " nor ".join(test.words for test in tests), 20)
-
-
-def _numeric(argument: Any, where: tuple[str | int, ...]) -> Test:
-    """`[">", 0, "<=", 5]`: one comparison, or one from below and one from above."""
-    low, high = _bounds(argument, where)
-
-    def check(seen: Any) -> bool:
-        if isinstance(seen, bool) or not isinstance(seen, int | float):
-            return False
-        if low is not None and not (seen > low[0] or (low[1] and seen == low[0])):
-            return False
-        return high is None or seen < high[0] or (high[1] and seen == high[0])
-
-    if low is not None and low == high:
-        return Test(check, f"the number {low[0]}", 100, Key("is", 0, low[0]))
-    said = [f"{'>=' if low[1] else '>'} {low[0]}"] if low else []
-    said += [f"{'<=' if high[1] else '<'} {high[0]}"] if high else []
-    return Test(check, "a number " + " and ".join(said), 40 + 10 * (len(said) - 1))
-
-
-Bound = tuple[int | float, bool]
-"""A limit, and whether it belongs to what matches."""
-
-
-def _bounds(argument: Any, where: tuple[str | int, ...]) -> tuple[Bound | None, Bound | None]:
-    cure = 'write {numeric: [">=", 2]} or {numeric: [">", 0, "<=", 5]}'
-    if not isinstance(argument, list) or len(argument) not in (2, 4):
-        raise BadPattern(where, "numeric takes a list of one or two comparisons, each a sign and a number", cure)
-    low: Bound | None = None
-    high: Bound | None = None
-    for position in range(0, len(argument), 2):
-        sign, number = argument[position : position + 2]
-        if sign not in COMPARISONS:
+        here, below = (*where, name), (*path, *name.split("."))
+        if name == OR:
+            alternatives = _either(value, here, path, alternatives)
+        elif inside_or and name in _RESERVED:
             raise BadPattern(
-                (*where, position), f"{_scalar_text(sign)} is no comparison", f"one of {' '.join(COMPARISONS)}, in quotes"
+                here, f"{name!r} is an operator and stands inside the list of a field", f"write field: [{{{name}: …}}]"
             )
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise BadPattern((*where, position + 1), f"{_scalar_text(number)} is no number", cure)
-        if (low if ">" in sign else high if "<" in sign else low or high) is not None:
-            raise BadPattern((*where, position), "two comparisons from the same side", cure)
-        low = (number, "=" in sign) if sign != "<" and sign != "<=" else low
-        high = (number, "=" in sign) if sign != ">" and sign != ">=" else high
-    if low and high and (low[0] > high[0] or (low[0] == high[0] and not (low[1] and high[1]))):
-        raise BadPattern(where, "no number can be both", "the lower limit must be below the upper one")
-    return low, high
-
-
-_OPERATORS: Mapping[str, Callable[[Any, tuple[str | int, ...]], Test]] = {
-    "prefix": _prefix,
-    "suffix": _suffix,
-    "equals-ignore-case": _ignore_case,
-    "anything-but": _anything_but,
-    "numeric": _numeric,
-    "exists": _exists,
-}
-
-
-# --- reading events -------------------------------------------------------------------------------------------------
-
-
-def values_at(value: Any, path: Path) -> list[Any]:
-    """Every value at this path, through lists; `[MISSING]` when there is none."""
-    found = [value]
-    for name in path:
-        inside = [item.get(name, MISSING) for item in _elements(found) if isinstance(item, Mapping)]
-        found = [item for item in inside if item is not MISSING]
-    flat = list(_elements(found))
-    return flat or [MISSING]
-
-
-def _elements(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _elements(value)
+        elif isinstance(value, list) and not _is_slip(name, value):
+            leaf = _leaf(value, here, below)
+            for fields in alternatives:
+                fields[below] = leaf
+        elif isinstance(value, Mapping) and name not in OPERATORS:
+            alternatives = _fields_of(value, here, below, alternatives, inside_or=inside_or)
         else:
+            raise _misplaced(name, value, where)
+    return alternatives
+
+
+def _either(value: Any, where: Where, path: Path, before: list[_Fields]) -> list[_Fields]:
+    """Every alternative so far, once with each mapping of `$or`."""
+    cure = f"write {OR}: [{{subject: [a]}}, {{severity: [error]}}]"
+    if not isinstance(value, list) or len(value) < 2:
+        raise BadPattern(where, f"{OR} takes a list of at least two mappings", cure)
+    after: list[_Fields] = []
+    for position, branch in enumerate(value):
+        here = (*where, position)
+        if not isinstance(branch, Mapping):
+            raise BadPattern(here, f"{OR} takes mappings only", cure)
+        after += _fields_of(branch, here, path, [dict(fields) for fields in before], inside_or=True)
+        if len(after) > ALTERNATIVES_MAX:
+            raise BadPattern(
+                where, f"{OR} multiplies out to more than {ALTERNATIVES_MAX} alternatives", "split it into several playbooks"
+            )
+    return after
+
+
+def _is_slip(name: str, value: list[Any]) -> bool:
+    """Whether an operator stands where a field should, so that its argument would be taken for the field's values."""
+    return name in ("anything-but", "equals-ignore-case") or (name == "numeric" and bool(value) and value[0] in COMPARISONS)
+
+
+def _misplaced(name: str, value: Any, where: Where) -> BadPattern:
+    """`subject: {prefix: x}` is the commonest slip: the operator belongs into the list."""
+    if name in OPERATORS:
+        hint = f"write {where[-1] if where else 'subject'}: [{{{name}: …}}]"
+        return BadPattern((*where, name), f"{name!r} is an operator and stands inside the list of values", hint)
+    return BadPattern((*where, name), f"{name} must be a list of values", f"write {name}: [{scalar_text(value)}]")
+
+
+def _leaf(raw: list[Any], where: Where, path: Path) -> Leaf:
+    if not raw:
+        raise BadPattern(where, "an empty list matches nothing", "list the values that match")
+    if len(raw) > VALUES_MAX:
+        raise BadPattern(where, f"more than {VALUES_MAX} values", "use a prefix, or split the playbook")
+    return Leaf(path, tuple(read_test(value, (*where, position)) for position, value in enumerate(raw)))
+
+
+# --- from alternatives to functions ---------------------------------------------------------------------------------
+
+NO, ABSENT, FOUND = 0, 1, 2
+"""What a node of a pattern says of a value, as bits: no; yes, by what is not there; yes, by a value that is there.
+
+The two kinds of yes differ below lists: a value that is there binds the pattern to its element, what is not there must be missing
+in all elements to which nothing binds it.
+"""
+
+_Verdict = Callable[[Any], int]
+_Tree = dict[str, Any]
+
+
+class _Dotted(Exception):
+    """The event has a name with a dot in it where the pattern has steps: no error, it sends the event to the slow way."""
+
+
+def _ask(alternative: Alternative) -> Check:
+    tree = _tree(alternative)
+    if tree is None:
+        return lambda event: flat_matches(_flat_fields(alternative), event)
+    verdict = _node(tree)
+
+    def ask(event: Mapping[str, Any]) -> bool:
+        try:
+            return verdict(event) > NO
+        except _Dotted:
+            return flat_matches(_flat_fields(alternative), event)
+
+    return ask
+
+
+def _ask_event(alternative: Alternative) -> Callable[[Event], bool]:
+    """The same for an event: its attributes are read by position, and names with dots are not looked for among them."""
+    tree = _tree(alternative)
+    slow = _ask(alternative)
+    if tree is None:
+        return lambda event: slow(event_view(event))
+    verdicts = tuple((Event._fields.index(name), _child(below)) for name, below in tree.items() if name in ATTRIBUTES)
+    hopeless = any(not _child(below)(MISSING) for name, below in tree.items() if name not in ATTRIBUTES)
+
+    def ask(event: Event) -> bool:
+        try:
+            for position, verdict in verdicts:
+                if not verdict(event[position]):
+                    return False
+        except _Dotted:
+            return slow(event_view(event))
+        return not hopeless
+
+    return ask
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    """The event as a JSON object, with what a pattern can see of it."""
+    return {name: getattr(event, name) for name in ATTRIBUTES}
+
+
+def _flat_fields(alternative: Alternative) -> list[tuple[str, Check, bool]]:
+    return [(".".join(leaf.path), found_by(leaf), leaf.absent_is_enough) for leaf in alternative]
+
+
+def _tree(alternative: Alternative) -> _Tree | None:
+    """Nested by the steps of the paths; None when a field has both values and fields of its own, which no tree can say."""
+    tree: _Tree = {}
+    for leaf in alternative:
+        node = tree
+        for name in leaf.path[:-1]:
+            node = node.setdefault(name, {})
+            if isinstance(node, Leaf):
+                return None
+        if leaf.path[-1] in node:
+            return None
+        node[leaf.path[-1]] = leaf
+    return tree
+
+
+def _child(below: Leaf | _Tree) -> _Verdict:
+    return _leaf_verdict(below) if isinstance(below, Leaf) else _node(below)
+
+
+def found_by(leaf: Leaf) -> Check:
+    """Whether one value that is neither list nor mapping matches by being there."""
+    texts = frozenset(test.argument for test in leaf.tests if test.op == "is" and isinstance(test.argument, str))
+    present = [test for test in leaf.tests if not (test.op == "exists" and not test.argument)]
+    of_texts = tuple(test.check() for test in present if test.op not in ("is", "numeric"))
+    of_others = tuple(
+        test.check()
+        for test in present
+        if test.op in ("numeric", "but", "exists") or (test.op == "is" and test.argument not in texts)
+    )
+
+    def found(value: Any) -> bool:
+        if type(value) is str:
+            if value in texts:
+                return True
+            checks = of_texts
+        else:
+            checks = of_others
+        for check in checks:  # noqa: SIM110 - a generator would cost more than the checks
+            if check(value):
+                return True
+        return False
+
+    return found
+
+
+def _leaf_verdict(leaf: Leaf) -> _Verdict:
+    found = found_by(leaf)
+    absent = ABSENT if leaf.absent_is_enough else NO
+
+    def verdict(value: Any) -> int:
+        if type(value) is str:
+            return FOUND if found(value) else NO
+        if isinstance(value, list | tuple):
+            values = list(_elements(value))
+            if not values:
+                return absent
+            return FOUND if any(found(one) for one in values) else NO
+        if value is MISSING or isinstance(value, Mapping):
+            return absent
+        return FOUND if found(value) else NO
+
+    return verdict
+
+
+def _elements(values: Sequence[Any]) -> Iterator[Any]:
+    """What is in a list and in lists in it, but for mappings."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _elements(value)
+        elif not isinstance(value, Mapping):
             yield value
 
 
-def _scalar_text(value: Any) -> str:
-    try:
-        text = encode_json(value).decode()
-    except ValueError:  # a text that is no Unicode, in an event that never passed the codec
-        text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
+def _node(tree: _Tree) -> _Verdict:
+    children = tuple((name, _child(below)) for name, below in tree.items())
+    dotted = tuple(_dotted_names(tree))
+    absent = ABSENT
+    for _, child in children:
+        absent &= child(MISSING)
+
+    def of_mapping(value: Mapping[str, Any]) -> int:
+        for name in dotted:
+            if name in value:
+                raise _Dotted
+        found, missing = NO, ABSENT
+        for name, child in children:
+            said = child(value.get(name, MISSING))
+            if not said:
+                return NO
+            found |= said
+            missing &= said
+        return found & FOUND | missing
+
+    def of_list(values: Sequence[Any]) -> int:
+        found, missing = NO, ABSENT
+        for value in values:
+            said = verdict(value)
+            found |= said
+            missing &= said
+        return found & FOUND | (missing & absent)
+
+    def verdict(value: Any) -> int:
+        if isinstance(value, Mapping):
+            return of_mapping(value)
+        return of_list(value) if isinstance(value, list | tuple) else absent
+
+    return verdict
+
+
+def _dotted_names(tree: _Tree) -> Iterator[str]:
+    """Every name by which an event could take several of the steps below here at once."""
+    for name, below in tree.items():
+        if not isinstance(below, Leaf):
+            for further in [*below, *_dotted_names(below)]:
+                yield f"{name}.{further}"
+
+
+# --- why not --------------------------------------------------------------------------------------------------------
+
+
+def _why_not(alternative: Alternative, event: Mapping[str, Any]) -> str:
+    for leaf in alternative:
+        values = values_at(event, leaf.path)
+        if not _leaf_verdict(leaf)([value for value in values if value is not MISSING]):
+            return f"{'.'.join(leaf.path)} is {_shown(values)}; wanted {leaf.words}"
+    return "each condition holds for some element of a list, but all of them for none"
 
 
 def _shown(values: list[Any]) -> str:
-    return ", ".join("missing" if value is MISSING else _scalar_text(value) for value in values[:5])
+    shown = ["missing" if value is MISSING else scalar_text(value) for value in values[:5]]
+    return ", ".join([*shown, "…"] if len(values) > 5 else shown)
+
+
+def values_at(value: Any, path: Path) -> list[Any]:
+    """Every value at this path, through lists and names with dots; `[MISSING]` when there is none."""
+    return list(_at(value, path)) or [MISSING]
+
+
+def _at(value: Any, path: Path) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _at(item, path)
+    elif not path:
+        yield value
+    elif isinstance(value, Mapping):
+        for steps in range(1, len(path) + 1):
+            name = path[0] if steps == 1 else ".".join(path[:steps])
+            if name in value:
+                yield from _at(value[name], path[steps:])

@@ -32,6 +32,8 @@ def schema(skills: SkillCatalogue) -> Json:
         "$defs": {
             "duration": _DURATION,
             "template": _TEMPLATE,
+            "match": _match_fields(),
+            "fields": _fields(),
             "pattern": _pattern(),
             "operator": _operator(),
             "step": _step(skills),
@@ -81,31 +83,54 @@ def _types() -> Json:
 
 
 def _match() -> Json:
+    return _said("Every listed field must match one of its values.", _ref("match"))
+
+
+def _match_fields() -> Json:
+    """The attributes of an event; the same again in each mapping of `$or`."""
     listed = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ref("operator")]}}
     severity = {"type": "array", "minItems": 1, "items": {"anyOf": [{"enum": list(SEVERITIES)}, _ref("operator")]}}
-    data = {"type": "object", "minProperties": 1, "additionalProperties": _ref("pattern")}
-    match = _object({"subject": listed, "source": listed, "severity": severity, "data": data})
-    return _said("Every listed field must match one of its values.", {**match, "minProperties": 1})
+    match = _object({"subject": listed, "source": listed, "severity": severity, "data": _fields(), "$or": _either("match")})
+    return {**match, "minProperties": 1}
+
+
+def _fields() -> Json:
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {"$or": _either("fields")},
+        "additionalProperties": _ref("pattern"),
+    }
+
+
+def _either(each: str) -> Json:
+    return _said("One of these must match.", {"type": "array", "minItems": 2, "items": _ref(each)})
 
 
 def _pattern() -> Json:
-    values = {"type": "array", "minItems": 1, "items": {"anyOf": [_SCALAR, _ref("operator")]}}
-    return {"anyOf": [values, {"type": "object", "minProperties": 1, "additionalProperties": _ref("pattern")}]}
+    return {"anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [_SCALAR, _ref("operator")]}}, _ref("fields")]}
 
 
 def _operator() -> Json:
-    text = {"type": "string", "minLength": 1}
-    some = {"anyOf": [text, {"type": "array", "minItems": 1, "items": text}]}
-    form = {**_object({"prefix": some, "suffix": some, "equals-ignore-case": some}), "minProperties": 1, "maxProperties": 1}
-    but = {"anyOf": [_SCALAR, {"type": "array", "minItems": 1, "items": _SCALAR}, form]}
+    text = {"type": "string"}
+    words = {"type": "string", "minLength": 1}
+    edge = {"anyOf": [text, {**_object({"equals-ignore-case": text}), "minProperties": 1}]}
+    some, some_words = ({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]} for one in (text, words))
+    forms = {"prefix": some_words, "suffix": some_words, "wildcard": some, "equals-ignore-case": some}
+    form = {**_object(forms), "minProperties": 1, "maxProperties": 1}
+    lists = [{"type": "array", "minItems": 1, "items": {"type": one}} for one in ("string", "number")]
+    but = {"anyOf": [text, {"type": "number"}, *lists, form]}
     numeric = {"type": "array", "minItems": 2, "maxItems": 4, "items": {"type": ["string", "number"]}, "examples": [[">=", 2]]}
     known = {
-        "prefix": _said("text that begins so", text),
-        "suffix": _said("text that ends so", text),
+        "prefix": _said("text that begins so", edge),
+        "suffix": _said("text that ends so", edge),
+        "wildcard": _said("text like this; * is any text", {**text, "examples": ["web-*"]}),
         "equals-ignore-case": _said("the same text in any case", text),
         "anything-but": _said("any other value", but),
         "numeric": _said('a number: [">=", 2] or [">", 0, "<=", 5]', numeric),
         "exists": _said("whether the field is there", {"type": "boolean"}),
+        "cidr": _said("an address in this network", {"type": "string", "pattern": "/[0-9]+$", "examples": ["10.0.0.0/8"]}),
+        "exactly": _said("just this text", text),
     }
     return {**_object(known), "minProperties": 1, "maxProperties": 1}
 
