@@ -28,6 +28,7 @@ Names: `file_name` keeps letters, digits, `.`, `_`, `-`, `@` and writes every ot
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import resource
@@ -45,7 +46,7 @@ from aios.ports import Files, ProcessId
 
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_STARTED = 127
-_KEPT_FDS = 3
+_WORD_FD, _LOCK_FD = 3, 4
 _WORD_MAX = 4096
 
 
@@ -73,14 +74,18 @@ def file_name(name: str) -> str:
     return "%2E" + plain[1:] if plain.startswith(".") else plain
 
 
-def start_kept(spec: KeptSpec, folder: str, log_path: str, *, files: Files, clock: Clock) -> ProcessId:
-    """Start it under a keeper of its own. Raises `Permanent` when it cannot be started; then nothing of it runs."""
+def start_kept(spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, files: Files, clock: Clock) -> ProcessId:
+    """Start it under a keeper of its own. Raises `Permanent` when it cannot be started; then nothing of it runs.
+
+    `lock` is a locked descriptor (flock) of the caller's. The keeper holds it until the life is written down: when the caller is
+    killed, whoever starts the service next waits for that, and finds it running.
+    """
     make_dirs(files, folder)
     make_dirs(files, os.path.dirname(log_path))
     word_r, word_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _keeper(spec, folder, log_path, files, clock, word_w)
+        _keeper(spec, folder, log_path, files, clock, word_w, lock)
     os.close(word_w)
     with open(word_r, "rb") as words:
         said = words.read(_WORD_MAX)
@@ -96,10 +101,10 @@ def start_kept(spec: KeptSpec, folder: str, log_path: str, *, files: Files, cloc
 # --- the keeper -----------------------------------------------------------------------------------------------------
 
 
-def _keeper(spec: KeptSpec, folder: str, log_path: str, files: Files, clock: Clock, word: int) -> NoReturn:
+def _keeper(spec: KeptSpec, folder: str, log_path: str, files: Files, clock: Clock, word: int, lock: int) -> NoReturn:
     try:
         os.setsid()
-        word = _alone(word)
+        word = _alone(word, lock)
         proc.prctl(proc.PR_SET_NAME, b"aios-keeper")
         _Keeper(spec, folder, files, clock).keep(log_path, word)
         os._exit(0)
@@ -110,18 +115,20 @@ def _keeper(spec: KeptSpec, folder: str, log_path: str, files: Files, clock: Clo
             os._exit(1)
 
 
-def _alone(word: int) -> int:
-    """Let go of everything of the act's: its streams, its pipes, its signals. Gives the descriptor under its new number."""
+def _alone(word: int, lock: int) -> int:
+    """Let go of everything else of the act's: its streams, its pipes, its signals. Gives the word's descriptor."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    moved = os.dup2(word, _KEPT_FDS, inheritable=False) if word != _KEPT_FDS else word
-    os.closerange(_KEPT_FDS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOCK_FD + 1) for fd in (word, lock if lock >= 0 else null)]
+    for fd, kept in zip(moved, (_WORD_FD, _LOCK_FD), strict=True):
+        os.dup2(fd, kept, inheritable=False)
+    os.closerange(_LOCK_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return moved
+    return _WORD_FD
 
 
 class _Keeper:
@@ -145,6 +152,7 @@ class _Keeper:
             os.close(fd)
         who = ProcessId(pid, _start_of(pid), proc.boot_id())
         self._write_life(who, log_path)
+        os.close(_LOCK_FD)
         os.write(go_w, b"!")
         os.close(go_w)
         with open(exec_r, "rb") as trouble:

@@ -34,8 +34,11 @@ class Kept:
     user: str
 
 
-StartKept = Callable[[Kept, str, str], ProcessId]
-"""`start_kept(spec, folder, log_path)`: returns once the program runs, raises `Permanent` when it cannot."""
+StartKept = Callable[[Kept, str, str, int], ProcessId]
+"""`start_kept(spec, folder, log_path, lock)`: returns once the program runs, raises `Permanent` when it cannot.
+
+It holds the lock, too, until the life is written down: we may be killed before.
+"""
 
 
 class ManagedActs:
@@ -82,10 +85,10 @@ class ManagedActs:
     def start(self, subject: str, timeout_s: float) -> UnitState:
         """Harmless when it runs already."""
         spec = self._spec(subject)
-        with self._alone(spec):
+        with self._alone(spec) as lock:
             self._intend(spec, "up")
             if self._running(spec) is None:
-                self._start(spec)
+                self._start(spec, lock)
             return self.state(subject)
 
     def stop(self, subject: str, timeout_s: float) -> UnitState:
@@ -100,12 +103,12 @@ class ManagedActs:
 
     def restart(self, subject: str, timeout_s: float) -> UnitState:
         spec = self._spec(subject)
-        with self._alone(spec):
+        with self._alone(spec) as lock:
             before = self._running(spec)
             self._intend(spec, "up", stopping=before)
             if before is not None:
                 self._end(spec, before, timeout_s)
-            after = self._start(spec)
+            after = self._start(spec, lock)
             if after == before:
                 raise Permanent(f"{subject} has the same process {after.pid} as before; it was not restarted")
             return self.state(subject)
@@ -124,7 +127,7 @@ class ManagedActs:
         return spec
 
     @contextmanager
-    def _alone(self, spec: ManagedService) -> Iterator[None]:
+    def _alone(self, spec: ManagedService) -> Iterator[int]:
         """One act at a time on one service: two starts at once would start it twice. The kernel lets go when we are killed."""
         try:
             fd = os.open(f"{self._records.folder}/{spec.stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
@@ -132,7 +135,7 @@ class ManagedActs:
             raise Temporary(f"{spec.subject} cannot be locked: {error}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
+            yield fd
         finally:
             fcntl.flock(fd, fcntl.LOCK_UN)  # said aloud, for a keeper that was just forked may still hold a copy
             os.close(fd)
@@ -148,9 +151,9 @@ class ManagedActs:
         except OSError as error:
             raise Temporary(f"what is wanted of {spec.subject} cannot be written down: {error}") from error
 
-    def _start(self, spec: ManagedService) -> ProcessId:
+    def _start(self, spec: ManagedService, lock: int) -> ProcessId:
         kept = Kept(spec.key, spec.argv, spec.folder, spec.env, spec.user)
-        who = self._start_kept(kept, self._records.folder, self._log_path(spec))
+        who = self._start_kept(kept, self._records.folder, self._log_path(spec), lock)
         if not self._processes.alive(who):
             ending = self._records.ending(spec.stem, who)
             raise Temporary(f"{spec.subject} ended as soon as it had started ({ending or 'how is not known'}); its log says why")

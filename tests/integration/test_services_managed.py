@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -430,3 +431,43 @@ def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
     """Names become file names."""
     with pytest.raises(ValueError, match="no name"):
         sleeper(name)
+
+
+class SlowKeeper(OsFiles):
+    """A disk on which a life is written down only once `go` is there."""
+
+    def __init__(self, house: House) -> None:
+        self.held, self.go = house.folder / "held", house.folder / "go"
+
+    def open(self, path: str, flags: int, mode: int = 0o640) -> int:
+        if "web.json" in path and flags & os.O_CREAT:
+            self.held.touch()
+            until(self.go.exists)
+        return super().open(path, flags, mode)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_start_that_is_killed_is_not_made_twice(house: House) -> None:
+    """Its keeper lives on and has the lock until the life is written down; whoever starts it next waits, and finds it running."""
+    web, slow = sleeper(), SlowKeeper(house)
+    acts = ManagedActs((web,), str(house.folder), OsProcesses(), partial(start_kept, files=slow, clock=SystemClock()))
+    pid = os.fork()
+    if pid == 0:
+        acts.start(web.subject, 5.0)
+        os._exit(0)
+    until(slow.held.exists)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with open(house.folder / "web.lock") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    slow.go.touch()
+    up = house.in_child(partial(house.acts(web).start, web.subject, 5.0))
+    life = house.records.life("web")
+    assert life is not None
+    assert (up.state, up.pid) == ("up", life.who.pid)
