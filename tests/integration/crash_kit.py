@@ -87,6 +87,8 @@ class House:
     written: list[str] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    was_killed: bool = False
+    """Whether something died of what strace injected."""
     _lines: int = 0
 
     def __post_init__(self) -> None:
@@ -141,14 +143,14 @@ class House:
         if not self.runs():
             self.start()
 
-    def stop(self) -> None:
-        """In order; then nothing of it may be left."""
+    def stop(self, keepers: bool = False) -> None:
+        """In order; then nothing of it may be left, but keepers where there are managed services."""
         self.ensure()
         self.ready()
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(DEADLINE_S) == 0, self.log()
-        self.until(lambda: not self.processes(), "no process is left over")
+        self.until(lambda: all(keepers and is_keeper(pid) for pid in self.processes()), "no process is left over")
 
     def clear(self) -> None:
         """End whatever a failed test left."""
@@ -251,6 +253,11 @@ class House:
         while not self.by_role().get(whom) and self.runs() and time.monotonic() < deadline:
             time.sleep(0.001)
 
+    def acting(self) -> bool:
+        """Whether anything is carried out just now."""
+        roles = self.by_role()
+        return any(not is_keeper(pid) for pid in (*roles["launcher"], *roles["act"]))
+
     # --- what must hold
 
     def events(self) -> list[Event]:
@@ -277,6 +284,11 @@ class House:
             assert self.runs(), f"the daemon ended by itself:\n{self.log()}"
             assert time.monotonic() < deadline, f"{owed}\n{self.log()}"
             time.sleep(0.01)
+
+    def traced_until_quiet(self, trace: Path) -> None:
+        """Let a daemon under strace go on until it dies, or all is quiet; whether anything was killed stands in `was_killed`."""
+        self.until(lambda: not self.runs() or (self.is_ready() and not self.open_ends()), "it dies, or all is quiet")
+        self.was_killed = any(line.endswith("= ?") for line in trace.read_text(errors="replace").splitlines())
 
     def broken_laws(self) -> list[str]:
         events, effects = self.events(), self.effects()
@@ -305,6 +317,13 @@ def _effects_fit_the_end(events: Sequence[Event], effects: Sequence[Effect]) -> 
         for run, n in counts.items()
         if n > 1 and kind_of[run] != "count-idempotent"
     ]
+
+
+def is_keeper(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "aios-keeper\n"
+    except OSError:
+        return False
 
 
 def kill(pid: int, still: Callable[[int], bool]) -> bool:
