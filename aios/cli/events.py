@@ -7,7 +7,7 @@ import os
 import re
 import select as kernel
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -24,6 +24,7 @@ from aios.events.codec import encode_json
 from aios.events.event import SEVERITIES, Event, Position, Stored
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.cursors import Cursor, Cursors
+from aios.journal.gap import Gap, gap_of
 from aios.journal.query import BY, Asked, History, Query, Watch, make_query, matches
 from aios.journal.query import count as count_by
 from aios.journal.segments import Effort
@@ -148,7 +149,10 @@ def _show_past(args: argparse.Namespace, state: str, query: Query, show: Show, t
     """Gives the position of the last line that was shown and not imported."""
     asked, progress = Asked(), Progress(terminal)
     last: Position | None = None
-    for stored in past(args, reader(state), query, asked, progress.watch):
+    found = past(args, reader(state), query, asked, progress.watch)
+    if _reaches_far(args, found):
+        _tell_gap(args, gap_of(OsFiles(), state, query), terminal)
+    for stored in found:
         progress.clear()
         show(str(stored.position), stored.event)
         if stored.position.part < IMPORTED_FROM:
@@ -158,7 +162,21 @@ def _show_past(args: argparse.Namespace, state: str, query: Query, show: Show, t
     return last
 
 
-def past(args: argparse.Namespace, history: History, query: Query, asked: Asked, watch: Watch | None) -> Iterator[Stored]:
+def _reaches_far(args: argparse.Namespace, found: Iterable[Stored]) -> bool:
+    """Whether the answer may go back to the beginning: the newest few do only when there are not enough of them."""
+    return not isinstance(found, list) or len(found) < (LIMIT if args.limit is None else args.limit)
+
+
+def _tell_gap(args: argparse.Namespace, gap: Gap | None, terminal: Terminal) -> None:
+    if gap is None:
+        return
+    if wants_json(args):
+        terminal.json({"gap": gap.as_json()})
+    else:
+        terminal.complain(f"note: {gap}")
+
+
+def past(args: argparse.Namespace, history: History, query: Query, asked: Asked, watch: Watch | None) -> Iterable[Stored]:
     """What the journal holds, in the order in which it is shown."""
     timed = args.since or args.between or args.on
     limit = args.limit if args.limit is not None else (0 if timed else LIMIT)
@@ -166,7 +184,7 @@ def past(args: argparse.Namespace, history: History, query: Query, asked: Asked,
         found = history.read(query, back=True, asked=asked, watch=watch)
         return islice(found, limit) if limit else found
     if limit:
-        return iter(history.newest(query, limit, asked=asked, watch=watch))
+        return history.newest(query, limit, asked=asked, watch=watch)
     return history.read(query, asked=asked, watch=watch)
 
 
@@ -207,15 +225,18 @@ def _count(args: argparse.Namespace, state: str, query: Query, terminal: Termina
     counts = count_by(reader(state).read(query, asked=asked, watch=progress.watch), args.by)
     progress.clear()
     ordered = _ordered(counts, args.by)
+    gap = gap_of(OsFiles(), state, query)
+    _tell_unsaid(asked, terminal)
     if wants_json(args):
         by = {"by": args.by, "counts": ordered} if args.by else {}
-        terminal.json({"count": counts.total(), **by})
-    elif args.by:
+        terminal.json({"count": counts.total(), **by, **({"gap": gap.as_json()} if gap else {})})
+        return exits.OK
+    _tell_gap(args, gap, terminal)
+    if not args.by:
+        terminal.say(str(counts.total()))
+    else:
         terminal.table(("count", args.by), [(str(number), name) for name, number in ordered.items()])
         terminal.say(f"{counts.total()} in all")
-    else:
-        terminal.say(str(counts.total()))
-    _tell_unsaid(asked, terminal)
     return exits.OK
 
 
@@ -233,7 +254,9 @@ def _from_cursor(args: argparse.Namespace, state: str, query: Query, show: Show,
     cursor = cursors.load(args.cursor)
     history, asked, progress = reader(state), Asked(), Progress(terminal)
     end = _and_position(history.last_position(), cursor)
-    fresh = history.read(_after(query, cursor), asked=asked, watch=progress.watch)
+    query = _after(query, cursor)
+    _tell_gap(args, gap_of(OsFiles(), state, query), terminal)
+    fresh = history.read(query, asked=asked, watch=progress.watch)
     shown, last = 0, cursor.position
     for stored in islice(fresh, args.limit) if args.limit else fresh:
         progress.clear()

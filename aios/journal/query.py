@@ -47,7 +47,7 @@ class Query:
     `text` stands somewhere in the event's type, subject, source, id or data (ASCII letters in any case). `where` is a
     condition over `event`; where it cannot say (a field is missing), the event is left out. `since` <= arrival < `until`. `on` is
     a day of the journal (UTC, as in reports). `after` is a position that was read already. `imported` false leaves out what came
-    by an import: it is older than anything that a follower or a cursor waits for.
+    by an import: it is older than anything that a follower or a cursor waits for. `origin` is what its origin begins with.
     """
 
     filter: EventFilter = EVERY_EVENT
@@ -58,6 +58,7 @@ class Query:
     on: str = ""
     after: Position | None = None
     imported: bool = True
+    origin: str = ""
 
 
 EVERYTHING = Query()
@@ -180,6 +181,10 @@ class History:
         found = next(self.read(Query(after=before, on=position.day)), None)
         return found.event if found and found.position == position else None
 
+    def days(self) -> set[str]:
+        """The days of the journal that are there, raw or archived; not those that only an import tells of."""
+        return {segment.part.day for segment in segments(self._files, self._folder) if segment.part.number < IMPORTED_FROM}
+
     def _segments(self, query: Query, effort: Effort, back: bool) -> list[Segment]:
         found = [segment for segment in segments(self._files, self._folder) if _may_hold(segment, query)]
         effort.total = sum(segment.size() for segment in found)
@@ -235,6 +240,8 @@ class _Judge:
             return False
         if self._timed and not self._in_time(event):
             return False
+        if self._query.origin and not event.origin.startswith(self._query.origin):
+            return False
         if self._text and not self._holds_text(event):
             return False
         return self._query.where is None or self._true(event, self._query.where)
@@ -272,7 +279,10 @@ def as_variables(event: Event) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=8)
 def _sift_of(query: Query) -> Sift:
-    return Sift(needles_of(query.filter), query.since, query.until if query.until < inf else 0.0, query.text)
+    needles = needles_of(query.filter)
+    if query.origin:
+        needles.append((b'"origin":' + encode_json(query.origin)[:-1],))
+    return Sift(needles, query.since, query.until if query.until < inf else 0.0, query.text)
 
 
 def _wanted_of(query: Query) -> Wanted:

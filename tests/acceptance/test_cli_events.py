@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, Daemon, aios, daemon, event, write_journal
+from cli_kit import NOON, Clock, Daemon, Screen, aios, daemon, event, write_journal
 
 from aios.cli.events import follow_events
 from aios.cli.journal import parse_moment, plain
+from aios.cli.main import main
+from aios.cli.terminal import Terminal
+from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.codec import LINE_MAX
 from aios.events.event import Position
+from aios.journal.digest import Digest, save_digest
 from aios.journal.query import Query
 
 
@@ -118,6 +123,168 @@ def test_times_are_read_as_people_write_them() -> None:
     assert parse_moment("2026-02-24T12:00:00Z", 0) == NOON
     assert 0 <= NOON - parse_moment("today", NOON) < 86400
     assert abs(parse_moment("2026-02-24", 0) - (NOON - 43200)) <= 14 * 3600
+
+
+@pytest.mark.parametrize(
+    ("words", "types"),
+    [
+        (["--text", "EXIT"], ["service.down"]),
+        (["--where", "event.data.failures >= 2"], ["service.down"]),
+        (["--where", 'event.subject == "host"'], ["deploy.done"]),
+        (["--type", "*"], ["service.down", "service.up", "deploy.done"]),
+        (["--on", "2026-02-24"], ["service.down", "service.up", "deploy.done"]),
+        (["--on", "yesterday"], []),
+        (["--between", "3h", "1h"], ["service.down"]),
+        (["--between", "2026-02-24T11:58:00Z", "2026-02-24T11:59:30Z"], ["service.up"]),
+        (["--reverse"], ["deploy.done", "service.up", "service.down"]),
+        (["--reverse", "--limit", "1"], ["deploy.done"]),
+        (["--since", "3h", "--reverse", "--limit", "2"], ["deploy.done", "service.up"]),
+    ],
+)
+def test_events_are_chosen_by_what_they_hold_and_when(tmp_path: Path, words: list[str], types: list[str]) -> None:
+    """Text, a condition over data, a day, a stretch of time; newest first if wanted."""
+    three(tmp_path)
+    assert types_of(aios("events", "--json", *words, data=tmp_path).out) == types
+
+
+def test_events_are_counted(tmp_path: Path) -> None:
+    """All, or by type, subject and hour; for people and for programs."""
+    three(tmp_path)
+    assert aios("events", "--count", data=tmp_path).out == "3\n"
+    assert json.loads(aios("events", "--count", "--type", "service.*", "--json", data=tmp_path).out) == {"count": 2}
+    by = json.loads(aios("events", "--count", "--by", "subject", "--json", data=tmp_path).out)
+    assert by == {"count": 3, "by": "subject", "counts": {"nginx.service": 2, "host": 1}}
+    hours = json.loads(aios("events", "--count", "--by", "hour", "--json", data=tmp_path).out)["counts"]
+    assert hours == {"2026-02-24T10:00Z": 1, "2026-02-24T11:00Z": 2}
+    assert "nginx.service" in aios("events", "--count", "--by", "subject", data=tmp_path).out
+
+
+def test_only_the_fields_that_are_wanted(tmp_path: Path) -> None:
+    """Tab-separated for `cut`, or JSON; what is missing is empty; nothing forges a column."""
+    write_journal(tmp_path, event("a.b", "host", failures=2, deep={"x.y": {"z": [1]}}, text="tab\there"), event("c.d"))
+    out = aios("events", "--fields", "type,data.failures,data.deep.x.y.z,data.text,position", data=tmp_path).out
+    assert out.splitlines() == [
+        "a.b\t2\t[1]\ttab\\there\t2026-02-24.1:0",
+        "c.d\t\t\t\t2026-02-24.1:" + out.rsplit(":", 1)[1].strip(),
+    ]
+    first = json.loads(aios("events", "--fields", "type,data.failures", "--json", data=tmp_path).out.splitlines()[0])
+    assert first == {"type": "a.b", "data.failures": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--where", "event.data.failures ="], "--where:"),
+        (["--where", "event.dat.x > 1"], "did you mean event.data"),
+        (["--type", "*.down"], "service.*"),
+        (["--since", "soon"], "is no time"),
+        (["--on", "tomorrow-ish"], "is no day"),
+        (["--fields", "typ"], "did you mean 'type'"),
+        (["--by", "type"], "--by goes with --count"),
+        (["--commit"], "--commit goes with --cursor"),
+        (["--since", "1h", "--on", "today"], "either --since or --on"),
+        (["--follow", "--count"], "either --count or --follow"),
+        (["--cursor", "../x"], "no name for a cursor"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_says_how_to(tmp_path: Path, words: list[str], told: str) -> None:
+    """Nothing is printed, the message names the cure."""
+    three(tmp_path)
+    done = aios("events", *words, data=tmp_path)
+    assert done.out == ""
+    assert done.code in (1, 2)
+    assert told in done.err
+
+
+def test_a_condition_that_cannot_say_is_noted(tmp_path: Path) -> None:
+    """So that an empty answer is not taken for a true one."""
+    three(tmp_path)
+    done = aios("events", "--where", "event.data.failures > 5", data=tmp_path)
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("note: --where could not be said of 2 events")
+
+
+def test_a_question_past_what_is_kept_says_since_when_and_what_digests_count(tmp_path: Path) -> None:
+    """In words on standard error, or as `gap`; and nothing of it where the question does not reach so far."""
+    three(tmp_path)
+    digests = str(tmp_path / "digest")
+    for day, number in (("2026-01-01", 5), ("2026-01-02", 7), ("2026-02-24", 3)):
+        save_digest(OsFiles(), digests, Digest(day, number + 1, {"service.down": number, "x.y": 1}, {}, ()))
+    told = aios("events", "--count", "--type", "service.*", data=tmp_path)
+    assert told.out == "2\n"
+    assert told.err == (
+        "note: the journal holds events since 2026-02-24; of 2 days from 2026-01-01 to 2026-01-02 "
+        "the digests still count 12 events (aios report --date 2026-01-02)\n"
+    )
+    gap = json.loads(aios("events", "--count", "--since", "2026-01-02T00:00:00Z", "--json", data=tmp_path).out)["gap"]
+    assert (gap["days"], gap["count"], gap["exact"], gap["kept_since"]) == (1, 8, True, "2026-02-24")
+    lines = [json.loads(line) for line in aios("events", "--json", "--subject", "host", data=tmp_path).out.splitlines()]
+    assert lines[0]["gap"]["exact"] is False
+    assert len(lines) == 2
+    for words in (["--since", "1h"], ["--limit", "1"], ["--on", "2026-02-24"]):
+        assert "gap" not in aios("events", "--json", *words, data=tmp_path).out
+
+
+def test_a_long_reading_shows_how_far_it_is(tmp_path: Path) -> None:
+    """On a terminal, after a second, on standard error; and it is gone at the end."""
+
+    class Passing(Clock):
+        def monotonic(self) -> float:
+            self.seconds += 0.7
+            return self.seconds
+
+    for day in ("2026-02-22", "2026-02-23", "2026-02-24"):
+        write_journal(tmp_path, *(event("a.b", id_=f"{day}-{n}") for n in range(5)), day=day)
+    screen = Screen()
+    terminal = Terminal(io.StringIO(), screen, io.TextIOWrapper(io.BytesIO()), {"AIOS_DATA": str(tmp_path)}, Passing())
+    assert main(["events", "--count"], terminal) == 0
+    assert "reading the journal:" in screen.getvalue()
+    assert screen.getvalue().endswith("\r\033[K")
+    assert aios("events", "--count", data=tmp_path).err == ""
+
+
+# --- cursors ----------------------------------------------------------------------------------------------------------
+
+
+def ids_of(out: str) -> list[str]:
+    return [json.loads(line)["event"]["id"] for line in out.splitlines()]
+
+
+def test_each_consumer_reads_on_from_its_own_cursor(tmp_path: Path) -> None:
+    """What was committed does not come again; what was not, does."""
+    write_journal(tmp_path, *(event("a.b", id_=f"e{n}") for n in range(5)))
+    read = ("events", "--json", "--cursor")
+    assert ids_of(aios(*read, "mail", data=tmp_path).out) == ["e0", "e1", "e2", "e3", "e4"]
+    assert ids_of(aios(*read, "mail", "--limit", "2", "--commit", data=tmp_path).out) == ["e0", "e1"]
+    assert ids_of(aios(*read, "mail", "--commit", data=tmp_path).out) == ["e2", "e3", "e4"]
+    assert ids_of(aios(*read, "mail", "--commit", data=tmp_path).out) == []
+    assert ids_of(aios(*read, "web", data=tmp_path).out) == ["e0", "e1", "e2", "e3", "e4"]
+    write_journal(tmp_path, event("c.d", id_="e5"), day="2026-02-25")
+    assert ids_of(aios(*read, "mail", "--type", "a.*", "--commit", data=tmp_path).out) == []
+    assert ids_of(aios(*read, "mail", data=tmp_path).out) == [], "what it did not ask for is behind it too"
+
+
+def test_what_could_not_be_printed_is_not_committed(tmp_path: Path) -> None:
+    """The cursor moves after the output has left us."""
+
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    write_journal(tmp_path, event("a.b", id_="e0"))
+    terminal = Terminal(Closed(), io.StringIO(), io.TextIOWrapper(io.BytesIO()), {"AIOS_DATA": str(tmp_path)}, Clock())
+    assert main(["events", "--cursor", "mail", "--commit"], terminal) == 141
+    assert ids_of(aios("events", "--json", "--cursor", "mail", data=tmp_path).out) == ["e0"]
+
+
+def test_a_damaged_cursor_is_told_with_its_cure(tmp_path: Path) -> None:
+    """It is never taken for one that stands at the beginning."""
+    write_journal(tmp_path, event("a.b", id_="e0"))
+    aios("events", "--cursor", "mail", "--commit", data=tmp_path)
+    (tmp_path / "cursors" / "mail.json").write_text("{}")
+    done = aios("events", "--cursor", "mail", data=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert "aios journal cursors reset mail" in done.err
 
 
 # --- following --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""`aios inbox list`: what other programs bring, from the journal and the files alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cli_kit import NOON, aios, event, write_journal
+
+from aios.events.event import Event
+from aios.events.origin import InboxCursor, mark_of, origin_text
+
+
+def taken(name: str, path: Path, line: bytes, at: float) -> Event:
+    """The line at the end of this file, as the journal holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        file.write(line)
+    here = path.stat()
+    cursor = InboxCursor(here.st_dev, here.st_ino, 0, here.st_size, len(line), mark_of(line))
+    made = event("a.b", id_=f"{name}-{at}", at=at)
+    return made._replace(origin=origin_text(name, cursor), source=f"inbox/{name}")
+
+
+def listed(state: Path) -> dict[str, dict[str, Any]]:
+    done = aios("inbox", "list", "--json", data=state)
+    assert done.code == 0
+    return {one["source"]: one for one in json.loads(done.out)["sources"]}
+
+
+def test_each_source_is_told_with_how_far_how_fast_and_what_was_refused(tmp_path: Path) -> None:
+    """Files of one program count together; bytes that no daemon has taken wait."""
+    inbox = tmp_path / "inbox"
+    write_journal(
+        tmp_path,
+        taken("web", inbox / "web.jsonl", b'{"type":"a.b"}\n', NOON - 7200),
+        taken("web", inbox / "web.jsonl", b'{"type":"a.b"}\n', NOON - 60),
+        taken("app/2026-02-24", inbox / "app" / "2026-02-24.jsonl", b'{"type":"a.b"}\n', NOON - 50),
+        event(
+            "journal.quarantined", file="inbox/web.jsonl", offset=0, length=9, reason="not JSON", kept="", lines=3, at=NOON - 40
+        ),
+        event("journal.inbox_slowed", file="inbox/web.jsonl", source="inbox/web", waiting=9, at=NOON - 30),
+        event("journal.quarantined", file="inbox/gone.jsonl", offset=0, length=9, reason="old", kept="", at=NOON - 2 * 86400),
+    )
+    with open(inbox / "web.jsonl", "ab") as file:
+        file.write(b'{"type":"not.taken"}\n')
+    found = listed(tmp_path)
+    assert sorted(found) == ["inbox/app", "inbox/web"]
+    web = found["inbox/web"]
+    assert (web["files"], web["bytes"], web["taken"], web["waiting"]) == (1, 51, 30, 21)
+    assert (web["taken_in_hour"], web["refused_in_day"], web["reasons"]) == (1, 3, {"not JSON": 3})
+    assert web["notes"] == ["slowed: over its limit"]
+    assert (found["inbox/app"]["waiting"], found["inbox/app"]["taken_in_hour"]) == (0, 1)
+    text = aios("inbox", "list", data=tmp_path).out
+    assert "not JSON" in text
+    assert len(text.splitlines()) == 3
+
+
+def test_an_empty_inbox_says_what_it_is_for(tmp_path: Path) -> None:
+    """And a folder without a journal is refused."""
+    write_journal(tmp_path, event("a.b"))
+    assert "inbox/" in aios("inbox", "list", data=tmp_path).out
+    assert aios("inbox", "list", data=tmp_path / "none").code == 1
