@@ -21,6 +21,7 @@ from aios.cli.skill import catalogue, parameters
 from aios.events.calls import SkillSpec
 from aios.events.catalogue import CATALOGUE, CLOSES, OWN_PREFIXES, is_own
 from aios.events.durations import format_duration
+from aios.journal.dialects import PREFIX, SEVERITIES, TABLE
 from aios.places import checkout
 from aios.settings import Settings, default_text, section_of, variables
 from aios.skills.api import GROUP
@@ -106,6 +107,44 @@ _KINDS = {
     "act": "Act: change something",
     "verify": "Verify: say whether it is well",
 }
+
+
+_IMPORT_HEAD = """\
+# Coming from AIOS v0.5 and v0.6
+
+Made from the code (`python -m aios.cli.docs`); do not edit.
+
+```sh
+aios journal import ~/old-aios/events/*.jsonl ~/old-aios/events/queue/*.jsonl ~/old-aios/data/*.jsonl
+```
+
+Every event file of the original is understood, in all its dialects: with byte-order marks, UTF-16, arrays in a `.jsonl`,
+documents over many lines, several objects in a line, local and UTC times, seconds and milliseconds, bytes that are no text. What
+a file holds goes into archived parts of its own, each event on the day on which it happened. `aios events` and `aios report` read
+them like any other day; they change no state, start no run, and no cursor waits for them. They are kept as long as a day that was
+archived on the day of the import.
+
+- **Nothing comes twice.** An event's id is made of the content of its record: importing again, or files that overlap, adds
+  nothing, and of two records that say the same, time and all, one counts.
+- **All or nothing.** The events of an import are there from one instant on. One that was cut off leaves nothing that is read:
+  import again.
+- **Nothing is dropped.** `read` is the sum of `imported`, `already_there` and `quarantined`; for each record that is not
+  understood the answer names file, line and reason, and `quarantine/` keeps it.
+- **Times without a zone** were the machine's own. Records that tell the same moment twice, as a number and as a text, tell by how
+  much it was ahead of UTC; the most of them decide for all files of an import. Where none does it is this machine's zone, or
+  `--zone`.
+- **Secrets** are struck out, as everywhere.
+
+With `--json` the answer is `{"read", "imported", "already_there", "quarantined", "days", "types", "zone", "files"}`, and each of
+`files` is `{"file", "read", "imported", "already_there", "quarantined", "reasons": [{"line", "reason"}]}`.
+"""
+
+_IMPORT_OTHERS = """
+Every other name stays as it is (`task.completed`), after `PREFIX` where it has no dot or belongs to AIOS's own bookkeeping now
+(`scheduler.decision.made` is `PREFIXscheduler.decision.made`). Where the name has changed, `data.original` has the old one.
+Fields of `payload`, `data` and `meta`, and whatever else a record holds, stand in `data`; `agent_id` makes the subject
+`agent:NAME`, else it is `host`. Playbooks of the original are no events: write them anew, `aios playbook new` helps.
+"""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -198,12 +237,14 @@ def _form(action: argparse.Action) -> str:
         value = "" if action.nargs == 0 else f" {_metavar(action)}"
         return f"[{action.option_strings[-1]}{value}]"
     name = _metavar(action)
-    return {"?": f"[{name}]", "*": f"[{name} …]"}.get(str(action.nargs), name)
+    return {"?": f"[{name}]", "*": f"[{name} …]", "+": f"{name} …"}.get(str(action.nargs), name)
 
 
 def _metavar(action: argparse.Action) -> str:
     if isinstance(action.metavar, str):
         return action.metavar
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
     if action.choices:
         return "|".join(map(str, action.choices))
     return action.dest.upper()
@@ -271,6 +312,23 @@ def _default_of(usual: str) -> str:
     return usual if usual in ("", "required") else f"`{usual}`"
 
 
+# --- coming from the original -----------------------------------------------------------------------------------------
+
+
+def import_markdown() -> str:
+    rows = [
+        (f"`{name}`", f"`{meaning.type}`", meaning.why or ("an alarm" if meaning.type in CATALOGUE else ""))
+        for name, meaning in TABLE.items()
+    ]
+    words: dict[str, list[str]] = {}
+    for word, severity in SEVERITIES.items():
+        words.setdefault(severity, []).append(f"`{word}`")
+    severities = [(f"`{severity}`", ", ".join(found)) for severity, found in words.items()]
+    head = _IMPORT_HEAD.replace("PREFIX", PREFIX)
+    parts = [head, "## Types\n", _table(("in the original", "now", ""), rows), _IMPORT_OTHERS.replace("PREFIX", PREFIX)]
+    return _page([*parts, "## Severities\n", _table(("now", "in the original, in any case"), severities)])
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -278,6 +336,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_markdown,
     "events.md": events_markdown,
     "skills.md": skills_markdown,
+    "import.md": import_markdown,
 }
 
 

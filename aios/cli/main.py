@@ -44,6 +44,7 @@ NOUNS: Mapping[str, Noun] = {
     "service": Noun("service", "start, stop and list services"),
     "score": Noun("score", "how healthy everything is"),
     "report": Noun("report", "what broke, what was healed, what needs you"),
+    "journal": Noun("journal_noun", "take in, check and tend the memory, and see who reads it"),
     "inbox": Noun("inbox", "what other programs bring: how far, how fast, what was refused"),
     "dead": Noun("dead", "what could not be processed, and another try"),
     "pause": Noun("status", "no acts until `aios resume`; looking goes on", "pause_arguments"),

@@ -12,6 +12,7 @@ from aios.cli import docs
 from aios.cli.completion import words_of
 from aios.cli.main import build_parser
 from aios.events.catalogue import CATALOGUE
+from aios.journal.dialects import TABLE
 from aios.places import checkout
 from aios.settings import load, variables
 from aios.skills.catalogue import load_catalogue
@@ -28,10 +29,11 @@ def test_a_page_is_as_the_code_would_make_it(page: str) -> None:
 
 def test_every_setting_variable_type_skill_and_command_is_documented() -> None:
     """Nothing is left out of the pages."""
-    settings, commands, events, skills = (make() for make in docs.PAGES.values())
+    settings, commands, events, skills, imports = (make() for make in docs.PAGES.values())
     assert all(f"`{name}`" in settings for name in variables())
     assert all(f"### `{name}`" in events for name in CATALOGUE)
     assert all(f"### `{name}`" in skills for name in load_catalogue())
+    assert all(f"| `{name}` | `{meaning.type}` |" in imports for name, meaning in TABLE.items())
     assert all(f"## `aios {' '.join(words)}`" in commands for words, _ in docs.commands(build_parser(), ()))
 
 
