@@ -85,7 +85,7 @@ class Tending:
         while not self._again.is_set() and _day(clock.now()) == day:
             waited_s = clock.monotonic() - begin
             left_s = (SHORT_OF_ROOM_S if self._upkeep.short_of else EVERY_S) - waited_s
-            if left_s <= 0:
+            if left_s < 0.001:  # a rest smaller than the clock can count would be waited for without end
                 break
             await self._sleep(min(left_s, _DAY_S - clock.now() % _DAY_S + AFTER_MIDNIGHT_S))
         self._again.clear()
