@@ -152,7 +152,7 @@ def name_of(record: Record) -> str:
         if isinstance(value, str) and value.strip():
             return value.strip()
     if "trigger" in record and "action" in record:
-        raise NotAnEvent("a playbook, not an event; write it anew with `aios playbook new`")
+        raise NotAnEvent("a playbook, not an event; docs/playbooks.md says how to write it anew")
     if "reaction_id" in record or "playbook_id" in record:
         return "(reaction)"
     if "chosen" in record:
