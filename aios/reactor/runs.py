@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future, Task, TimerHandle
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -86,15 +86,12 @@ class Runner:
     def start(self) -> None:
         """After a restart: those that held their locks when the daemon died get them before anybody else asks."""
         self.ports.hands.on_done(self._act_done)
-        in_order = sorted(self.world.runs.values(), key=lambda run: (run.priority, run.opened_at))
-        for run in in_order:
-            if run.in_flight is not None:
-                self._recovering.add(run.id)
+        for claim in by_claim(self.world.runs.values()):
+            for run in claim:
+                if run.in_flight is not None:
+                    self._recovering.add(run.id)
                 self._want_slot(run)
-        self._grant()
-        for run in in_order:
-            self._want_slot(run)
-        self._grant()
+            self._grant()
 
     def close(self) -> None:
         """Let go of everything; acts go on in their launchers and are found again."""
@@ -420,9 +417,12 @@ class Runner:
         self._grant()
 
 
-def who_goes_on_first(run: Run) -> tuple[bool, bool, int, float]:
-    """The order of runs after a restart: an act under way, then whoever has acted and does not wait (it has its locks still)."""
-    return run.in_flight is None, not run.acted or run.wait is not None, run.priority, run.opened_at
+def by_claim(runs: Iterable[Run]) -> tuple[list[Run], list[Run], list[Run]]:
+    """Open runs after a restart: with an act under way; between an act and its proof, their locks theirs too; all others."""
+    claims: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
+    for run in sorted(runs, key=lambda run: (run.priority, run.opened_at)):
+        claims[0 if run.in_flight is not None else 1 if run.acted and run.wait is None else 2].append(run)
+    return claims
 
 
 def _key(run: Run) -> str:

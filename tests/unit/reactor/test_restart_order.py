@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aios.playbooks.run import Run
-from aios.reactor.runs import who_goes_on_first
+from aios.reactor.runs import by_claim
 
 ACT = {"step": "a", "attempt": 1, "skill": "x"}
 
@@ -14,5 +14,5 @@ def test_whoever_held_its_locks_when_the_daemon_died_goes_on_before_all_others()
     between = Run("between", acts=[ACT], opened_at=3.0)
     waiting = Run("waiting", acts=[ACT], wait={"for": "retry", "until": "", "step": "a"}, opened_at=1.0, priority=0)
     fresh = Run("fresh", opened_at=2.0)
-    order = sorted([fresh, waiting, between, in_flight], key=who_goes_on_first)
-    assert [run.id for run in order] == ["flying", "between", "waiting", "fresh"]
+    claims = by_claim([fresh, waiting, between, in_flight])
+    assert [[run.id for run in claim] for claim in claims] == [["flying"], ["between"], ["waiting", "fresh"]]
