@@ -27,7 +27,8 @@ from aios.journal.tending import Tending
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook, lesser_mode
-from aios.playbooks.run import Env, Run
+from aios.playbooks.run import Run
+from aios.playbooks.run_words import Env
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
 from aios.reactor.decide import Rules

@@ -20,7 +20,9 @@ from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.playbooks.model import lesser_mode
-from aios.playbooks.run import ROLLBACK, Run, digest, run_id, unfit
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import digest, run_id, unfit
+from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
 from aios.reactor.pump import Reactor

@@ -15,7 +15,8 @@ from aios.events.catalogue import CLOSES, is_own
 from aios.events.event import START, Event, Position, parse_time
 from aios.events.origin import InboxCursor, fold_cursor
 from aios.playbooks.guards import GuardBook
-from aios.playbooks.run import RESERVED_STEPS, Run
+from aios.playbooks.run import Run
+from aios.playbooks.run_table import RESERVED_STEPS
 from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS

@@ -18,7 +18,7 @@ from aios.playbooks.condition import CelCondition, CelTemplate, Expression, Fiel
 from aios.playbooks.interpreters import code_flag
 from aios.playbooks.model import Check, Retry, Step
 from aios.playbooks.read import Reader, is_constant
-from aios.playbooks.run import RESERVED_STEPS
+from aios.playbooks.run_table import RESERVED_STEPS
 from aios.playbooks.yaml_strict import Node, clip, to_json
 
 STEPS_MAX = 100

@@ -8,31 +8,43 @@ The reactor calls three things, always in this order:
 - `next(env)` says what is to be done now, from what was folded: a command for the outside, or events to say first.
 
 So an act's command can only follow its intent, and the intent is on disk, by construction. Who runs commands, holds slots and
-watches the clock is the reactor; what may be done to whom is in `env`, looked at again before each act.
+watches the clock is the reactor; what may be done to whom is in `env`, looked at again before each act. The states are a table
+(`run_table`), happenings and commands are values (`run_words`), what is folded stands in `run_state`, the beginning in
+`run_opening`; this file holds `advance` and `next`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
-from uuid import UUID, uuid5
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from aios.backoff import delay_s
-from aios.errors import MachineError
-from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Touches, Verdict
-from aios.events.codec import BadLine, depth_of, encode_json
-from aios.events.event import Draft, Event, format_time, parse_time
+from aios.events.calls import SkillCall, SkillResult, Touches
+from aios.events.event import Draft, format_time, parse_time
 from aios.playbooks.model import CannotSay, Check, Mode, Playbook, Rung, Step, lesser_mode, variables
-
-RUN_NAMESPACE = UUID("6f0f2b1e-6c2c-5d0b-9a55-a105a105a105")
-ROLLBACK = "rollback"
-SYMPTOM = "symptom"
-VERIFY = "verify"
-RUNG = "rung"
-RESERVED_STEPS = (ROLLBACK, SYMPTOM, VERIFY, RUNG)
+from aios.playbooks.run_opening import digest, fits, run_id
+from aios.playbooks.run_state import RunState
+from aios.playbooks.run_table import BETWEEN, FAILED, ROLLBACK, RUNG, SYMPTOM, VERIFY
+from aios.playbooks.run_words import (
+    Act,
+    Answered,
+    Ask,
+    Cancelled,
+    CheckCall,
+    Checked,
+    Command,
+    CutOff,
+    Env,
+    Happening,
+    Look,
+    OpenFallback,
+    Over,
+    RungEnded,
+    Say,
+    StepEnded,
+    Wait,
+)
 
 CRASH_RERUNS_MAX = 3
 """An act that a crash cut off is started again at most so often, beyond its own retries: a poisonous act must not loop."""
@@ -42,457 +54,13 @@ VOIDS_MAX = 12
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
 RESUME_LOOK_S = 3600.0
 """A run that waits for `aios resume` looks again so often by itself."""
-WRITTEN_BYTES_MAX, WRITTEN_LEVELS_MAX = 48 * 1024, 26
-"""What an intent, a question to a person or the opening of a run may hold, so that a line of the journal has room for it."""
 ACT_GRACE_S = 5.0
 """How much longer than its own timeout the daemon waits for a launcher, which enforces that timeout itself."""
 
-Status = Literal[
-    "new",
-    "opened",
-    "step_intended",
-    "step_done",
-    "waiting",
-    "healed",
-    "not_healed",
-    "unknown",
-    "cleared",
-    "rolled_back",
-    "escalated",
-    "observed",
-    "suggested",
-    "cancelled",
-]
-
-_BETWEEN: tuple[Status, ...] = ("opened", "step_done", "waiting")
-_FAILED: tuple[Status, ...] = ("not_healed", "unknown", "cancelled")
-_AFTER: tuple[Status, ...] = ("healed", "cleared", "observed", "suggested", "escalated")
-ENDED: frozenset[Status] = frozenset(("healed", "cleared", "observed", "suggested", "escalated"))
-
-# (status, event type) -> status. A pair that is not here is an error: a bug, or a damaged journal.
-TABLE: Mapping[tuple[Status, str], Status] = {
-    ("new", "run.opened"): "opened",
-    **{(s, "run.step_intended"): "step_intended" for s in _BETWEEN},
-    **{(s, "run.step_done"): "step_done" for s in (*_BETWEEN, "step_intended")},
-    **{(s, "run.waiting"): "waiting" for s in _BETWEEN},
-    **{(s, "approval.requested"): s for s in _BETWEEN},
-    **{("waiting", f"approval.{word}"): "waiting" for word in ("given", "denied", "expired")},
-    **{("step_done", f"run.{end}"): end for end in ("healed", "cleared")},
-    **{(s, f"run.{end}"): end for s in _BETWEEN for end in ("not_healed", "unknown", "observed", "suggested")},
-    **{(s, "run.cancelled"): "cancelled" for s in (*_BETWEEN, "step_intended")},
-    # After a failure: what was done is taken back (an act like others), then the ladder is climbed.
-    **{(s, t): s for s in _FAILED for t in ("run.step_intended", "run.step_done", "run.waiting")},
-    **{(s, "run.cancelled"): s for s in ("not_healed", "unknown")},
-    **{(s, "run.rolled_back"): "rolled_back" for s in _FAILED},
-    **{("rolled_back", t): "rolled_back" for t in ("run.step_intended", "run.step_done", "run.waiting", "run.rung_done")},
-    ("rolled_back", "run.escalated"): "escalated",
-    ("rolled_back", "run.cancelled"): "rolled_back",
-    ("rolled_back", "run.rolled_back"): "rolled_back",
-    # A person may take an ended run back later.
-    **{(s, t): s for s in _AFTER for t in ("run.step_intended", "run.step_done", "run.rolled_back")},
-}
-
-
-# --- happenings: what comes in ----------------------------------------------------------------------------------------
-
-
-class StepEnded(NamedTuple):
-    """An observing step or an act ended, with its result; `ms` is how long it took."""
-
-    step: str
-    attempt: int
-    result: SkillResult
-    ms: float
-
-
-class CutOff(NamedTuple):
-    """An attempt ended without a result: it `died` in the middle, or was `voided` before it had begun."""
-
-    step: str
-    attempt: int
-    voided: bool
-    why: str = ""
-
-
-class Checked(NamedTuple):
-    """`verify` was asked: as the symptom before the first act, or as the proof at the end."""
-
-    phase: str
-    verdict: Verdict
-    proof: tuple[Mapping[str, Any], ...]
-    ms: float
-
-
-class Answered(NamedTuple):
-    """A person said yes or no, or nobody did in time (`by` is empty)."""
-
-    yes: bool
-    by: str
-
-
-class Cancelled(NamedTuple):
-    by: str
-
-
-class RungEnded(NamedTuple):
-    """A fallback's run ended (or could not be opened)."""
-
-    healed: bool
-    run_opened: str
-    error: str
-
-
-Happening = StepEnded | CutOff | Checked | Answered | Cancelled | RungEnded
-
-
-# --- commands: what goes out ------------------------------------------------------------------------------------------
-
-
-class Say(NamedTuple):
-    """Events that come first; when they are folded, ask again."""
-
-    drafts: tuple[Draft, ...]
-
-
-class Look(NamedTuple):
-    call: SkillCall
-
-
-class CheckCall(NamedTuple):
-    call: SkillCall
-    hold_s: float
-    within_s: float
-    every_s: float
-
-
-class Ask(NamedTuple):
-    """Ask `verify`: each check once (symptom), or until it has held (proof)."""
-
-    phase: str
-    checks: tuple[CheckCall, ...]
-
-
-class Act(NamedTuple):
-    """Its intent is durable: start it, or after a restart find out what became of it."""
-
-    call: SkillCall
-    deadline_s: float
-
-
-class Wait(NamedTuple):
-    """Hold no slot and no lock until then (wall clock), or until woken."""
-
-    until: float
-    waits_for: str
-
-
-class OpenFallback(NamedTuple):
-    playbook: str
-    run: str
-
-
-class Over(NamedTuple):
-    pass
-
-
-Command = Say | Look | Ask | Act | Wait | OpenFallback | Over
-
-
-@dataclass(frozen=True, slots=True)
-class Env:
-    """What a run needs to know of the rest, fresh at every question."""
-
-    now: float
-    playbook: Playbook
-    skills: SkillCatalogue
-    mode_max: str = "auto"
-    paused: bool = False
-    resumes_at: float = 0.0
-    disabled: bool = False
-    protected: Callable[[frozenset[str]], str] = lambda _resources: ""
-    acts_again_at: float = 0.0
-    score: float | None = None
-    system_score: float | None = None
-    chance: float = 0.5
-    call_env: Mapping[str, Any] = field(default_factory=dict)
-    approval_expires_s: float = 86400.0
-
-
-def run_id(event_id: str, playbook: str, again: int = 0) -> str:
-    """The same event and playbook give the same run, so that a replay opens no second one."""
-    return str(uuid5(RUN_NAMESPACE, f"{event_id}\n{playbook}\n{again}" if again else f"{event_id}\n{playbook}"))
-
-
-def digest(value: Any) -> str:
-    """Names an act or a plan, so that what was approved can be told from what would be done."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _fits(value: Any) -> bool:
-    """Whether this fits into a line of the journal beside all else: what is folded again may never go to a blob."""
-    try:
-        raw = encode_json(value)
-    except BadLine:
-        return False
-    brackets = raw.count(b"{") + raw.count(b"[")
-    return len(raw) <= WRITTEN_BYTES_MAX and (brackets <= WRITTEN_LEVELS_MAX or depth_of(raw) <= WRITTEN_LEVELS_MAX)
-
-
-def unfit(opened: Draft) -> str:
-    """Why no line of the journal can hold what this `run.opened` says; empty when one can."""
-    if _fits({name: value for name, value in opened.data.items() if name != "considered"}):
-        return ""
-    return "its data is too long, or nested too deeply, to be written down again with a run"
-
-
-def opening(
-    *,
-    event: Event,
-    playbook: Playbook,
-    mode: str,
-    resources: Sequence[str],
-    incident: str,
-    priority: int,
-    considered: Sequence[Mapping[str, Any]] = (),
-    lineage: Sequence[Sequence[str]] = (),
-    next_best: str = "",
-    parent: str = "",
-    by: str = "",
-    approved: Mapping[str, str] | None = None,
-    again: int = 0,
-) -> Draft:
-    """The event that opens a run. Its id is the run's id: a run is named by its `run.opened`."""
-    run = run_id(event.id, playbook.name, again)
-    trigger = {name: getattr(event, name) for name in _TRIGGER_FIELDS}
-    return Draft(
-        type="run.opened",
-        id=run,
-        subject=event.subject,
-        causationid=event.id,
-        correlationid=incident,
-        data={
-            "run": run,
-            "playbook": playbook.name,
-            "hash": playbook.hash,
-            "event": event.id,
-            "mode": mode,
-            "resources": sorted(resources),
-            "trigger": {**trigger, "data": dict(event.data)},
-            "considered": [dict(c) for c in considered],
-            "lineage": [list(pair) for pair in lineage],
-            "next_best": next_best,
-            "priority": priority,
-            "parent": parent,
-            "by": by,
-            "approved": dict(approved or {}),
-            "again": again,
-        },
-    )
-
-
-_TRIGGER_FIELDS = ("id", "source", "type", "subject", "time", "severity")
-
 
 @dataclass(slots=True)
-class Run:
-    """A run as folded so far. All fields are plain JSON values, so that a checkpoint can hold it."""
-
-    id: str
-    status: Status = "new"
-    playbook: str = ""
-    hash: str = ""
-    event: str = ""
-    trigger: dict[str, Any] = field(default_factory=dict)
-    subject: str = ""
-    mode: str = "observe"
-    incident: str = ""
-    parent: str = ""
-    resources: list[str] = field(default_factory=list)
-    lineage: list[list[str]] = field(default_factory=list)
-    next_best: str = ""
-    priority: int = 3
-    opened_at: float = 0.0
-    ended_at: float = 0.0
-    attempts: dict[str, int] = field(default_factory=dict)
-    crashes: dict[str, int] = field(default_factory=dict)
-    unsure: list[str] = field(default_factory=list)
-    """Acts of which an attempt was cut off, by a crash or at its timeout: they may have had their effect."""
-    tries: dict[str, int] = field(default_factory=dict)
-    voids: dict[str, int] = field(default_factory=dict)
-    must_wait: str = ""
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    in_flight: dict[str, Any] | None = None
-    acts: list[dict[str, Any]] = field(default_factory=list)
-    symptom: str = ""
-    wait: dict[str, Any] | None = None
-    asked: dict[str, Any] | None = None
-    approved: dict[str, str] = field(default_factory=dict)
-    denied: str = ""
-    why: str = ""
-    outcome: str = ""
-    rung: int = 0
-    again: int = 0
-    fallbacks: dict[str, list[Any]] = field(default_factory=dict)
-    """How runs that this one opened as its fallbacks ended: id -> [healed, why]."""
-    cancelled: bool = False
-    closed: bool = False
-    rollback_asked: str = ""
-    by: str = ""
-
-    # --- reading ---
-
-    @property
-    def ended(self) -> bool:
-        """Nothing is left to do."""
-        return self.closed and self.in_flight is None and not self.rollback_asked
-
-    @property
-    def acted(self) -> bool:
-        return bool(self.acts)
-
-    @property
-    def reached_an_act(self) -> bool:
-        """Whether an act was ever intended, also one that was void in the end: what guards count, once a run."""
-        return any(not step.startswith(RESERVED_STEPS) for step in self.attempts)
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Run:
-        known = set(cls.__slots__)
-        return cls(**{name: value for name, value in raw.items() if name in known})
-
-    # --- folding ---
-
-    def fold(self, event_type: str, data: Mapping[str, Any], at: float) -> None:
-        """Take one of the run's own durable events in. Raises `MachineError` for a pair that the table does not know."""
-        try:
-            after = TABLE[self.status, event_type]
-        except KeyError:
-            raise MachineError(f"run {self.id}: {event_type} while {self.status}") from None
-        if self.status == "waiting" and event_type != "run.waiting" and not event_type.startswith("approval."):
-            self.wake()
-        self.status = after
-        _FOLDS[event_type](self, data, at)
-
-    def clone(self) -> Run:
-        """A copy that can be folded further without touching this one."""
-        return replace(
-            self,
-            attempts=dict(self.attempts),
-            crashes=dict(self.crashes),
-            tries=dict(self.tries),
-            voids=dict(self.voids),
-            unsure=list(self.unsure),
-            results=dict(self.results),
-            acts=list(self.acts),
-        )
-
-    def wake(self) -> None:
-        """A wait is over: what was looked at before is old, so the observing steps and the symptom are looked at again."""
-        if self.wait is None:
-            return
-        self.wait = None
-        self.symptom = ""
-        self.results = {k: r for k, r in self.results.items() if r.get("kind") == "act" and not r.get("skipped")}
-
-    def _opened(self, data: Mapping[str, Any], at: float) -> None:
-        self.playbook, self.hash, self.event = data["playbook"], data["hash"], data["event"]
-        self.trigger, self.mode = dict(data["trigger"]), data["mode"]
-        self.subject = self.trigger["subject"]
-        self.resources = list(data["resources"])
-        self.parent = data.get("parent", "")
-        self.lineage = [list(pair) for pair in data.get("lineage", ())]
-        self.next_best = data.get("next_best", "")
-        self.priority = int(data.get("priority", 3))
-        self.by, self.again = data.get("by", ""), int(data.get("again", 0))
-        self.approved = dict(data.get("approved") or {})
-        self.opened_at = at
-
-    def _intended(self, data: Mapping[str, Any], _at: float) -> None:
-        step, attempt = data["step"], data["attempt"]
-        self.attempts[step] = attempt
-        self.in_flight = {
-            "step": step,
-            "attempt": attempt,
-            "skill": data["skill"],
-            "params": data["params"],
-            "files": list(data["files"]),
-            "units": list(data["units"]),
-            "recheck": bool(data.get("recheck")),
-        }
-        if step == ROLLBACK and self.closed:
-            self.rollback_asked = data.get("by", "")
-        elif step != ROLLBACK and not step.startswith(RUNG):
-            self.tries[step] = self.tries.get(step, 0) + 1
-            self.acts.append({"step": step, "attempt": attempt, "skill": data["skill"]})
-
-    def _step_done(self, data: Mapping[str, Any], _at: float) -> None:
-        step = data["step"]
-        kept = {name: data.get(name) for name in ("ok", "result", "kind", "skipped", "error", "next", "attempt")}
-        if self.in_flight is not None and self.in_flight["step"] == step:
-            self.in_flight = None
-        if data.get("voided"):  # it never began: neither a try nor an act
-            self.tries[step] = self.tries.get(step, 1) - 1
-            self.acts = [a for a in self.acts if (a["step"], a["attempt"]) != (step, data["attempt"])]
-            self.results.pop(step, None)
-            self.voids[step] = self.voids.get(step, 0) + 1
-            self.must_wait = step
-            return
-        if data.get("died"):
-            self.crashes[step] = self.crashes.get(step, 0) + 1
-            kept["died"] = True
-        if (data.get("died") or data["result"].get("cut_off")) and step not in self.unsure:
-            self.unsure.append(step)
-        if step == SYMPTOM:
-            self.symptom = data["result"].get("verdict", "no_data")
-        self.results[step] = kept
-
-    def _waiting(self, data: Mapping[str, Any], _at: float) -> None:
-        self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", "")}
-        self.must_wait = ""
-        if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
-            self.results.pop(data["step"], None)
-
-    def _asked(self, data: Mapping[str, Any], _at: float) -> None:
-        self.asked = {"plan": data["plan"], "acts": data["acts"], "until": data["until"]}
-
-    def _given(self, data: Mapping[str, Any], _at: float) -> None:
-        if self.asked is not None and data.get("plan") == self.asked["plan"]:
-            self.approved = {act["step"]: digest([act["skill"], act["params"]]) for act in self.asked["acts"]}
-        self.asked = None
-
-    def _refused(self, data: Mapping[str, Any], _at: float) -> None:
-        self.asked = None
-        self.denied = f"{data['by']} said no" if data.get("by") else "nobody answered in time"
-
-    def _failed(self, data: Mapping[str, Any], _at: float) -> None:
-        self.outcome, self.why = self.status, data.get("why", "")
-        self.wait = None
-
-    def _cancelled(self, data: Mapping[str, Any], at: float) -> None:
-        self.cancelled, self.outcome, self.why = True, self.outcome or "unknown", f"cancelled by {data['by']}"
-        self.wait, self.asked = None, None
-        if self.status == "rolled_back":
-            self.closed, self.ended_at = True, at
-
-    def _rolled_back(self, data: Mapping[str, Any], at: float) -> None:
-        self.rollback_asked = ""
-        self.results[ROLLBACK] = {"ok": data["ok"], "result": {}, "kind": "act", "error": data.get("error", "")}
-        if self.cancelled and not self.closed:
-            self.closed, self.ended_at = True, at
-
-    def _rung_done(self, data: Mapping[str, Any], at: float) -> None:
-        self.rung = int(data["rung"]) + 1
-        self.wait = None
-        if data.get("healed"):
-            self.closed, self.ended_at = True, at
-
-    def _ended(self, data: Mapping[str, Any], at: float) -> None:
-        self.outcome = self.outcome or self.status
-        self.why = data.get("why", self.why)
-        self.closed, self.ended_at = True, at
+class Run(RunState):
+    """A run: what is folded of it, and what follows. See the head of this file."""
 
     # --- what a happening means ---
 
@@ -538,7 +106,7 @@ class Run:
         return (self._step_event(StepEnded(cut.step, cut.attempt, result, 0.0), self.in_flight["skill"], "act", **flag),)
 
     def _on_checked(self, checked: Checked, env: Env) -> tuple[Draft, ...]:
-        if self.status not in _BETWEEN:
+        if self.status not in BETWEEN:
             return ()  # it was cancelled while it asked: the answer decides nothing any more
         result = SkillResult(ok=True, result={"verdict": checked.verdict}, evidence=checked.proof)
         told = self._step_event(StepEnded(checked.phase, 1, result, checked.ms), "verify", "verify")
@@ -583,7 +151,7 @@ class Run:
             return waiting
         if self.must_wait and self.voids[self.must_wait] <= VOIDS_MAX:
             return Say((self._waiting_event("hands", env.now + self._void_wait_s(env), self.must_wait),))
-        if self.status in _FAILED:
+        if self.status in FAILED:
             return self._take_back(env)
         if self.status == "rolled_back":
             return self._climb(env)
@@ -692,14 +260,14 @@ class Run:
             return Say((self._waiting_event("act_limit", env.acts_again_at, step.id),))
         if self._mode(env) == "approve" and self.approved.get(step.id) != digest([step.skill, params]):
             return self._request(env)
-        if not _fits(params):
+        if not fits(params):
             return self._give_up("unknown", f"step {step.id}: its parameters are too long to be written down before the act")
         recheck = spec.rerun == "check_before_retry" and step.id in self.unsure
         return Say((self._intend(step.id, step.skill, params, touches, recheck=recheck),))
 
     def _request(self, env: Env) -> Command:
         acts = self.plan(env)
-        if not _fits(acts):
+        if not fits(acts):
             return self._give_up("unknown", "what it would ask for is too long to be written down")
         until = env.now + env.approval_expires_s
         asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until))
@@ -911,25 +479,3 @@ class Run:
     def _rolled_back_event(self, result: SkillResult) -> Draft:
         proof: Sequence[Any] = result.result.get("proof") or []
         return self._draft("run.rolled_back", ok=result.ok, proof=list(proof), error=result.error, by=self.rollback_asked)
-
-
-_FOLDS: Mapping[str, Callable[[Run, Mapping[str, Any], float], None]] = {
-    "run.opened": Run._opened,
-    "run.step_intended": Run._intended,
-    "run.step_done": Run._step_done,
-    "run.waiting": Run._waiting,
-    "run.healed": Run._ended,
-    "run.cleared": Run._ended,
-    "run.observed": Run._ended,
-    "run.suggested": Run._ended,
-    "run.escalated": Run._ended,
-    "run.not_healed": Run._failed,
-    "run.unknown": Run._failed,
-    "run.cancelled": Run._cancelled,
-    "run.rolled_back": Run._rolled_back,
-    "run.rung_done": Run._rung_done,
-    "approval.requested": Run._asked,
-    "approval.given": Run._given,
-    "approval.denied": Run._refused,
-    "approval.expired": Run._refused,
-}

@@ -15,10 +15,10 @@ from aios.events.catalogue import usual_severity
 from aios.events.event import HOST, Event, format_time
 from aios.playbooks.index import event_view, type_fits
 from aios.playbooks.model import Playbook, variables
-from aios.playbooks.run import (
-    ROLLBACK,
-    RUNG,
-    SYMPTOM,
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import opening
+from aios.playbooks.run_table import ROLLBACK, RUNG, SYMPTOM
+from aios.playbooks.run_words import (
     Act,
     Answered,
     Ask,
@@ -29,12 +29,10 @@ from aios.playbooks.run import (
     Look,
     OpenFallback,
     Over,
-    Run,
     RungEnded,
     Say,
     StepEnded,
     Wait,
-    opening,
 )
 
 BEGINS_AT = 1_767_225_600.0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from aios.clock import Clock
 from aios.events.calls import SkillResult, Verdict
-from aios.playbooks.run import Ask, CheckCall
+from aios.playbooks.run_words import Ask, CheckCall
 from aios.ports import Looker
 
 EVERY_FIRST_S = 0.02

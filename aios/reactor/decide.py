@@ -14,7 +14,7 @@ from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.event import Draft, Event, Position, format_time
 from aios.playbooks.guards import Held, loops, protected
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
-from aios.playbooks.run import opening, run_id
+from aios.playbooks.run_opening import opening, run_id
 from aios.scheduler.priority import priority
 from aios.world import Incident, World
 

@@ -16,7 +16,8 @@ from aios.clock import Clock
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.event import Draft, Stored
 from aios.playbooks.model import CannotSay, Playbook, variables
-from aios.playbooks.run import VERIFY, Ask, CheckCall
+from aios.playbooks.run_table import VERIFY
+from aios.playbooks.run_words import Ask, CheckCall
 from aios.ports import Emit, Files, Looker, Services
 from aios.reactor.aside import Aside
 from aios.reactor.checks import ask

@@ -18,7 +18,8 @@ from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, for
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook, lesser_mode
-from aios.playbooks.run import Run, opening, run_id, unfit
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import opening, run_id, unfit
 from aios.ports import Emit, JournalReader
 from aios.reactor.decide import NO_MATCH, Decision, InFlight, Rules, decide, resources_of
 from aios.reactor.runs import Runner

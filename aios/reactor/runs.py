@@ -18,7 +18,8 @@ from aios.entropy import Entropy
 from aios.events.calls import SkillCatalogue, SkillResult
 from aios.events.event import Draft, Position, Stored
 from aios.playbooks.model import Playbook
-from aios.playbooks.run import (
+from aios.playbooks.run import Run
+from aios.playbooks.run_words import (
     Act,
     Answered,
     Ask,
@@ -31,7 +32,6 @@ from aios.playbooks.run import (
     Look,
     OpenFallback,
     Over,
-    Run,
     RungEnded,
     Say,
     StepEnded,

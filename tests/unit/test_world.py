@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from aios.events.catalogue import CLOSES
 from aios.events.codec import decode_json, encode_json
 from aios.events.event import Event, Position, Stored, format_time
-from aios.playbooks.run import RESERVED_STEPS, TABLE, Run
+from aios.playbooks.run import Run
+from aios.playbooks.run_table import RESERVED_STEPS, TABLE
 from aios.scores.scores import Scores
 from aios.testing.loop import START_OF_TIME
 from aios.world import INCIDENT_QUIET_S, SYMPTOMS_MAX, World

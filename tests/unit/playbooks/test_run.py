@@ -15,8 +15,10 @@ from aios.errors import MachineError
 from aios.events.calls import SkillResult, SkillSpec, Touches
 from aios.events.event import Event, format_time
 from aios.playbooks.model import Check, Playbook, Retry, Rung, Step, Truth
-from aios.playbooks.run import (
-    ROLLBACK,
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import opening
+from aios.playbooks.run_table import ROLLBACK
+from aios.playbooks.run_words import (
     Act,
     Answered,
     Ask,
@@ -27,12 +29,10 @@ from aios.playbooks.run import (
     Look,
     OpenFallback,
     Over,
-    Run,
     RungEnded,
     Say,
     StepEnded,
     Wait,
-    opening,
 )
 
 T0 = 1_000_000.0

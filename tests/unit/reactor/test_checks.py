@@ -9,7 +9,8 @@ import pytest
 
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillCall, SkillResult
-from aios.playbooks.run import VERIFY, Ask, CheckCall
+from aios.playbooks.run_table import VERIFY
+from aios.playbooks.run_words import Ask, CheckCall
 from aios.reactor.checks import Outcome, ask
 from aios.testing.loop import VirtualClock, run_virtual
 

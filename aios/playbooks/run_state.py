@@ -1,0 +1,235 @@
+"""A run as far as it has come: its fields, and how each of its durable events changes them. What follows from that is `run`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from aios.errors import MachineError
+from aios.playbooks.run_opening import digest
+from aios.playbooks.run_table import RESERVED_STEPS, ROLLBACK, RUNG, SYMPTOM, TABLE, Status
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run as folded so far. All fields are plain JSON values, so that a checkpoint can hold it."""
+
+    id: str
+    status: Status = "new"
+    playbook: str = ""
+    hash: str = ""
+    event: str = ""
+    trigger: dict[str, Any] = field(default_factory=dict)
+    subject: str = ""
+    mode: str = "observe"
+    incident: str = ""
+    parent: str = ""
+    resources: list[str] = field(default_factory=list)
+    lineage: list[list[str]] = field(default_factory=list)
+    next_best: str = ""
+    priority: int = 3
+    opened_at: float = 0.0
+    ended_at: float = 0.0
+    attempts: dict[str, int] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    unsure: list[str] = field(default_factory=list)
+    """Acts of which an attempt was cut off, by a crash or at its timeout: they may have had their effect."""
+    tries: dict[str, int] = field(default_factory=dict)
+    voids: dict[str, int] = field(default_factory=dict)
+    must_wait: str = ""
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    in_flight: dict[str, Any] | None = None
+    acts: list[dict[str, Any]] = field(default_factory=list)
+    symptom: str = ""
+    wait: dict[str, Any] | None = None
+    asked: dict[str, Any] | None = None
+    approved: dict[str, str] = field(default_factory=dict)
+    denied: str = ""
+    why: str = ""
+    outcome: str = ""
+    rung: int = 0
+    again: int = 0
+    fallbacks: dict[str, list[Any]] = field(default_factory=dict)
+    """How runs that this one opened as its fallbacks ended: id -> [healed, why]."""
+    cancelled: bool = False
+    closed: bool = False
+    rollback_asked: str = ""
+    by: str = ""
+
+    # --- reading ---
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is left to do."""
+        return self.closed and self.in_flight is None and not self.rollback_asked
+
+    @property
+    def acted(self) -> bool:
+        return bool(self.acts)
+
+    @property
+    def reached_an_act(self) -> bool:
+        """Whether an act was ever intended, also one that was void in the end: what guards count, once a run."""
+        return any(not step.startswith(RESERVED_STEPS) for step in self.attempts)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _FIELDS}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        return cls(**{name: value for name, value in raw.items() if name in _FIELDS})
+
+    # --- folding ---
+
+    def fold(self, event_type: str, data: Mapping[str, Any], at: float) -> None:
+        """Take one of the run's own durable events in. Raises `MachineError` for a pair that the table does not know."""
+        try:
+            after = TABLE[self.status, event_type]
+        except KeyError:
+            raise MachineError(f"run {self.id}: {event_type} while {self.status}") from None
+        if self.status == "waiting" and event_type != "run.waiting" and not event_type.startswith("approval."):
+            self.wake()
+        self.status = after
+        _FOLDS[event_type](self, data, at)
+
+    def clone(self) -> Self:
+        """A copy that can be folded further without touching this one."""
+        return replace(
+            self,
+            attempts=dict(self.attempts),
+            crashes=dict(self.crashes),
+            tries=dict(self.tries),
+            voids=dict(self.voids),
+            unsure=list(self.unsure),
+            results=dict(self.results),
+            acts=list(self.acts),
+        )
+
+    def wake(self) -> None:
+        """A wait is over: what was looked at before is old, so the observing steps and the symptom are looked at again."""
+        if self.wait is None:
+            return
+        self.wait = None
+        self.symptom = ""
+        self.results = {k: r for k, r in self.results.items() if r.get("kind") == "act" and not r.get("skipped")}
+
+    def _opened(self, data: Mapping[str, Any], at: float) -> None:
+        self.playbook, self.hash, self.event = data["playbook"], data["hash"], data["event"]
+        self.trigger, self.mode = dict(data["trigger"]), data["mode"]
+        self.subject = self.trigger["subject"]
+        self.resources = list(data["resources"])
+        self.parent = data.get("parent", "")
+        self.lineage = [list(pair) for pair in data.get("lineage", ())]
+        self.next_best = data.get("next_best", "")
+        self.priority = int(data.get("priority", 3))
+        self.by, self.again = data.get("by", ""), int(data.get("again", 0))
+        self.approved = dict(data.get("approved") or {})
+        self.opened_at = at
+
+    def _intended(self, data: Mapping[str, Any], _at: float) -> None:
+        step, attempt = data["step"], data["attempt"]
+        self.attempts[step] = attempt
+        self.in_flight = {
+            "step": step,
+            "attempt": attempt,
+            "skill": data["skill"],
+            "params": data["params"],
+            "files": list(data["files"]),
+            "units": list(data["units"]),
+            "recheck": bool(data.get("recheck")),
+        }
+        if step == ROLLBACK and self.closed:
+            self.rollback_asked = data.get("by", "")
+        elif step != ROLLBACK and not step.startswith(RUNG):
+            self.tries[step] = self.tries.get(step, 0) + 1
+            self.acts.append({"step": step, "attempt": attempt, "skill": data["skill"]})
+
+    def _step_done(self, data: Mapping[str, Any], _at: float) -> None:
+        step = data["step"]
+        kept = {name: data.get(name) for name in ("ok", "result", "kind", "skipped", "error", "next", "attempt")}
+        if self.in_flight is not None and self.in_flight["step"] == step:
+            self.in_flight = None
+        if data.get("voided"):  # it never began: neither a try nor an act
+            self.tries[step] = self.tries.get(step, 1) - 1
+            self.acts = [a for a in self.acts if (a["step"], a["attempt"]) != (step, data["attempt"])]
+            self.results.pop(step, None)
+            self.voids[step] = self.voids.get(step, 0) + 1
+            self.must_wait = step
+            return
+        if data.get("died"):
+            self.crashes[step] = self.crashes.get(step, 0) + 1
+            kept["died"] = True
+        if (data.get("died") or data["result"].get("cut_off")) and step not in self.unsure:
+            self.unsure.append(step)
+        if step == SYMPTOM:
+            self.symptom = data["result"].get("verdict", "no_data")
+        self.results[step] = kept
+
+    def _waiting(self, data: Mapping[str, Any], _at: float) -> None:
+        self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", "")}
+        self.must_wait = ""
+        if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
+            self.results.pop(data["step"], None)
+
+    def _asked(self, data: Mapping[str, Any], _at: float) -> None:
+        self.asked = {"plan": data["plan"], "acts": data["acts"], "until": data["until"]}
+
+    def _given(self, data: Mapping[str, Any], _at: float) -> None:
+        if self.asked is not None and data.get("plan") == self.asked["plan"]:
+            self.approved = {act["step"]: digest([act["skill"], act["params"]]) for act in self.asked["acts"]}
+        self.asked = None
+
+    def _refused(self, data: Mapping[str, Any], _at: float) -> None:
+        self.asked = None
+        self.denied = f"{data['by']} said no" if data.get("by") else "nobody answered in time"
+
+    def _failed(self, data: Mapping[str, Any], _at: float) -> None:
+        self.outcome, self.why = self.status, data.get("why", "")
+        self.wait = None
+
+    def _cancelled(self, data: Mapping[str, Any], at: float) -> None:
+        self.cancelled, self.outcome, self.why = True, self.outcome or "unknown", f"cancelled by {data['by']}"
+        self.wait, self.asked = None, None
+        if self.status == "rolled_back":
+            self.closed, self.ended_at = True, at
+
+    def _rolled_back(self, data: Mapping[str, Any], at: float) -> None:
+        self.rollback_asked = ""
+        self.results[ROLLBACK] = {"ok": data["ok"], "result": {}, "kind": "act", "error": data.get("error", "")}
+        if self.cancelled and not self.closed:
+            self.closed, self.ended_at = True, at
+
+    def _rung_done(self, data: Mapping[str, Any], at: float) -> None:
+        self.rung = int(data["rung"]) + 1
+        self.wait = None
+        if data.get("healed"):
+            self.closed, self.ended_at = True, at
+
+    def _ended(self, data: Mapping[str, Any], at: float) -> None:
+        self.outcome = self.outcome or self.status
+        self.why = data.get("why", self.why)
+        self.closed, self.ended_at = True, at
+
+
+_FIELDS = tuple(field.name for field in fields(RunState))
+_FOLDS: Mapping[str, Callable[[RunState, Mapping[str, Any], float], None]] = {
+    "run.opened": RunState._opened,
+    "run.step_intended": RunState._intended,
+    "run.step_done": RunState._step_done,
+    "run.waiting": RunState._waiting,
+    "run.healed": RunState._ended,
+    "run.cleared": RunState._ended,
+    "run.observed": RunState._ended,
+    "run.suggested": RunState._ended,
+    "run.escalated": RunState._ended,
+    "run.not_healed": RunState._failed,
+    "run.unknown": RunState._failed,
+    "run.cancelled": RunState._cancelled,
+    "run.rolled_back": RunState._rolled_back,
+    "run.rung_done": RunState._rung_done,
+    "approval.requested": RunState._asked,
+    "approval.given": RunState._given,
+    "approval.denied": RunState._refused,
+    "approval.expired": RunState._refused,
+}
