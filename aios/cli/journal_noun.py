@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from aios.cli import cursors, importing
+from aios.cli import cursors, importing, journal_care
 from aios.cli.parser import verbs
 
 
@@ -15,3 +15,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("cursors", "where each consumer stands, and putting it elsewhere", cursors),
     ):
         module.arguments(group.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + "."))
+    journal_care.add_verbs(group)

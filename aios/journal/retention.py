@@ -402,7 +402,7 @@ class Upkeep:
 
     def do(self, step: Step, world: World = lambda: None) -> list[Draft]:
         """Carry it out; what came of it, to be told. Raises OSError, and then nothing is lost and it can be done again."""
-        with self._alone():
+        with self.alone():
             return _STEPS[step.do](self, step, world)
 
     def _index(self, step: Step, _world: World) -> list[Draft]:
@@ -523,7 +523,7 @@ class Upkeep:
         return frozenset(ids)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """No other process tends this journal meanwhile. Only on the real disk: a simulated one has no other process."""
         make_dirs(self.files, self.events)
         if not isinstance(self.files, OsFiles):
