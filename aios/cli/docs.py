@@ -23,6 +23,7 @@ from aios.events.catalogue import CATALOGUE, CLOSES, OWN_PREFIXES, is_own
 from aios.events.durations import format_duration
 from aios.journal.dialects import PREFIX, SEVERITIES, TABLE
 from aios.places import checkout
+from aios.playbooks import run_table
 from aios.settings import Settings, default_text, section_of, variables
 from aios.skills.api import GROUP
 from aios.skills.catalogue import scan_entry_points
@@ -329,6 +330,41 @@ def import_markdown() -> str:
     return _page([*parts, "## Severities\n", _table(("now", "in the original, in any case"), severities)])
 
 
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def runs_markdown() -> str:
+    """The states of a run, drawn from the table that the code runs by."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (status, event), after in run_table.TABLE.items():
+        if status != after:
+            arrows.setdefault((status, after), []).append(event.removeprefix("run."))
+    drawn = [f"    {status} --> {after}: {', '.join(events)}" for (status, after), events in arrows.items()]
+    stays: dict[str, list[str]] = {}
+    for (status, event), after in run_table.TABLE.items():
+        if status == after:
+            stays.setdefault(status, []).append(f"`{event}`")
+    return _page(
+        [
+            "# The states of a run",
+            "",
+            "Made from `aios/playbooks/run_table.py`; `make docs` writes it again. A run is folded from its own events, so this",
+            "is also what the journal says about one: `aios runs show RUN` prints it event by event.",
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            *drawn,
+            "```",
+            "",
+            _table(("state", "meaning"), tuple((f"`{name}`", meaning) for name, meaning in run_table.MEANINGS.items())),
+            "",
+            "These events change something in a run and leave its state as it is:",
+            "",
+            _table(("state", "events"), tuple((f"`{name}`", ", ".join(events)) for name, events in stays.items())),
+        ]
+    )
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -337,6 +373,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_markdown,
     "skills.md": skills_markdown,
     "import.md": import_markdown,
+    "runs.md": runs_markdown,
 }
 
 

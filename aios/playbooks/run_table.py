@@ -1,7 +1,7 @@
 """The states of a run as data: which event may come in which state, and the state that it leads to.
 
-The picture in the docs is drawn from this table, the simulator counts which of its pairs were visited, and a pair that is
-not here is an error: a bug, or a damaged journal.
+The picture in `docs/runs.md` is drawn from this table, `make simulate` names the pairs that it never visited, and a pair that
+is not here is an error: a bug, or a damaged journal.
 """
 
 from __future__ import annotations
@@ -14,6 +14,23 @@ SYMPTOM = "symptom"
 VERIFY = "verify"
 RUNG = "rung"
 RESERVED_STEPS = (ROLLBACK, SYMPTOM, VERIFY, RUNG)
+
+MEANINGS: Mapping[str, str] = {
+    "new": "nothing is durable yet",
+    "opened": "it is decided; it waits for a slot and for its locks, or looks",
+    "step_intended": "an act is on disk as intended: it is about to run, runs, or has run and nobody has said so yet",
+    "step_done": "a step ended; the next one, or `verify`, follows",
+    "waiting": "for a retry, an answer, a pause's end, or room; it holds no slot and no lock",
+    "healed": "it acted, and `verify` held",
+    "cleared": "the symptom was gone before it acted",
+    "observed": "its mode does not let it act; it has looked",
+    "suggested": "its mode does not let it act; a person may turn what it proposes into a run",
+    "not_healed": "not well after all was done: what it did is taken back next",
+    "unknown": "nobody can say whether it is well; treated as not healed",
+    "cancelled": "a person ended it: what it did is taken back next, and the ladder is left out",
+    "rolled_back": "what it did was taken back; the rungs of `on_failure` are climbed",
+    "escalated": "a person is needed",
+}
 
 Status = Literal[
     "new",
@@ -35,7 +52,6 @@ Status = Literal[
 BETWEEN: tuple[Status, ...] = ("opened", "step_done", "waiting")
 FAILED: tuple[Status, ...] = ("not_healed", "unknown", "cancelled")
 AFTER: tuple[Status, ...] = ("healed", "cleared", "observed", "suggested", "escalated")
-ENDED: frozenset[Status] = frozenset(("healed", "cleared", "observed", "suggested", "escalated"))
 
 # (status, event type) -> status
 TABLE: Mapping[tuple[Status, str], Status] = {

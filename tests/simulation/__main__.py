@@ -10,7 +10,9 @@ import argparse
 import sys
 import time
 
+from aios.playbooks.run_table import TABLE
 from tests.simulation.harness import broken_laws, play_day
+from tests.simulation.laws import pairs_visited
 
 
 def main() -> int:
@@ -19,9 +21,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default 1)")
     args = parser.parse_args()
     broken, began = 0, time.process_time()
+    visited: set[tuple[str, str]] = set()
     for seed in range(args.seed, args.seed + args.hours):
         history = play_day(seed, 1.0)
         found = broken_laws(history)
+        visited |= pairs_visited(history.events)
         for sentence in found:
             print(f"seed {seed}: {sentence}")
         broken += bool(found)
@@ -30,6 +34,8 @@ def main() -> int:
             f"{len(history.effects)} effects: {'BROKEN' if found else 'all laws hold'}",
             file=sys.stderr,
         )
+    for status, event in sorted(set(TABLE) - visited):
+        print(f"never visited: {event} while {status}", file=sys.stderr)
     took = time.process_time() - began
     print(f"{args.hours} hours, {broken} with broken laws, {args.hours / took:.1f} simulated hours a CPU second")
     return 1 if broken else 0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from aios.events.calls import RerunClass
 from aios.events.catalogue import is_own
 from aios.events.event import Event
+from aios.playbooks.run_table import TABLE
 from aios.testing.bodies import Effect
 
 ENDS = frozenset(("run.healed", "run.cleared", "run.observed", "run.suggested", "run.escalated"))
@@ -358,3 +359,19 @@ def _time_faults(data: Mapping[str, Any], limit_s: float, whole: bool) -> Iterat
         yield f"{where} took {took_s:.1f} s, its timeout is {limit_s:g} s"
     elif whole and "timeout" in str(data.get("error")).lower() and took_s < limit_s * 0.99:
         yield f"{where} was timed out after {took_s:.1f} s of {limit_s:g} s"
+
+
+def pairs_visited(events: Sequence[Event]) -> set[tuple[str, str]]:
+    """Which pairs of the run's table a history went through."""
+    status: dict[str, str] = {}
+    visited: set[tuple[str, str]] = set()
+    for event in events:
+        if not event.type.startswith(("run.", "approval.")):
+            continue
+        run = event.data["run"]
+        if event.type == "run.opened" and run in status:
+            continue  # told again after a failed sync
+        pair = (status.get(run, "new"), event.type)
+        visited.add(pair)
+        status[run] = TABLE.get(pair, pair[0])  # type: ignore[call-overload]
+    return visited
