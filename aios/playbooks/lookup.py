@@ -11,13 +11,28 @@ fields that are asked about, not of playbooks; what no shelf takes (`exists: fal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 from aios.events.event import Event
 from aios.playbooks.model import Playbook
+from aios.playbooks.operators import MISSING
 from aios.playbooks.pattern import Alternative, EventPattern, Leaf, Path
-from aios.playbooks.shelves import COSTS, EXACT, Ask, Row, first_names, give, options, shelf
+from aios.playbooks.shelves import (
+    COSTS,
+    EXACT,
+    POSITIONS,
+    WHOLE,
+    Ask,
+    ExactShelf,
+    Find,
+    Row,
+    Shelf,
+    first_names,
+    give,
+    options,
+    shelf,
+)
 
 CROWD = 8
 """So many playbooks in one place are asked one by one; more are arranged by a further field."""
@@ -25,7 +40,10 @@ CROWD = 8
 PLACES_MAX = 256
 """Places that one field of one pattern may take; with more values it is not filed by this field."""
 
-SHELVES_MAX = 12
+TELLING = 16
+"""Characters of a text from which on it is taken to be as rare as a whole value."""
+
+SHELVES_MAX = 6
 """Of more shelves for fields of data, only those are looked at whose field the event has."""
 
 
@@ -49,6 +67,7 @@ class _Item(NamedTuple):
     playbook: Playbook
     leaves: Alternative
     exact: bool
+    used: frozenset[Any] = frozenset()
 
 
 def _items(playbook: Playbook) -> Iterator[_Item]:
@@ -65,22 +84,24 @@ def _few(items: list[_Item]) -> Row:
 
 _ShelfName = tuple[str, Path]
 _Place = tuple[_ShelfName, Any]
+_Offer = tuple[Leaf, list[list[_Place]]]
+"""A field, and for each of its tests the places where it could lie."""
 
 
 def _file(items: list[_Item]) -> Row:
-    """Each item in the least crowded place that one of its fields offers; what has none, beside."""
-    offers = [_offers(item) for item in items]
-    prefer = _preference(offers)
+    """Each item in the place that one of its fields offers and that fewest others could take; what has none, beside."""
+    names = _Names()
+    offers = [_offers(item, names) for item in items]
+    preference = _Preference(offers)
     shelves: dict[_ShelfName, dict[Any, list[_Item]]] = {}
     rest: list[_Item] = []
     for item, offered in zip(items, offers, strict=True):
         if not offered:
             rest.append(item)
             continue
-        choices = [(leaf, [min(places, key=prefer) for places in tests]) for leaf, tests in offered]
-        leaf, places = min(choices, key=lambda choice: max(map(prefer, choice[1])))
-        left = _without(item, leaf, places)
-        for name, key in dict.fromkeys(places):
+        leaf, places = preference.choose(offered)
+        left = _left(item, leaf, places)
+        for name, key in places if len(places) == 1 else dict.fromkeys(places):
             shelves.setdefault(name, {}).setdefault(key, []).append(left)
     made = [
         shelf(kind, path, {key: _few(found) if len(found) <= CROWD else _file(found) for key, found in rows.items()})
@@ -89,58 +110,111 @@ def _file(items: list[_Item]) -> Row:
     return _Case(made, _few(rest) if rest else ())
 
 
-def _offers(item: _Item) -> list[tuple[Leaf, list[list[_Place]]]]:
-    """The fields it could be filed by, and for each of their tests the possible places."""
+class _Names(dict[tuple[str, Path], _ShelfName]):
+    """One and the same tuple for each name of a shelf: comparing it is then comparing an address."""
+
+    def of(self, kind: str, path: Path) -> _ShelfName:
+        name = (kind, path)
+        return self.setdefault(name, name)
+
+
+def _offers(item: _Item, names: _Names) -> list[_Offer]:
+    """The fields it could be filed by."""
     offered = []
     for leaf in item.leaves:
         if len(leaf.tests) <= PLACES_MAX:
-            tests = [[((kind, leaf.path), key) for kind, key in options(test)] for test in leaf.tests]
+            tests = [
+                [(names.of(kind, leaf.path), key) for kind, key in options(test) if key not in item.used] for test in leaf.tests
+            ]
             if all(tests):
                 offered.append((leaf, tests))
     return offered
 
 
-def _preference(offers: list[list[tuple[Leaf, list[list[_Place]]]]]) -> Callable[[_Place], tuple[int, int, int]]:
-    """How bad a place is: how many could lie there, then what its kind costs, then how few want its shelf."""
-    crowds = Counter(place for offered in offers for _, tests in offered for places in tests for place in places)
-    wanted: Counter[_ShelfName] = Counter()
-    for (name, _), count in crowds.items():
-        wanted[name] += count
+class _Preference:
+    """Which of several places is the best: where fewest could lie, then where fewest events should come by."""
 
-    def prefer(place: _Place) -> tuple[int, int, int]:
-        name = place[0]
-        crowd = wanted[name] // 2 if name[0] in ("numeric", "cidr") else crowds[place]
-        return max(crowd, CROWD), COSTS[name[0]], -wanted[name]
+    def __init__(self, offers: list[list[_Offer]]) -> None:
+        crowds = self._crowds = Counter(
+            place for offered in offers for _, tests in offered for places in tests for place in places
+        )
+        self._wanted: Counter[_ShelfName] = Counter()
+        for (name, _), count in crowds.items():
+            self._wanted[name] += count
 
-    return prefer
+    def choose(self, offered: list[_Offer]) -> tuple[Leaf, list[_Place]]:
+        choices = [(leaf, [self._best(places) for places in tests]) for leaf, tests in offered]
+        if len(choices) == 1:
+            return choices[0]
+        return min(choices, key=lambda choice: max(map(self._cost, choice[1])))
+
+    def _best(self, places: list[_Place]) -> _Place:
+        return places[0] if len(places) == 1 else min(places, key=self._cost)
+
+    def _cost(self, place: _Place) -> tuple[int, int, int, int]:
+        name, key = place
+        kind = name[0]
+        wanted = self._wanted[name]
+        crowd = wanted // 2 + 1 if kind in ("numeric", "cidr") else self._crowds[place]
+        told = len(key) if kind not in WHOLE and type(key) is str else TELLING
+        return crowd, -min(told, TELLING), COSTS[kind], -wanted
 
 
-def _without(item: _Item, leaf: Leaf, places: list[_Place]) -> _Item:
-    exact = all(test.op == kind and kind in EXACT for test, ((kind, _), _) in zip(leaf.tests, places, strict=True))
-    return _Item(item.playbook, tuple(other for other in item.leaves if other is not leaf), item.exact and exact)
+def _left(item: _Item, leaf: Leaf, places: list[_Place]) -> _Item:
+    """What is still to be asked of an item that is filed there. A text with stars may be filed by another piece once more."""
+    tests = leaf.tests
+    if len(tests) == 1 and tests[0].op == "wildcard":
+        return _Item(item.playbook, item.leaves, False, item.used | {places[0][1]})
+    exact = item.exact and all(test.op == name[0] and name[0] in EXACT for test, (name, _) in zip(tests, places, strict=True))
+    return _Item(item.playbook, tuple(other for other in item.leaves if other is not leaf), exact, item.used)
 
 
 class _Case:
-    """Shelves beside one another, and what is on none of them."""
+    """Shelves beside one another, and what is on none of them.
 
-    __slots__ = ("_by_name", "_finds", "_rest")
+    Most shelves hold plain values of an attribute or of a member of `data`; these are looked at here, without a call for each.
+    """
 
-    def __init__(self, shelves: list[Any], rest: Row) -> None:
-        by_data = [one for one in shelves if one.path[0] == "data" and len(one.path) > 1]
-        self._by_name: dict[str, list[Any]] = {}
-        if len(by_data) > SHELVES_MAX:
-            for one in by_data:
+    __slots__ = ("_by_name", "_finds", "_members", "_rest", "_texts")
+
+    def __init__(self, shelves: list[Shelf | ExactShelf], rest: Row) -> None:
+        plain = [one for one in shelves if isinstance(one, ExactShelf)]
+        others = [one for one in shelves if one.path[0] != "data" and not (isinstance(one, ExactShelf) and len(one.path) == 1)]
+        self._texts = tuple(
+            (POSITIONS[one.path[0]], one.rows) for one in plain if one.path[0] in POSITIONS and len(one.path) == 1
+        )
+        of_data = [one for one in shelves if one.path[0] == "data" and len(one.path) > 1]
+        self._members: tuple[tuple[str, ExactShelf], ...] = ()
+        self._by_name: dict[str, list[Find]] = {}
+        if len(of_data) > SHELVES_MAX:
+            for one in of_data:
                 for name in first_names(one.path):
                     self._by_name.setdefault(name, []).append(one.find)
-        self._finds = tuple(one.find for one in shelves if not self._by_name or one not in by_data)
+        else:
+            self._members = tuple((one.path[1], one) for one in of_data if isinstance(one, ExactShelf) and len(one.path) == 2)
+            others += [one for one in of_data if not (isinstance(one, ExactShelf) and len(one.path) == 2)]
+        self._finds = tuple(one.find for one in others)
         self._rest = rest
 
     def find(self, event: Event, hits: list[Playbook], plain: bool) -> None:
+        for position, rows in self._texts:
+            row = rows.get(event[position])
+            if row is not None:
+                give(row, event, hits, plain)
+        data = event.data
+        for name, member in self._members:
+            value = data.get(name, MISSING)
+            if type(value) is str:
+                row = member.rows.get(value)
+                if row is not None:
+                    give(row, event, hits, plain)
+            elif value is not MISSING:
+                member.find_other(value, event, hits, plain)
         for find in self._finds:
             find(event, hits, plain)
         if self._by_name:
-            for name in event.data:
-                for find in self._by_name.get(name, ()):
-                    find(event, hits, plain)
+            for name in data:
+                for find_there in self._by_name.get(name, ()):
+                    find_there(event, hits, plain)
         if self._rest:
             give(self._rest, event, hits, plain)

@@ -53,6 +53,12 @@ VALUES_MAX = 1000
 ALTERNATIVES_MAX = 256
 """What the `$or` of one pattern may come to when multiplied out."""
 
+FIELDS_MAX = 1024
+"""Fields of one pattern, over all its alternatives."""
+
+STEPS_MAX = 32
+"""Steps to one field: no event is deeper."""
+
 ATTRIBUTES = ("id", "source", "type", "subject", "time", "severity", "data")
 """What a pattern can see of an event."""
 
@@ -163,6 +169,7 @@ def _fields_of(
                 here, f"{name!r} is an operator and stands inside the list of a field", f"write field: [{{{name}: …}}]"
             )
         elif isinstance(value, list) and not _is_slip(name, value):
+            _check_size(alternatives, below, here)
             leaf = _leaf(value, here, below)
             for fields in alternatives:
                 fields[below] = leaf
@@ -171,6 +178,13 @@ def _fields_of(
         else:
             raise _misplaced(name, value, where)
     return alternatives
+
+
+def _check_size(alternatives: list[_Fields], path: Path, where: Where) -> None:
+    if len(path) > STEPS_MAX:
+        raise BadPattern(where, f"more than {STEPS_MAX} steps to one field", "no event is so deep; a dot in a name is a step too")
+    if len(alternatives[0]) * len(alternatives) >= FIELDS_MAX:
+        raise BadPattern(where, f"more than {FIELDS_MAX} fields in one pattern", "split it into several playbooks")
 
 
 def _either(value: Any, where: Where, path: Path, before: list[_Fields]) -> list[_Fields]:
@@ -184,9 +198,11 @@ def _either(value: Any, where: Where, path: Path, before: list[_Fields]) -> list
         if not isinstance(branch, Mapping):
             raise BadPattern(here, f"{OR} takes mappings only", cure)
         after += _fields_of(branch, here, path, [dict(fields) for fields in before], inside_or=True)
-        if len(after) > ALTERNATIVES_MAX:
+        if len(after) > ALTERNATIVES_MAX or sum(map(len, after)) > FIELDS_MAX:
             raise BadPattern(
-                where, f"{OR} multiplies out to more than {ALTERNATIVES_MAX} alternatives", "split it into several playbooks"
+                where,
+                f"{OR} multiplies out to too much",
+                f"at most {ALTERNATIVES_MAX} alternatives and {FIELDS_MAX} fields in all; split the playbook",
             )
     return after
 

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | is, address, fold | the value, the address, the folded text | plain values, `equals-ignore-case` | dictionary |
 | prefix, suffix (-fold) | the text | these; wildcards by their first or last piece | sorted texts and a bisect |
-| gram4, gram2, gram1 | characters between stars | wildcards | dictionary of the rarest piece of that length |
+| gram5, gram3, … | characters between stars | wildcards | dictionary of the rarest piece of that length |
 | numeric, cidr | (low, high) | these | centred interval tree: Edelsbrunner, 1980; McCreight, 1980 |
 | there | True | `exists: true`, `anything-but` | the field is there |
 
@@ -27,14 +27,25 @@ from aios.playbooks.pattern import ATTRIBUTES, EventPattern, Path, values_at
 Row = Any
 """What lies in one place: a playbook whose pattern holds already, an `Ask`, a tuple of these, or something to `find` in."""
 
+Find = Callable[[Event, list[Playbook], bool], None]
+
+POSITIONS = {name: Event._fields.index(name) for name in ATTRIBUTES if name != "data"}
+"""Where the attributes that are always a text stand in an event."""
+
 COSTS: Mapping[str, int] = {
     "is": 0, "address": 2, "fold": 1, "prefix": 2, "suffix": 3, "prefix-fold": 3, "suffix-fold": 4,
-    "numeric": 3, "cidr": 4, "gram4": 6, "gram2": 7, "gram1": 8, "there": 9,
+    "numeric": 3, "cidr": 4, "gram5": 6, "gram3": 7, "gram2": 8, "gram1": 8, "there": 9,
 }  # fmt: skip
 """Between places that are as crowded, the cheaper kind is taken."""
 
 EXACT = frozenset(("is", "address", "fold", "prefix", "suffix", "prefix-fold", "suffix-fold"))
 """Kinds whose key says all of a test of the same name."""
+
+WHOLE = frozenset(("is", "address", "fold"))
+"""Kinds whose key is a whole value."""
+
+GRAMS_MAX = 32
+"""Pieces of a wildcard, and runs of one piece, that are weighed against one another."""
 
 FEW_GRAMS = 16
 """So many pieces are searched for in a text one by one; more, by every piece that the text has."""
@@ -83,15 +94,16 @@ def options(test: Test) -> Iterable[tuple[str, Any]]:
 
 
 def _of_wildcard(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """By its beginning, its end, every run of five characters, and of shorter pieces every run of three (or what there is)."""
     if pieces[0]:
         yield "prefix", pieces[0]
     if pieces[-1]:
         yield "suffix", pieces[-1]
-    longest = max(map(len, pieces))
-    length = 4 if longest >= 4 else min(longest, 2)
-    if length:
-        grams = (piece[start : start + length] for piece in pieces for start in range(len(piece) - length + 1))
-        yield from ((f"gram{length}", gram) for gram in grams)
+    shortest = min(max(map(len, pieces)), 3)
+    for piece in pieces[:GRAMS_MAX]:
+        length = 5 if len(piece) >= 5 else shortest
+        for start in range(min(len(piece) - length + 1, GRAMS_MAX)) if length else ():
+            yield f"gram{length}", piece[start : start + length]
 
 
 # --- one shelf ------------------------------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ class Shelf:
         value = self._read(event)
         if value is MISSING:
             return
-        if value is _MANY or isinstance(value, list | tuple):
+        if type(value) is not str and (value is _MANY or isinstance(value, list | tuple)):
             for one in _distinct(event, self.path):
                 for row in self._look(one):
                     give(row, event, hits, False)
@@ -121,28 +133,33 @@ class Shelf:
 
 
 class ExactShelf:
-    """The usual shelf, of plain values, without a detour."""
+    """The usual shelf, of plain values."""
 
-    __slots__ = ("_read", "_rows", "path")
+    __slots__ = ("_read", "path", "rows")
 
     def __init__(self, path: Path, rows: dict[Any, Row]) -> None:
         self.path = path
+        self.rows = rows
         self._read = _reader(path)
-        self._rows = rows
 
     def find(self, event: Event, hits: list[Playbook], plain: bool) -> None:
         value = self._read(event)
         if type(value) is str:
-            row = self._rows.get(value)
+            row = self.rows.get(value)
             if row is not None:
                 give(row, event, hits, plain)
-        elif value is _MANY or isinstance(value, list | tuple):
+        elif value is not MISSING:
+            self.find_other(value, event, hits, plain)
+
+    def find_other(self, value: Any, event: Event, hits: list[Playbook], plain: bool) -> None:
+        """What a value that is no text leads to."""
+        if value is _MANY or isinstance(value, list | tuple):
             for one in _distinct(event, self.path):
-                row = self._rows.get(one)
+                row = self.rows.get(one)
                 if row is not None:
                     give(row, event, hits, False)
-        elif value is not MISSING and not isinstance(value, Mapping):
-            row = self._rows.get(hashable(value))
+        elif not isinstance(value, Mapping):
+            row = self.rows.get(hashable(value))
             if row is not None:
                 give(row, event, hits, plain)
 
@@ -174,20 +191,26 @@ def _reader(path: Path) -> Callable[[Event], Any]:
     if len(path) == 2 and path[0] == "data":
         name = path[1]
         return lambda event: event.data.get(name, MISSING)
-    steps = tuple((name, tuple(_dotted(path, start))) for start, name in enumerate(path) if start)
+    first, *others = ((name, tuple(_dotted(path, start))) for start, name in enumerate(path) if start)
 
     def read(event: Event) -> Any:
-        value: Any = event[position]
-        for name, dotted in steps:
-            if not isinstance(value, Mapping):
-                return _MANY if isinstance(value, list | tuple) else MISSING
-            for other in dotted:
-                if other in value:
-                    return _MANY
-            value = value.get(name, MISSING)
+        value = _step(event[position], *first)
+        for name, dotted in others:
+            if value is MISSING:
+                break
+            value = _step(value, name, dotted)
         return value
 
     return read
+
+
+def _step(value: Any, name: str, dotted: tuple[str, ...]) -> Any:
+    if type(value) is not dict and not isinstance(value, Mapping):
+        return _MANY if isinstance(value, list | tuple) or value is _MANY else MISSING
+    for other in dotted:
+        if other in value:
+            return _MANY
+    return value.get(name, MISSING)
 
 
 def _dotted(path: Path, start: int) -> Iterator[str]:
@@ -229,18 +252,24 @@ def _look_there(_kind: str, rows: dict[Any, Row]) -> _Look:
 
 def _look_edge(kind: str, rows: dict[Any, Row]) -> _Look:
     """Of the sorted texts the last that is not after the value; it, or one of those that it begins with itself, is the longest
-    beginning of the value, and all that this one begins with are beginnings too."""
+    beginning of the value, and all that this one begins with are beginnings too. Most values are told apart before, by so many
+    characters as the shortest text has."""
     backwards, folded = kind.startswith("suffix"), kind.endswith("fold")
     filed = {text[::-1] if backwards else text: row for text, row in rows.items()}
     texts = sorted(filed)
     found = [filed[text] for text in texts]
     shorter = _chain(texts)
+    shortest = min(map(len, texts))
+    edge = slice(-shortest, None) if backwards and shortest else slice(shortest)
+    edges = frozenset(text[edge] for text in rows)
 
     def look(value: Any) -> Iterable[Row]:
         if type(value) is not str:
             return _NOTHING
         if folded:
             value = value.casefold()
+        if value[edge] not in edges:
+            return _NOTHING
         if backwards:
             value = value[::-1]
         position = bisect_right(texts, value) - 1
@@ -269,7 +298,6 @@ def _chain(texts: list[str]) -> list[int]:
 
 def _look_gram(kind: str, rows: dict[Any, Row]) -> _Look:
     length = int(kind[-1])
-    names = rows.keys()
     few = tuple(rows.items()) if len(rows) <= FEW_GRAMS else ()
 
     def look(value: Any) -> Iterable[Row]:
@@ -277,7 +305,12 @@ def _look_gram(kind: str, rows: dict[Any, Row]) -> _Look:
             return _NOTHING
         if few:
             return [row for gram, row in few if gram in value]
-        return [rows[gram] for gram in names & {value[at : at + length] for at in range(len(value) - length + 1)}]
+        found = []
+        for end in range(length, len(value) + 1):
+            gram = value[end - length : end]
+            if gram in rows:
+                found.append(rows[gram])
+        return found
 
     return look
 
@@ -342,7 +375,8 @@ _LOOKS: Mapping[str, Callable[[str, dict[Any, Row]], _Look]] = {
     "suffix": _look_edge,
     "prefix-fold": _look_edge,
     "suffix-fold": _look_edge,
-    "gram4": _look_gram,
+    "gram5": _look_gram,
+    "gram3": _look_gram,
     "gram2": _look_gram,
     "gram1": _look_gram,
     "numeric": _look_numeric,

@@ -194,7 +194,7 @@ def test_a_pattern_explains_which_condition_said_no(match: dict[str, Any], sente
         ({"data": {"a": {"$or": [{"prefix": ["x"]}, {"b": [1]}]}}}, ("data", "a", "$or", 0, "prefix"), "inside the list"),
         ({"$or": [{"subject": ["a"]}, {"subject": ["b"]}],
          "data": {f"${n}": {"$or": [{"a": [1]}, {"b": [1]}]} for n in range(8)}},
-         ("data", "$7", "$or"), "more than 256"),
+         ("data", "$6", "$or"), "too much"),
         ({"data": {"a": {"prefix": "x"}}}, ("data", "a", "prefix"), "is an operator"),
         ({"data": {"a": {"numeric": [">", 2]}}}, ("data", "a", "numeric"), "is an operator"),
         ({"data": {"a": {"anything-but": ["x"]}}}, ("data", "a", "anything-but"), "is an operator"),
@@ -202,6 +202,9 @@ def test_a_pattern_explains_which_condition_said_no(match: dict[str, Any], sente
         ({"data": {"a": [{"shellstyle": "x*"}]}}, ("data", "a", 0, "shellstyle"), "unknown operator"),
         ({"data": {"a": [{"prefixx": "x"}]}}, ("data", "a", 0, "prefixx"), "unknown operator"),
         ({"data": {"a": list(range(1001))}}, ("data", "a"), "more than 1000"),
+        ({"data": {"." * 40: [1]}}, ("data", "." * 40), "more than 32 steps"),
+        ({"data": {f"f{n}": [1] for n in range(1100)}}, ("data", "f1024"), "more than 1024 fields"),
+        ({"data": {f"f{n}": [1] for n in range(600)}, "$or": [{"subject": ["a"]}, {"subject": ["b"]}]}, ("$or",), "too much"),
     ],
 )  # fmt: skip
 def test_a_wrong_pattern_is_refused_with_its_place(match: dict[str, Any], where: tuple[Any, ...], message: str) -> None:
