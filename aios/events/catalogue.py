@@ -174,6 +174,11 @@ CATALOGUE: Mapping[str, EventType] = {
         offset=(INT, "how far it had been read"),
         length=(INT, "bytes known to be lost; -1: unknown"),
     ),
+    "journal.inbox_moved": _t(
+        "A rotation gave an inbox file another name in the inbox; it is read on under that.",
+        file=(STR, "its name now"),
+        before=(STR, "its name before"),
+    ),
     "journal.inbox_slowed": _t(
         "A source of the inbox brings more than it may; its lines wait in its own file, nobody else waits for it.",
         "warning",
@@ -334,6 +339,7 @@ CATALOGUE: Mapping[str, EventType] = {
         error=(STR, "what could not be taken back"),
         by=(STR, "the person who asked for it; empty: the run itself"),
     ),
+    "run.rollback_asked": _t("A person wants what an ended run did taken back.", "warning", **_RUN, by=(STR, "who")),
     "run.rung_done": _t(
         "One rung of the ladder after a failure was climbed.",
         "warning",

@@ -66,15 +66,19 @@ def parse_origin(text: str) -> tuple[str, InboxCursor] | None:
 
 
 def fold_cursor(cursors: MutableMapping[str, InboxCursor], event: Event) -> None:
-    """Move the cursor of the file that this event came from; events from elsewhere change nothing."""
+    """Move the cursor of the file that this event came from; events from elsewhere change nothing.
+
+    Never back: late lines of a file that a rotation took away come after the first of the one that has its name now.
+    """
     if not event.origin.startswith(PREFIX):
         return
     parsed = parse_origin(event.origin)
     if parsed is None:
         return
     name, cursor = parsed
-    cursors.pop(name, None)  # so that the mapping's order is by last use
-    cursors[name] = cursor
+    known = cursors.pop(name, None)  # so that the mapping's order is by last use
+    back = known is not None and (cursor.generation, cursor.offset) < (known.generation, known.offset)
+    cursors[name] = known if known is not None and back else cursor
     if len(cursors) > CURSORS_MAX:
         del cursors[next(iter(cursors))]
 

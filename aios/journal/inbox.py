@@ -18,8 +18,10 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from math import inf
 from zlib import crc32
 
 from aios.clock import Clock
@@ -50,11 +52,17 @@ _TIDY_EVERY_S = 3600.0
 _SLOWED_TOLD_EVERY_S = 600.0
 _DAY_S = 86_400.0
 _BLANK_MAX = 4096
+_LINGER_S = 60.0  # a program may go on with a file that a rotation took away, until it opens the new one
+_LINGER_LOOK_S = 1.0
+_OLD_MAX = 64
 
 
 @dataclass(slots=True, eq=False)
 class _Followed:
-    """A file and how far it was read. `skipped`: bytes behind the cursor that belong to a line that is too long already."""
+    """A file and how far it was read. `skipped`: bytes behind the cursor that belong to a line that is too long already.
+
+    One that has lost its name is read on `until` then; late lines may come.
+    """
 
     name: str
     path: str
@@ -64,6 +72,7 @@ class _Followed:
     skipped: int = 0
     failing: bool = False
     behind: bool = False
+    until: float = 0.0
 
     @property
     def source(self) -> str:
@@ -132,6 +141,8 @@ class InboxFolder:
         self._slowed_told: dict[str, float] = {}
         self._large_told: set[str] = set()
         self._drafted: dict[str, InboxCursor] = {}
+        self._old: dict[str, list[_Followed]] = {}
+        self._old_look_at = 0.0
         self._tidy_at = 0.0
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._dirty: OrderedDict[str, None] = OrderedDict()
@@ -147,16 +158,35 @@ class InboxFolder:
     def touched(self, path: str) -> None:
         """Something happened to this file (`web.jsonl` or `web/2026-02-24.jsonl`, below the inbox), or to this folder (`web`).
 
-        Other names (what a rotation leaves, temporary files) are nobody's business here and cost nothing.
+        A file is opened as soon as it is heard of, so that a rotation that is faster than its turn takes nothing away. Other
+        names (what a rotation leaves, temporary files) only say that a file that has lost its name may have grown.
         """
         if path.endswith(".jsonl") and path.count("/") <= 1:
-            self._mark(path.removesuffix(".jsonl"))
+            name = path.removesuffix(".jsonl")
+            self._mark(name)
+            if name in self._dirty:
+                self._notice(name)
         elif _NAME.fullmatch(path) and ".jsonl" not in path:
             for name in self._names_below(path):
                 self._mark(name)
             for name in self._followed:
                 if name.startswith(path + "/"):
                     self._mark(name)
+        elif self._old:
+            self._dirty.update(dict.fromkeys(self._old))
+
+    def _notice(self, name: str) -> None:
+        file = self._follow(name)
+        try:
+            here = self._stat(file)
+            if here is None:
+                return
+            if not self._is_the_one(file, here):
+                self._lose_name(file, told=True)
+                self._begin(file, here)
+            self._reopen(file, here)
+        except OSError:
+            pass  # its turn comes, and tells of it
 
     def take(self, limit: int) -> Taken:
         """See `Inbox.take`. Costs nothing when nothing was touched. What cannot be read is told, not raised."""
@@ -165,19 +195,19 @@ class InboxFolder:
         if self._clock is not None:
             self._release(self._clock.monotonic())
             self._tidy(self._clock)
+        self._look_for_late_lines()
         take = _Take(limit)
         while self._dirty and not take.full:
             share = max(1, take.lines // len(self._dirty))
             name, _ = self._dirty.popitem(last=False)
             if self._take_at_pace(name, take, share):
                 self._dirty[name] = None  # behind the others, so that each has its turn
-        take.drafts += self._news
-        self._news = []
+        news, self._news = self._news, []
         self._ask_for_later()
-        return Taken(take.drafts, bool(self._dirty))
+        return Taken(news + take.drafts, bool(self._dirty))
 
     def close(self) -> None:
-        for file in self._followed.values():
+        for file in (*self._followed.values(), *chain.from_iterable(self._old.values())):
             self._shut(file)
 
     # --- at their pace
@@ -305,8 +335,24 @@ class InboxFolder:
         names = self._names()
         if self._listed:
             self._forget_days_gone(set(names))
-        for name in (*names, *self._followed):
+        for name in (*names, *self._followed, *self._moved_away(set(names))):
             self._mark(name)
+
+    def _moved_away(self, names: set[str]) -> list[str]:
+        """Names whose file is gone, and stands in the inbox under a name that is nobody's: a rotation while no daemon ran."""
+        gone = {
+            cursor.inode: name for name, cursor in self._known.items() if name not in names and cursor.inode and "/" not in name
+        }
+        if not gone:
+            return []
+        found: list[str] = []
+        for entry in self._list(""):
+            if entry.removesuffix(".jsonl") not in names:
+                try:
+                    found.append(gone.get(self._files.lstat(f"{self._folder}/{entry}").inode, ""))
+                except OSError:
+                    continue  # gone again
+        return [name for name in found if name]
 
     def _forget_days_gone(self, names: set[str]) -> None:
         """Days that a program has removed do not come back: their cursors need no room.
@@ -404,9 +450,14 @@ class InboxFolder:
     def _take_what_stands(self, file: _Followed, take: _Take, share: int) -> bool:
         here = self._stat(file)
         if here is None or not self._is_the_one(file, here):
-            if file.fd >= 0 and self._drain(file, take, share):
-                return True
-            return self._replaced(file, here)
+            self._lose_name(file, told=here is not None)
+            if here is not None:
+                self._begin(file, here)
+        if file.name in self._old and self._take_from_old(file.name, take, share):
+            return True  # what came before the rotation goes before what came after it
+        if here is None:
+            self._forget(file.name)
+            return False
         if not self._reopen(file, here):
             return True
         if self._was_truncated(file, here):
@@ -462,32 +513,183 @@ class InboxFolder:
         file.cursor = InboxCursor(here.device, here.inode, file.cursor.generation + 1, 0, 0, 0)
         file.size = file.skipped = 0
 
-    def _replaced(self, file: _Followed, here: FileStat | None) -> bool:
-        """The name is gone, or another file has it. What the old one held was read, if it was still open."""
-        if file.fd >= 0:
-            file.cursor = file.cursor._replace(device=0, inode=0)  # it is done with
-        if here is None:
-            self._forget(file.name)
-            return False
-        if file.cursor.inode:
-            self._tell_lost(file, -1)
-        self._shut(file)
+    # --- rotations
+
+    def _begin(self, file: _Followed, here: FileStat) -> None:
+        """Another file stands under this name now, or the first one: perhaps one that we know under another name."""
+        if file.cursor.generation < 0 and self._came_from_elsewhere(file, here):
+            return
         file.cursor = InboxCursor(here.device, here.inode, file.cursor.generation + 1, 0, 0, 0)
         file.size = file.skipped = 0
+
+    def _lose_name(self, file: _Followed, told: bool) -> None:
+        """The name is gone, or another file has it. What the old one holds is read on, if it is open or can be found."""
+        if not file.cursor.inode:
+            return
+        entry = self._find_renamed(file)
+        if entry.endswith(".jsonl"):
+            # Before anything is read of what has the name now: the journal must know of this first, or a crash brings it twice.
+            self._mark(entry.removesuffix(".jsonl"))
+            self._notice(entry.removesuffix(".jsonl"))
+            if not file.cursor.inode:
+                return
+        if file.fd < 0 and entry:
+            file.fd = self._open_renamed(f"{self._folder}/{entry}", file.cursor)
+        if file.fd >= 0:
+            now = self._clock.monotonic() if self._clock is not None else -inf
+            self._old.setdefault(file.name, []).append(replace(file, until=now + _LINGER_S))
+            file.fd = -1
+        elif self._read_elsewhere(file):
+            pass  # it has another name in the inbox
+        elif told:
+            self._tell_lost(file, -1)
+        else:
+            return  # nothing is certain yet
+        file.cursor = file.cursor._replace(device=0, inode=0)  # it is done with
+        file.size = file.skipped = 0
+
+    def _find_renamed(self, file: _Followed) -> str:
+        """Where a rotation has put it, below the inbox: mostly it stays in its folder. Empty when it is not there."""
+        below = file.name.rpartition("/")[0]
+        try:
+            entries = self._files.listdir(os.path.dirname(file.path))
+        except FileNotFoundError:
+            return ""
+        for entry in entries:
+            path = f"{below}/{entry}" if below else entry
+            try:
+                here = self._files.lstat(f"{self._folder}/{path}")
+            except OSError:
+                continue  # gone again
+            if here.inode == file.cursor.inode and stat.S_ISREG(here.mode) and self._known_by(path) is None:
+                return path
+        return ""
+
+    def _open_renamed(self, path: str, cursor: InboxCursor) -> int:
+        try:
+            return self._open_if_it_is(path, self._files.lstat(path), cursor)
+        except OSError:
+            return -1  # gone again: it is told as lost
+
+    def _known_by(self, path: str) -> InboxCursor | None:
+        """The cursor of the inbox file at this path, if it is one that we know: it is read under that name."""
+        name = path.removesuffix(".jsonl")
+        return self._followed[name].cursor if name in self._followed else self._known.get(name)
+
+    def _open_if_it_is(self, path: str, here: FileStat, cursor: InboxCursor) -> int:
+        """Opened, if what stands before the cursor is what was read there; else -1. An inode may be another file's by now."""
+        fd = self._files.open(path, _OPEN)
+        opened = self._files.fstat(fd)
+        span = min(cursor.length, MARK_SPAN)
+        same = (opened.device, opened.inode) == (here.device, here.inode) and opened.size >= cursor.offset
+        if same and crc32(self._files.pread(fd, span, cursor.offset - span)) == cursor.mark:
+            return fd
+        self._files.close(fd)
+        return -1
+
+    def _came_from_elsewhere(self, file: _Followed, here: FileStat) -> bool:
+        """Whether a rotation gave a file that we know this name: then it is read on under it, and no line comes twice."""
+        before = self._take_over_old(file, here) or self._take_over_named(file, here)
+        if not before:
+            return False
+        self._dirty[before] = None
+        if file.cursor.length:
+            origin = origin_text(file.name, file.cursor)  # by this the world knows how far it was read, under its new name
+            data = {"file": f"inbox/{file.name}.jsonl", "before": f"inbox/{before}.jsonl"}
+            self._news.append(Draft(type="journal.inbox_moved", subject="host", data=data, origin=origin))
         return True
 
-    def _drain(self, file: _Followed, take: _Take, share: int) -> bool:
-        """The rest of a file that has lost its name. Whether there is more of it; at the end its half line is dealt with."""
-        file.size = self._files.fstat(file.fd).size
-        if self._read(file, take, share):
-            return True
-        cursor = file.cursor
-        left = file.size - cursor.offset
-        if left > LINE_MAX:
-            self._put_aside_long(file, left, take)
-        elif left > 0:
-            self._line(file, self._files.pread(file.fd, left, cursor.offset), take)
+    def _take_over_old(self, file: _Followed, here: FileStat) -> str:
+        """From those that have lost their name. Gives the name."""
+        for name, olds in self._old.items():
+            for old in olds:
+                if (old.cursor.device, old.cursor.inode) == (here.device, here.inode):
+                    olds.remove(old)
+                    if not olds:
+                        del self._old[name]
+                    file.cursor, file.fd, file.size, file.skipped = old.cursor, old.fd, old.size, old.skipped
+                    return name
+        return ""
+
+    def _take_over_named(self, file: _Followed, here: FileStat) -> str:
+        """From those whose name was taken away just now, or while no daemon ran. Raises OSError for a second name of a file."""
+        here_too = {name: cursor for name, cursor in self._all_cursors() if name != file.name and cursor.inode == here.inode}
+        for name, cursor in sorted(here_too.items(), key=lambda item: item[1].offset, reverse=True):
+            if self._still_there(name, here):
+                raise OSError(errno.EMLINK, f"another name of inbox/{name}.jsonl, and read under that")
+            fd = self._open_if_it_is(file.path, here, cursor)
+            if fd >= 0:
+                file.cursor, file.fd = cursor._replace(device=here.device), fd
+                for other in here_too:
+                    self._give_away(other)
+                return name
+        return ""
+
+    def _all_cursors(self) -> Iterator[tuple[str, InboxCursor]]:
+        for name, cursor in self._known.items():
+            if name not in self._followed:
+                yield name, cursor
+        for name, file in self._followed.items():
+            yield name, file.cursor
+
+    def _read_elsewhere(self, file: _Followed) -> bool:
+        return any(cursor.inode == file.cursor.inode and name != file.name for name, cursor in self._all_cursors())
+
+    def _still_there(self, name: str, here: FileStat) -> bool:
+        try:
+            there = self._files.lstat(f"{self._folder}/{name}.jsonl")
+        except FileNotFoundError:
+            return False
+        return (there.device, there.inode) == (here.device, here.inode)
+
+    def _give_away(self, name: str) -> None:
+        """The file that this name had is read under another one now."""
+        if name in self._known:
+            self._known[name] = self._known[name]._replace(device=0, inode=0)
+        other = self._followed.get(name)
+        if other is not None:
+            self._shut(other)
+            other.cursor = other.cursor._replace(device=0, inode=0)
+            other.size = other.skipped = 0
+
+    def _look_for_late_lines(self) -> None:
+        """Files without a name that may have grown: the kernel tells of some of them only."""
+        if not self._old:
+            return
+        now = self._clock.monotonic() if self._clock is not None else inf
+        if now >= self._old_look_at:
+            self._old_look_at = now + _LINGER_LOOK_S
+            self._dirty.update(dict.fromkeys(self._old))
+        self._later(_LINGER_LOOK_S)
+
+    def _take_from_old(self, name: str, take: _Take, share: int) -> bool:
+        """Up to `share` lines of the files that had this name. Whether there is more at hand."""
+        now = self._clock.monotonic() if self._clock is not None else inf
+        crowded = sum(map(len, self._old.values())) > _OLD_MAX
+        for old in list(self._old[name]):
+            try:
+                old.size = self._files.fstat(old.fd).size
+                if self._read(old, take, share):
+                    return True
+                if now < old.until and not crowded:
+                    continue
+                self._take_half_line(old, take)
+            except OSError as error:
+                self._fail(f"inbox/{name}.jsonl", error)
+            self._shut(old)
+            self._old[name].remove(old)
+        if not self._old[name]:
+            del self._old[name]
         return False
+
+    def _take_half_line(self, old: _Followed, take: _Take) -> None:
+        """Nothing comes any more: what stands behind the last newline is a line, or what a program did not get to write."""
+        cursor = old.cursor
+        left = old.size - cursor.offset
+        if left > LINE_MAX:
+            self._put_aside_long(old, left, take)
+        elif left > 0:
+            self._line(old, self._files.pread(old.fd, left, cursor.offset), take)
 
     # --- lines
 
@@ -546,6 +748,12 @@ class InboxFolder:
             return
         if draft is not None:
             take.drafts.append(draft)
+            self._note(file)
+
+    def _note(self, file: _Followed) -> None:
+        """An event comes of what stands before the cursor; the journal is to hold it before the file may go."""
+        known = self._drafted.get(file.name)
+        if known is None or file.cursor.generation >= known.generation:
             self._drafted[file.name] = file.cursor
 
     def _draft(self, source: str, raw: bytes, origin: str, mark: int) -> Draft | None:
@@ -572,7 +780,7 @@ class InboxFolder:
         begin = cursor.offset - cursor.length
         kept = self._quarantine.keep(raw, file=place, offset=begin, length=cursor.length, reason=reason)
         take.bad += 1
-        self._drafted[file.name] = cursor
+        self._note(file)
         origin = origin_text(file.name, cursor)
         if take.bad > _SINGLY and take.drafts and self._extend(take.drafts, place, cursor, origin):
             return

@@ -371,7 +371,8 @@ class TestFilesThatChange:
         files.append(WEB, line(1))
         cursors = folded(take_all(inbox(files)))
         files.append(WEB, line(2))
-        files.rename(WEB, f"{INBOX}/web.jsonl.1")
+        files.make_folders("/elsewhere")
+        files.rename(WEB, "/elsewhere/web.jsonl.1")
         files.append(WEB, line(3))
         drafts = take_all(inbox(files, cursors))
         assert numbers(drafts) == [3]
