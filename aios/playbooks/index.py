@@ -14,9 +14,10 @@ from typing import Any, cast
 
 from aios.events.catalogue import is_own
 from aios.events.event import Event
-from aios.playbooks.lookup import Lookup
+from aios.playbooks.lookup import lookup
 from aios.playbooks.model import Playbook
 from aios.playbooks.pattern import EventPattern, event_view
+from aios.playbooks.shelves import Find
 
 __all__ = ["Index", "event_view", "order", "specificity", "type_fits"]
 
@@ -54,8 +55,8 @@ class Index:
             if playbook.enabled:
                 for name in playbook.types:
                     by_name.setdefault(name, []).append(playbook)
-        self._lookups = {name: Lookup(found) for name, found in by_name.items()}
-        self._by_type: dict[str, tuple[Lookup, ...]] = {}
+        self._lookups = {name: lookup(found) for name, found in by_name.items()}
+        self._by_type: dict[str, tuple[Find, ...]] = {}
 
     def match(self, event: Event) -> list[Playbook]:
         """The playbooks whose type and pattern fit, best first."""
@@ -64,8 +65,8 @@ class Index:
         if lookups is None:
             lookups = self._remember(event_type)
         hits: list[Playbook] = []
-        for lookup in lookups:
-            lookup.find(event, hits)
+        for find in lookups:
+            find(event, hits, True)
         return _best_first(hits, event_type) if len(hits) > 1 else hits
 
     def candidates(self, event_type: str) -> bool:
@@ -86,7 +87,7 @@ class Index:
             said += [{"playbook": p.name, "matched": False, "why": _other_type(p, event.type)} for p in others]
         return said
 
-    def _remember(self, event_type: str) -> tuple[Lookup, ...]:
+    def _remember(self, event_type: str) -> tuple[Find, ...]:
         """Where the playbooks of a type are found."""
         if len(self._by_type) >= TYPES_MAX:
             self._by_type.clear()

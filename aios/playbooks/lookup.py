@@ -1,6 +1,6 @@
 """The playbooks of one type, arranged so that an event meets only those that it could be for.
 
-`Index` makes a `Lookup` for each type. Its method is that of tuple-space search and of decision trees for packet classifiers
+`Index` makes a `lookup` for each type. Its method is that of tuple-space search and of decision trees for packet classifiers
 (Srinivasan, Suri, Varghese, 1999; Gupta, McKeown, 2001), made simple by asking one field at a time: every alternative of every
 pattern is filed under that field of it which it shares with the fewest others, on the shelf that fits the test (`shelves.py`):
 a dictionary for values, sorted texts for beginnings and ends, pieces for what stands between stars, intervals for numbers and
@@ -12,22 +12,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from aios.events.event import Event
 from aios.playbooks.model import Playbook
-from aios.playbooks.operators import MISSING
 from aios.playbooks.pattern import Alternative, EventPattern, Leaf, Path
 from aios.playbooks.shelves import (
     COSTS,
     EXACT,
     POSITIONS,
     WHOLE,
+    AnyShelf,
     Ask,
     ExactShelf,
     Find,
+    Look,
     Row,
-    Shelf,
     first_names,
     give,
     options,
@@ -43,22 +44,12 @@ PLACES_MAX = 256
 TELLING = 16
 """Characters of a text from which on it is taken to be as rare as a whole value."""
 
-SHELVES_MAX = 6
-"""Of more shelves for fields of data, only those are looked at whose field the event has."""
 
-
-class Lookup:
-    """Playbooks by their patterns. It does not change."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, playbooks: Iterable[Playbook]) -> None:
-        items = [item for playbook in playbooks for item in _items(playbook)]
-        self._row = _file(items) if len(items) > 1 else _few(items)
-
-    def find(self, event: Event, hits: list[Playbook]) -> None:
-        """Add those whose patterns match; one may be added twice."""
-        give(self._row, event, hits, True)
+def lookup(playbooks: Iterable[Playbook]) -> Find:
+    """A function that adds those of the playbooks whose patterns match an event; one may be added twice."""
+    items = [item for playbook in playbooks for item in _items(playbook)]
+    row = _file(items) if len(items) > 1 else _few(items)
+    return row.find if isinstance(row, _Case) else partial(give, row)
 
 
 class _Item(NamedTuple):
@@ -170,51 +161,72 @@ def _left(item: _Item, leaf: Leaf, places: list[_Place]) -> _Item:
 
 
 class _Case:
-    """Shelves beside one another, and what is on none of them.
+    """Shelves beside one another by the field that they are for, and what is on none of them."""
 
-    Most shelves hold plain values of an attribute or of a member of `data`; these are looked at here, without a call for each.
-    """
+    __slots__ = ("_attributes", "_members", "_rest")
 
-    __slots__ = ("_by_name", "_finds", "_members", "_rest", "_texts")
-
-    def __init__(self, shelves: list[Shelf | ExactShelf], rest: Row) -> None:
-        plain = [one for one in shelves if isinstance(one, ExactShelf)]
-        others = [one for one in shelves if one.path[0] != "data" and not (isinstance(one, ExactShelf) and len(one.path) == 1)]
-        self._texts = tuple(
-            (POSITIONS[one.path[0]], one.rows) for one in plain if one.path[0] in POSITIONS and len(one.path) == 1
-        )
-        of_data = [one for one in shelves if one.path[0] == "data" and len(one.path) > 1]
-        self._members: tuple[tuple[str, ExactShelf], ...] = ()
-        self._by_name: dict[str, list[Find]] = {}
-        if len(of_data) > SHELVES_MAX:
-            for one in of_data:
+    def __init__(self, shelves: list[AnyShelf], rest: Row) -> None:
+        texts: dict[int, _Field] = {}
+        self._members: dict[str, _Field] = {}
+        for one in shelves:
+            root, *below = one.path
+            if root in POSITIONS and not below:
+                texts.setdefault(POSITIONS[root], _Field()).add(one)
+            elif root == "data" and len(below) == 1:
+                self._members.setdefault(below[0], _Field()).add(one)
+            elif root == "data":
                 for name in first_names(one.path):
-                    self._by_name.setdefault(name, []).append(one.find)
-        else:
-            self._members = tuple((one.path[1], one) for one in of_data if isinstance(one, ExactShelf) and len(one.path) == 2)
-            others += [one for one in of_data if not (isinstance(one, ExactShelf) and len(one.path) == 2)]
-        self._finds = tuple(one.find for one in others)
+                    self._members.setdefault(name, _Field()).finds.append(one.find)
+        self._attributes = tuple((position, field.rows, tuple(field.looks)) for position, field in texts.items())
         self._rest = rest
 
     def find(self, event: Event, hits: list[Playbook], plain: bool) -> None:
-        for position, rows in self._texts:
-            row = rows.get(event[position])
+        for position, rows, looks in self._attributes:
+            value = event[position]
+            row = rows.get(value)
             if row is not None:
                 give(row, event, hits, plain)
-        data = event.data
-        for name, member in self._members:
-            value = data.get(name, MISSING)
-            if type(value) is str:
-                row = member.rows.get(value)
-                if row is not None:
+            for look in looks:
+                for row in look(value):
                     give(row, event, hits, plain)
-            elif value is not MISSING:
-                member.find_other(value, event, hits, plain)
-        for find in self._finds:
-            find(event, hits, plain)
-        if self._by_name:
-            for name in data:
-                for find_there in self._by_name.get(name, ()):
-                    find_there(event, hits, plain)
+        members = self._members
+        if members:
+            data = event.data
+            for name in members if len(members) < len(data) else data:
+                if name in data and name in members:
+                    members[name].find(data[name], event, hits, plain)
         if self._rest:
             give(self._rest, event, hits, plain)
+
+
+class _Field:
+    """The shelves of one member of `data`, and those of fields further down that begin with it."""
+
+    __slots__ = ("finds", "looks", "others", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, Row] = {}
+        self.looks: list[Look] = []
+        self.others: list[AnyShelf] = []
+        self.finds: list[Find] = []
+
+    def add(self, one: AnyShelf) -> None:
+        self.others.append(one)
+        if isinstance(one, ExactShelf):
+            self.rows = one.rows
+        else:
+            self.looks.append(one.look)
+
+    def find(self, value: Any, event: Event, hits: list[Playbook], plain: bool) -> None:
+        if type(value) is str:
+            row = self.rows.get(value)
+            if row is not None:
+                give(row, event, hits, plain)
+            for look in self.looks:
+                for row in look(value):
+                    give(row, event, hits, plain)
+        else:
+            for other in self.others:
+                other.find_by(value, event, hits, plain)
+        for find in self.finds:
+            find(event, hits, plain)

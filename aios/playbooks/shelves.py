@@ -27,6 +27,9 @@ from aios.playbooks.pattern import ATTRIBUTES, EventPattern, Path, values_at
 Row = Any
 """What lies in one place: a playbook whose pattern holds already, an `Ask`, a tuple of these, or something to `find` in."""
 
+Look = Callable[[Any], Iterable[Row]]
+"""The rows for one value that is no list."""
+
 Find = Callable[[Event, list[Playbook], bool], None]
 
 POSITIONS = {name: Event._fields.index(name) for name in ATTRIBUTES if name != "data"}
@@ -112,23 +115,24 @@ def _of_wildcard(pieces: Sequence[str]) -> Iterator[tuple[str, str]]:
 class Shelf:
     """All that is filed by one field in one way."""
 
-    __slots__ = ("_look", "_read", "path")
+    __slots__ = ("_read", "look", "path")
 
     def __init__(self, kind: str, path: Path, rows: dict[Any, Row]) -> None:
         self.path = path
+        self.look = _LOOKS[kind](kind, rows)
         self._read = _reader(path)
-        self._look = _LOOKS[kind](kind, rows)
 
     def find(self, event: Event, hits: list[Playbook], plain: bool) -> None:
-        value = self._read(event)
-        if value is MISSING:
-            return
-        if type(value) is not str and (value is _MANY or isinstance(value, list | tuple)):
+        self.find_by(self._read(event), event, hits, plain)
+
+    def find_by(self, value: Any, event: Event, hits: list[Playbook], plain: bool) -> None:
+        """The same for one who has read the field already."""
+        if value is _MANY or isinstance(value, list | tuple):
             for one in _distinct(event, self.path):
-                for row in self._look(one):
+                for row in self.look(one):
                     give(row, event, hits, False)
-        else:
-            for row in self._look(value):
+        elif value is not MISSING:
+            for row in self.look(value):
                 give(row, event, hits, plain)
 
 
@@ -143,28 +147,25 @@ class ExactShelf:
         self._read = _reader(path)
 
     def find(self, event: Event, hits: list[Playbook], plain: bool) -> None:
-        value = self._read(event)
-        if type(value) is str:
-            row = self.rows.get(value)
-            if row is not None:
-                give(row, event, hits, plain)
-        elif value is not MISSING:
-            self.find_other(value, event, hits, plain)
+        self.find_by(self._read(event), event, hits, plain)
 
-    def find_other(self, value: Any, event: Event, hits: list[Playbook], plain: bool) -> None:
-        """What a value that is no text leads to."""
+    def find_by(self, value: Any, event: Event, hits: list[Playbook], plain: bool) -> None:
+        """The same for one who has read the field already."""
         if value is _MANY or isinstance(value, list | tuple):
             for one in _distinct(event, self.path):
                 row = self.rows.get(one)
                 if row is not None:
                     give(row, event, hits, False)
-        elif not isinstance(value, Mapping):
+        elif value is not MISSING and not isinstance(value, Mapping):
             row = self.rows.get(hashable(value))
             if row is not None:
                 give(row, event, hits, plain)
 
 
-def shelf(kind: str, path: Path, rows: dict[Any, Row]) -> Shelf | ExactShelf:
+AnyShelf = Shelf | ExactShelf
+
+
+def shelf(kind: str, path: Path, rows: dict[Any, Row]) -> AnyShelf:
     return ExactShelf(path, rows) if kind == "is" else Shelf(kind, path, rows)
 
 
@@ -225,11 +226,10 @@ def first_names(path: Path) -> Iterator[str]:
 
 # --- kinds ----------------------------------------------------------------------------------------------------------
 
-_Look = Callable[[Any], Iterable[Row]]
 _NOTHING: tuple[Row, ...] = ()
 
 
-def _look_address(_kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_address(_kind: str, rows: dict[Any, Row]) -> Look:
     def look(value: Any) -> Iterable[Row]:
         row = rows.get(address_of(value)) if type(value) is str else None
         return _NOTHING if row is None else (row,)
@@ -237,7 +237,7 @@ def _look_address(_kind: str, rows: dict[Any, Row]) -> _Look:
     return look
 
 
-def _look_fold(_kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_fold(_kind: str, rows: dict[Any, Row]) -> Look:
     def look(value: Any) -> Iterable[Row]:
         row = rows.get(value.casefold()) if type(value) is str else None
         return _NOTHING if row is None else (row,)
@@ -245,12 +245,12 @@ def _look_fold(_kind: str, rows: dict[Any, Row]) -> _Look:
     return look
 
 
-def _look_there(_kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_there(_kind: str, rows: dict[Any, Row]) -> Look:
     found = tuple(rows.values())
     return lambda value: _NOTHING if isinstance(value, Mapping) else found
 
 
-def _look_edge(kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_edge(kind: str, rows: dict[Any, Row]) -> Look:
     """Of the sorted texts the last that is not after the value; it, or one of those that it begins with itself, is the longest
     beginning of the value, and all that this one begins with are beginnings too. Most values are told apart before, by so many
     characters as the shortest text has."""
@@ -296,7 +296,7 @@ def _chain(texts: list[str]) -> list[int]:
     return shorter
 
 
-def _look_gram(kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_gram(kind: str, rows: dict[Any, Row]) -> Look:
     length = int(kind[-1])
     few = tuple(rows.items()) if len(rows) <= FEW_GRAMS else ()
 
@@ -315,7 +315,7 @@ def _look_gram(kind: str, rows: dict[Any, Row]) -> _Look:
     return look
 
 
-def _look_numeric(_kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_numeric(_kind: str, rows: dict[Any, Row]) -> Look:
     intervals = Intervals(rows)
 
     def look(value: Any) -> Iterable[Row]:
@@ -326,7 +326,7 @@ def _look_numeric(_kind: str, rows: dict[Any, Row]) -> _Look:
     return look
 
 
-def _look_cidr(_kind: str, rows: dict[Any, Row]) -> _Look:
+def _look_cidr(_kind: str, rows: dict[Any, Row]) -> Look:
     intervals = Intervals(rows)
 
     def look(value: Any) -> Iterable[Row]:
@@ -368,7 +368,7 @@ class Intervals:
         return found
 
 
-_LOOKS: Mapping[str, Callable[[str, dict[Any, Row]], _Look]] = {
+_LOOKS: Mapping[str, Callable[[str, dict[Any, Row]], Look]] = {
     "address": _look_address,
     "fold": _look_fold,
     "prefix": _look_edge,
