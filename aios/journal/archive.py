@@ -403,12 +403,24 @@ def rebuild_index(files: Files, fd: int, seen: frozenset[bytes] = frozenset(), s
             builder.add_lost(mark.offset - builder.size)
             flags = 0
         ended = mark.last
+        at = found + _MARK.size
         if not ended and mark.offset == builder.size:
+            before = builder.bad_blocks
             flags = _add_frame(files, fd, builder, frames, found, mark, flags)
-        at = found + _MARK.size + mark.stored
+            if builder.bad_blocks == before:
+                at += mark.stored  # else the next mark may stand nearer than this one says: something was cut out
     if not ended:
         builder.add_lost(0)
     return builder.finish(ARCHIVE, size, since)
+
+
+def broken_marks(files: Files, fd: int, index: Index) -> list[int]:
+    """Places in an archive where a mark should stand and does not. Its blocks can be read all the same. Raises OSError."""
+    columns = index.columns
+    rows = zip(columns["at"], columns["offset"], columns["length"], columns["stored"], columns["flags"], strict=True)
+    wanted = [(at, Mark(offset, length, stored - _MARK.size)) for at, offset, length, stored, flags in rows if not flags & LOST]
+    wanted.append((index.file_size - _MARK.size, Mark(index.part_size, 0, 0)))
+    return [at for at, mark in wanted if _read_mark(files.pread(fd, _MARK.size, max(0, at))) != mark]
 
 
 def _next_mark(files: Files, fd: int, at: int, offset: int) -> tuple[Mark | None, int]:

@@ -461,6 +461,8 @@ class IndexBuilder:
     _filters: bytearray = field(default_factory=bytearray)
     _hash: Any = field(default_factory=sha256)
     _size: int = 0
+    bad_blocks: int = 0
+    """How many stretches could not be read."""
 
     def add(self, raw: bytes, flags: int, at: int, stored: int) -> None:
         """The next block: its raw bytes, and where they stand in the file."""
@@ -484,6 +486,7 @@ class IndexBuilder:
 
     def add_lost(self, length: int) -> None:
         """A stretch of the raw part that cannot be read (0: nobody knows how long); as many blocks as it takes."""
+        self.bad_blocks += 1
         while True:
             piece = min(length, _LOST_MAX)
             row = (self._size, 0, _EARLIEST, _LATEST, _EARLIEST, _LATEST, piece, 0, 0, 0, 1, 0, len(self._filters), 0xFF, LOST)

@@ -21,6 +21,7 @@ from aios.journal.archive import (
     DamagedBlock,
     OpenPart,
     archive_path,
+    broken_marks,
     list_archives,
     open_archive,
     open_part,
@@ -188,9 +189,12 @@ class _Verifier:
         try:
             for number in range(len(opened.index)):
                 self._lines(part, name, opened, number, False)
-            true = self._from_frames(path)
+            true, broken = self._from_frames(path)
         finally:
             opened.close()
+        for at in broken:
+            what = f"the mark at byte {at} is damaged; its block can be read, but would be lost together with the index"
+            self._find("warning", name, at, what, "nothing; keep a copy of the file, if you like")
         if true.lost():
             at = true.columns["offset"][true.lost()[0]]
             self._find("error", name, at, f"{len(true.lost())} stretches of it cannot be read", _NEIGHBOURS)
@@ -199,10 +203,11 @@ class _Verifier:
             what = f"it is not what its day's digest says: {facts.events} events, now {true.events}"
             self._find("error", name, 0, what, "somebody changed it; put it back from a backup")
 
-    def _from_frames(self, path: str) -> Index:
+    def _from_frames(self, path: str) -> tuple[Index, list[int]]:
         fd = self._files.open(path, 0)
         try:
-            return rebuild_index(self._files, fd)
+            index = rebuild_index(self._files, fd)
+            return index, broken_marks(self._files, fd, index)
         finally:
             self._files.close(fd)
 
