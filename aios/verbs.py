@@ -303,7 +303,8 @@ class Verbs:
             raise Refused(f"run {run.id} did not act: there is nothing to take back")
         if (run.results.get(ROLLBACK) or {}).get("ok"):
             raise Refused(f"run {run.id} was taken back already")
-        self.reactor.runner.take_back(run, peer.name)
+        if not await self.reactor.runner.take_back(run, peer.name):
+            raise Refused(f"run {run.id} is being taken back already")
         return run_summary(run)
 
     async def do_dead_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
 
-CHECKPOINT_VERSION = 3
+CHECKPOINT_VERSION = 4
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
@@ -184,16 +184,13 @@ class World:
                 parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
             if run.acted:
                 self.guards.ended(run.playbook, run.subject, at)
+            if run.status == "escalated":
+                self.guards.escalated(run.playbook, run.subject, at)
             if len(self.recent) > RECENT_RUNS_MAX:
                 self.recent.popitem(last=False)
         elif not run.ended and run.id in self.recent:
             self.runs[run.id] = self.recent.pop(run.id)
             self._take_pair(run)
-
-    def asked_back(self, run: Run, by: str) -> None:
-        """A person wants an ended run taken back: it is open again, as its `run.step_intended` will say."""
-        run.rollback_asked = by
-        self._settle(run, run.ended_at)
 
     def _take_pair(self, run: Run) -> None:
         """The newest open run of its playbook on its subject is the one that further matches join."""

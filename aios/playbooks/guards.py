@@ -20,6 +20,8 @@ STARTS_KEPT = 64
 ACTS_KEPT = 100_000
 """No setting may allow more acts an hour; of the last hour alone are they remembered."""
 PAIRS_MAX = 20_000
+CALLED_QUIET_S = 600.0
+"""After a run has called a person, its playbook does not begin again on that subject for as long as an incident stays open."""
 
 
 class Held(NamedTuple):
@@ -33,9 +35,10 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class PairState:
-    """One playbook on one subject: when its last acting run ended, and when the latest ones began to act."""
+    """One playbook on one subject: when its last acting run ended, when one called a person, when the latest began to act."""
 
     last_end: float = 0.0
+    escalated_at: float = 0.0
     starts: deque[float] = field(default_factory=lambda: deque(maxlen=STARTS_KEPT))
 
 
@@ -60,10 +63,15 @@ class GuardBook:
         """A run that had acted is over."""
         self._pair(playbook, subject).last_end = at
 
+    def escalated(self, playbook: str, subject: str, at: float) -> None:
+        """A run called a person, whether it had acted or not."""
+        self._pair(playbook, subject).escalated_at = at
+
     def forgive(self, playbook: str, subject: str) -> None:
         """A person closed the breaker: what was counted until now counts no more."""
         if (state := self.pairs.get((playbook, subject))) is not None:
             state.starts.clear()
+            state.escalated_at = 0.0
 
     def _pair(self, playbook: str, subject: str) -> PairState:
         key = (playbook, subject)
@@ -95,6 +103,10 @@ class GuardBook:
                 until = recent[len(recent) - count] + within_s
                 why = f"{playbook.name} acted {len(recent)} times on {subject} in {within_s:g} s: the breaker is open"
                 return Held("breaker", until, why, calls=True)
+        until = state.escalated_at + CALLED_QUIET_S
+        if state.escalated_at and now < until:
+            why = f"{playbook.name} called a person about {subject} {now - state.escalated_at:.0f} s ago: once is enough"
+            return Held("called", until, why)
         until = state.last_end + guard.cooldown_s
         if state.last_end and now < until:
             return Held(
@@ -106,15 +118,15 @@ class GuardBook:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "pairs": [[p, s, state.last_end, list(state.starts)] for (p, s), state in self.pairs.items()],
+            "pairs": [[p, s, state.last_end, state.escalated_at, list(state.starts)] for (p, s), state in self.pairs.items()],
             "acts": list(self.acts),
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> GuardBook:
         book = cls()
-        for playbook, subject, last_end, starts in raw["pairs"]:
-            book.pairs[playbook, subject] = PairState(last_end, deque(starts, maxlen=STARTS_KEPT))
+        for playbook, subject, last_end, escalated_at, starts in raw["pairs"]:
+            book.pairs[playbook, subject] = PairState(last_end, escalated_at, deque(starts, maxlen=STARTS_KEPT))
         book.acts.extend(raw["acts"])
         return book
 

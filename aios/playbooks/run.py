@@ -43,6 +43,7 @@ from aios.playbooks.run_words import (
     RungEnded,
     Say,
     StepEnded,
+    TakeBack,
     Wait,
 )
 
@@ -77,6 +78,8 @@ class Run(RunState):
                 return self._on_answered(happening)
             case Cancelled(by):
                 return () if self.closed or self.cancelled else (self._draft("run.cancelled", by=by),)
+            case TakeBack(by):
+                return (self._draft("run.rollback_asked", by=by),) if self.ended and self.acted else ()
             case RungEnded(healed, opened, error):
                 return (
                     self._draft("run.rung_done", rung=self.rung, what="fallback", run_opened=opened, healed=healed, error=error),

@@ -194,6 +194,9 @@ class RunState:
         if self.status == "rolled_back":
             self.closed, self.ended_at = True, at
 
+    def _rollback_asked(self, data: Mapping[str, Any], _at: float) -> None:
+        self.rollback_asked = data["by"]
+
     def _rolled_back(self, data: Mapping[str, Any], at: float) -> None:
         self.rollback_asked = ""
         self.results[ROLLBACK] = {"ok": data["ok"], "result": {}, "kind": "act", "error": data.get("error", "")}
@@ -226,6 +229,7 @@ _FOLDS: Mapping[str, Callable[[RunState, Mapping[str, Any], float], None]] = {
     "run.not_healed": RunState._failed,
     "run.unknown": RunState._failed,
     "run.cancelled": RunState._cancelled,
+    "run.rollback_asked": RunState._rollback_asked,
     "run.rolled_back": RunState._rolled_back,
     "run.rung_done": RunState._rung_done,
     "approval.requested": RunState._asked,

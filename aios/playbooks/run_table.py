@@ -73,5 +73,6 @@ TABLE: Mapping[tuple[Status, str], Status] = {
     ("rolled_back", "run.cancelled"): "rolled_back",
     ("rolled_back", "run.rolled_back"): "rolled_back",
     # A person may take an ended run back later.
+    **{(s, "run.rollback_asked"): s for s in (*AFTER, "rolled_back")},
     **{(s, t): s for s in AFTER for t in ("run.step_intended", "run.step_done", "run.rolled_back")},
 }

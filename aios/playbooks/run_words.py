@@ -51,6 +51,12 @@ class Cancelled(NamedTuple):
     by: str
 
 
+class TakeBack(NamedTuple):
+    """A person wants an ended run taken back."""
+
+    by: str
+
+
 class RungEnded(NamedTuple):
     """A fallback's run ended (or could not be opened)."""
 
@@ -59,7 +65,7 @@ class RungEnded(NamedTuple):
     error: str
 
 
-Happening = StepEnded | CutOff | Checked | Answered | Cancelled | RungEnded
+Happening = StepEnded | CutOff | Checked | Answered | Cancelled | TakeBack | RungEnded
 
 
 # --- commands: what goes out ------------------------------------------------------------------------------------------

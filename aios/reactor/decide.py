@@ -222,6 +222,9 @@ def _guards(
         return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
     if protected(frozenset((subject,)), rules.protected):
         return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
+    again_at = world.guards.acts_again_at(now, rules.acts_per_hour)
+    if again_at > now:
+        return Held("act_limit", again_at, f"this machine acted {rules.acts_per_hour} times within an hour, its limit")
     return world.guards.verdict(best, subject, now)
 
 

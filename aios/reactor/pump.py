@@ -284,7 +284,7 @@ class Reactor:
         if (name, parent.subject) in self.world.open_pairs:
             return f"a run of {name} is open on {parent.subject} already"
         held = self.world.guards.verdict(playbook, parent.subject, self.clock.now())
-        if held is not None:
+        if held is not None and held.guard != "called":  # a rung of the ladder is not a new cry for help
             return held.why
         draft = self.opening_for(parent, playbook, lineage, again=parent.again)
         return unfit(draft) or (draft,)

@@ -35,6 +35,7 @@ from aios.playbooks.run_words import (
     RungEnded,
     Say,
     StepEnded,
+    TakeBack,
     Wait,
 )
 from aios.ports import Emit, Hands, Looker
@@ -137,11 +138,14 @@ class Runner:
         await self._hear(run, drafts)
         return True
 
-    def take_back(self, run: Run, by: str) -> None:
-        """Roll an ended run back because a person asks for it."""
-        self.world.asked_back(run, by)
-        self._want_slot(run)
-        self._grant()
+    async def take_back(self, run: Run, by: str) -> bool:
+        """Roll an ended run back because a person asks for it. False when there is nothing to take back (any more)."""
+        await self._quiet(run)
+        drafts = run.advance(TakeBack(by), self._env(run))
+        if not drafts:
+            return False
+        await self._hear(run, drafts)
+        return True
 
     def wake_all(self, waits_for: str) -> None:
         """End the waits of this kind (`resume`, say) now."""

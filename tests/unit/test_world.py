@@ -95,6 +95,7 @@ def _say_of(journal: Journal, run: str, type: str, draw: Any) -> None:
         "approval.given": {"plan": "p", "by": "ann"},
         "approval.denied": {"by": "ann"},
         "run.cancelled": {"by": "ann"},
+        "run.rollback_asked": {"by": "ann"},
         "run.not_healed": {"why": "w", "proof": []},
         "run.unknown": {"why": "w"},
         "run.rolled_back": {"ok": draw(st.booleans()), "proof": [], "error": "", "by": ""},

@@ -581,7 +581,8 @@ def test_the_machine_wide_limit_holds_the_next_run_until_the_hour_has_slid() -> 
             await rig.emit(subject=f"job:{n}")
             await rig.until_quiet()
         assert len(rig.acts) == 2
-        assert rig.run_of("mender", "job:2").wait is not None
+        assert rig.events("reactor.decided")[-1].data["guard"] == "act_limit"
+        assert len(rig.events("run.opened")) == 2
         began = rig.loop.time()
         await rig.until(lambda: len(rig.acts) == 3, within_s=4000.0)
         assert rig.loop.time() - began > 3500.0
@@ -589,12 +590,32 @@ def test_the_machine_wide_limit_holds_the_next_run_until_the_hour_has_slid() -> 
     play(story, playbook("mender"), acts_per_hour=2)
 
 
+def test_a_person_is_called_once_about_what_cannot_be_healed() -> None:
+    """A run that called a person holds its playbook on that subject for ten minutes, also where there is no cooldown."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        rig.ill.add("job:1")
+        await rig.emit()
+        await rig.until_event("run.escalated")
+        await asyncio.sleep(20.0)
+        await rig.emit()
+        decided = await rig.until_event("reactor.decided")
+        assert decided.data["guard"] == "called"
+        await asyncio.sleep(300.0)
+        assert len(rig.events("run.escalated")) == 1
+        await rig.until_event("run.escalated", count=2, within_s=700.0)
+
+    play(story, playbook("mender"))
+
+
 def test_a_limit_of_no_acts_at_all_allows_none() -> None:
     async def story(rig: Rig) -> None:
         rig.ill.add("job:1")
         await rig.emit()
-        await rig.until(lambda: rig.events("run.waiting"))
+        await rig.until_event("reactor.decided")
         await asyncio.sleep(7200.0)
         assert rig.acts == []
+        assert {e.data["guard"] for e in rig.events("reactor.decided")} == {"act_limit"}
 
     play(story, playbook("mender"), acts_per_hour=0)
