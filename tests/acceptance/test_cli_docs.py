@@ -14,6 +14,7 @@ from aios.cli.main import build_parser
 from aios.events.catalogue import CATALOGUE
 from aios.journal.dialects import TABLE
 from aios.places import checkout
+from aios.playbooks import run_table
 from aios.settings import load, variables
 from aios.skills.catalogue import load_catalogue
 
@@ -29,11 +30,13 @@ def test_a_page_is_as_the_code_would_make_it(page: str) -> None:
 
 def test_every_setting_variable_type_skill_and_command_is_documented() -> None:
     """Nothing is left out of the pages."""
-    settings, commands, events, skills, imports = (make() for make in docs.PAGES.values())
+    settings, commands, events, skills, imports, runs = (make() for make in docs.PAGES.values())
     assert all(f"`{name}`" in settings for name in variables())
     assert all(f"### `{name}`" in events for name in CATALOGUE)
     assert all(f"### `{name}`" in skills for name in load_catalogue())
     assert all(f"| `{name}` | `{meaning.type}` |" in imports for name, meaning in TABLE.items())
+    assert all(f"| `{name}` |" in runs for name in run_table.MEANINGS)
+    assert {status for status, _ in run_table.TABLE} | set(run_table.TABLE.values()) == set(run_table.MEANINGS)
     assert all(f"## `aios {' '.join(words)}`" in commands for words, _ in docs.commands(build_parser(), ()))
 
 
