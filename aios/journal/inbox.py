@@ -45,6 +45,7 @@ _SINGLY = 16  # so many bad lines of a take are told one by one; a flood is told
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", re.ASCII)
+_ROTATED = re.compile(r"[.-]\d[\d.:T-]{0,30}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NO_NAME = "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
 _NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
@@ -143,6 +144,7 @@ class InboxFolder:
         self._drafted: dict[str, InboxCursor] = {}
         self._old: dict[str, list[_Followed]] = {}
         self._old_look_at = 0.0
+        self._given_away: dict[str, int] = {}
         self._tidy_at = 0.0
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._dirty: OrderedDict[str, None] = OrderedDict()
@@ -362,6 +364,7 @@ class InboxFolder:
         for name in [name for name in self._known if "/" in name and name not in names]:
             del self._known[name]
             self._drafted.pop(name, None)
+            self._given_away.pop(name, None)
 
     def _names(self) -> list[str]:
         names: list[str] = []
@@ -517,6 +520,7 @@ class InboxFolder:
 
     def _begin(self, file: _Followed, here: FileStat) -> None:
         """Another file stands under this name now, or the first one: perhaps one that we know under another name."""
+        self._given_away.pop(file.name, None)
         if file.cursor.generation < 0 and self._came_from_elsewhere(file, here):
             return
         file.cursor = InboxCursor(here.device, here.inode, file.cursor.generation + 1, 0, 0, 0)
@@ -525,6 +529,7 @@ class InboxFolder:
     def _lose_name(self, file: _Followed, told: bool) -> None:
         """The name is gone, or another file has it. What the old one holds is read on, if it is open or can be found."""
         if not file.cursor.inode:
+            self._look_for_missed(file, self._given_away.get(file.name))
             return
         entry = self._find_renamed(file)
         if entry.endswith(".jsonl"):
@@ -532,30 +537,50 @@ class InboxFolder:
             self._mark(entry.removesuffix(".jsonl"))
             self._notice(entry.removesuffix(".jsonl"))
             if not file.cursor.inode:
+                self._look_for_missed(file, self._given_away.get(file.name))
                 return
         if file.fd < 0 and entry:
             file.fd = self._open_renamed(f"{self._folder}/{entry}", file.cursor)
+        last = self._last_written(file)
         if file.fd >= 0:
-            now = self._clock.monotonic() if self._clock is not None else -inf
-            self._old.setdefault(file.name, []).append(replace(file, until=now + _LINGER_S))
+            self._read_on(file)
             file.fd = -1
-        elif self._read_elsewhere(file):
-            pass  # it has another name in the inbox
+        elif last is not None:
+            pass  # it has another name in the inbox, and is read under that
         elif told:
             self._tell_lost(file, -1)
         else:
             return  # nothing is certain yet
-        file.cursor = file.cursor._replace(device=0, inode=0)  # it is done with
+        self._look_for_missed(file, last)
+        file.cursor = file.cursor._replace(device=0, inode=0)  # what it was is done with
         file.size = file.skipped = 0
+
+    def _look_for_missed(self, file: _Followed, last_ns: int | None) -> None:
+        missed = self._missed_since(file, last_ns) if last_ns is not None else []
+        for one in missed:
+            self._read_on(one)
+        file.cursor = file.cursor._replace(generation=file.cursor.generation + len(missed))
+
+    def _read_on(self, file: _Followed) -> None:
+        now = self._clock.monotonic() if self._clock is not None else -inf
+        self._old.setdefault(file.name, []).append(replace(file, until=now + _LINGER_S))
+
+    def _last_written(self, file: _Followed) -> int | None:
+        """When the file that lost this name was written to last, in nanoseconds; None when nobody knows it any more."""
+        if file.fd >= 0:
+            return self._files.fstat(file.fd).mtime_ns
+        for name, cursor in self._all_cursors():
+            if cursor.inode == file.cursor.inode and name != file.name:
+                try:
+                    return self._files.lstat(f"{self._folder}/{name}.jsonl").mtime_ns
+                except FileNotFoundError:
+                    return None
+        return None
 
     def _find_renamed(self, file: _Followed) -> str:
         """Where a rotation has put it, below the inbox: mostly it stays in its folder. Empty when it is not there."""
         below = file.name.rpartition("/")[0]
-        try:
-            entries = self._files.listdir(os.path.dirname(file.path))
-        except FileNotFoundError:
-            return ""
-        for entry in entries:
+        for entry in self._beside(file):
             path = f"{below}/{entry}" if below else entry
             try:
                 here = self._files.lstat(f"{self._folder}/{path}")
@@ -564,6 +589,35 @@ class InboxFolder:
             if here.inode == file.cursor.inode and stat.S_ISREG(here.mode) and self._known_by(path) is None:
                 return path
         return ""
+
+    def _missed_since(self, file: _Followed, last_ns: int) -> list[_Followed]:
+        """Files that had this name after the one that lost it and before the one that has it, and that we never saw there.
+
+        Two rotations between two looks. They are called `NAME.jsonl.2` or the like, nobody reads them, and they were written to
+        later than the one that we know: what a rotation has kept from earlier days was not.
+        """
+        taken = {cursor.inode for _, cursor in self._all_cursors()}
+        taken |= {old.cursor.inode for olds in self._old.values() for old in olds}
+        folder, base = os.path.split(file.path)
+        found: list[tuple[int, str, FileStat]] = []
+        for entry in self._beside(file):
+            if entry.startswith(base) and _ROTATED.fullmatch(entry, len(base)):
+                here = self._files.lstat(f"{folder}/{entry}")
+                if stat.S_ISREG(here.mode) and here.mtime_ns > last_ns and here.inode not in taken:
+                    found.append((here.mtime_ns, f"{folder}/{entry}", here))
+        missed: list[_Followed] = []
+        for number, (_, path, here) in enumerate(sorted(found)[:_OLD_MAX], 1):
+            cursor = InboxCursor(here.device, here.inode, file.cursor.generation + number, 0, 0, 0)
+            fd = self._open_renamed(path, cursor)
+            if fd >= 0:
+                missed.append(_Followed(file.name, file.path, cursor, fd))
+        return missed
+
+    def _beside(self, file: _Followed) -> list[str]:
+        try:
+            return self._files.listdir(os.path.dirname(file.path))
+        except FileNotFoundError:
+            return []  # its folder is gone too
 
     def _open_renamed(self, path: str, cursor: InboxCursor) -> int:
         try:
@@ -621,7 +675,7 @@ class InboxFolder:
             if fd >= 0:
                 file.cursor, file.fd = cursor._replace(device=here.device), fd
                 for other in here_too:
-                    self._give_away(other)
+                    self._give_away(other, here.mtime_ns)
                 return name
         return ""
 
@@ -632,9 +686,6 @@ class InboxFolder:
         for name, file in self._followed.items():
             yield name, file.cursor
 
-    def _read_elsewhere(self, file: _Followed) -> bool:
-        return any(cursor.inode == file.cursor.inode and name != file.name for name, cursor in self._all_cursors())
-
     def _still_there(self, name: str, here: FileStat) -> bool:
         try:
             there = self._files.lstat(f"{self._folder}/{name}.jsonl")
@@ -642,8 +693,9 @@ class InboxFolder:
             return False
         return (there.device, there.inode) == (here.device, here.inode)
 
-    def _give_away(self, name: str) -> None:
-        """The file that this name had is read under another one now."""
+    def _give_away(self, name: str, last_ns: int) -> None:
+        """The file that this name had, written to last at this time, is read under another one now."""
+        self._given_away[name] = last_ns
         if name in self._known:
             self._known[name] = self._known[name]._replace(device=0, inode=0)
         other = self._followed.get(name)
