@@ -15,10 +15,10 @@ demo: $(RUN_STAMP) ## break a small real service and watch it heal
 	$(BIN)/aios demo
 
 test: $(DEV_STAMP) ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 quick: $(DEV_STAMP) ## what runs in seconds
-	$(BIN)/pytest -m 'not slow and not systemd' -x
+	$(BIN)/pytest -n 3 --dist loadgroup -m 'not slow and not systemd' -x
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
