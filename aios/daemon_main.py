@@ -30,13 +30,14 @@ from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
 from aios.journal.checkpoints import Checkpoints, Memories
 from aios.journal.digest import FOLDER as DIGESTS
+from aios.journal.fullness import Reserve
 from aios.journal.ids import IdMemory, recall
 from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.lock import InstanceLock
 from aios.journal.pace import PaceLimits
 from aios.journal.reader import FolderReader
 from aios.journal.retention import RetentionLimits, Upkeep
-from aios.journal.thread import ThreadedWriter
+from aios.journal.thread import JournalGone, ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.log import configure, get_logger
 from aios.places import SYSTEM_PLAYBOOKS
@@ -62,7 +63,7 @@ from aios.world import CHECKPOINT_VERSION, World
 
 PLAYBOOK_MAX = 256 * 1024
 PLAYBOOKS_MAX = 10_000
-EXIT_OK, EXIT_BUG = 0, 70
+EXIT_OK, EXIT_BUG, EXIT_DISK = 0, 70, 74
 GC_YOUNG = 20_000
 """Allocations between two young collections. What the daemon holds is bounded and seldom in circles."""
 REPORT_LOOKS_BACK_DAYS = 7
@@ -91,6 +92,9 @@ async def _life(settings: Settings, files: OsFiles) -> int:
     hello = asyncio.create_task(_say_hello(settings, daemon))
     try:
         reason = await daemon.run()
+    except JournalGone as error:
+        log.error(f"{error.strerror}; ending, so that it is started anew", cure="look at the disk: mount, dmesg, df")
+        return EXIT_DISK
     finally:
         hello.cancel()
     log.info("stopped", reason=reason)
@@ -236,7 +240,8 @@ def _writer(
         files, f"{settings.data}/events", f"{settings.data}/quarantine", clock_trusted=lambda: trusted or _clock_in_sync()
     )
     journal.open(clock.now())
-    return ThreadedWriter(journal, clock, loop, tell)
+    reserve = Reserve(files, f"{settings.data}/events/.reserve", settings.journal.reserve_mb * 1_000_000)
+    return ThreadedWriter(journal, clock, loop, tell, reserve)
 
 
 def _clock_in_sync() -> bool:

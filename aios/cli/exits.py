@@ -12,6 +12,7 @@ INVALID = 4
 NOT_ALLOWED = 5
 SILENT = 6
 BUG = 70
+DISK = 74
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -24,6 +25,7 @@ MEANINGS: Mapping[int, str] = {
     NOT_ALLOWED: "you may not do this: the socket or a file belongs to somebody else",
     SILENT: "the daemon is there and does not answer in time",
     BUG: "a bug in AIOS",
+    DISK: "the journal's disk is broken, read-only or gone; the daemon ended so that it is started anew",
     INTERRUPTED: "ended by Ctrl-C",
     BROKEN_PIPE: "whoever read the output went away (`aios events | head`)",
 }

@@ -19,11 +19,14 @@ from aios.clock import Clock
 from aios.errors import Temporary
 from aios.events.codec import encode
 from aios.events.event import Draft, Event, Position
+from aios.journal.fullness import Fullness, Reserve, class_of
 from aios.journal.parts import BATCH_BYTES_MAX
 from aios.journal.writer import JournalFile
+from aios.scheduler.priority import P3
 
 _RETRY_BASE_S = 0.05
 _RETRY_CEILING_S = 5.0
+GIVE_UP_S = 60.0
 _LAST_TRIES = 5  # when closing on a disk that takes nothing
 
 Tell = Callable[[Draft], None]
@@ -35,6 +38,7 @@ class _Waiting:
 
     lines: Sequence[bytes]
     future: Future[list[Position]]
+    events: Sequence[Event] = ()
     positions: list[Position] = field(default_factory=list)
 
 
@@ -51,13 +55,18 @@ class _Pending:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def gather(self) -> tuple[list[bytes], list[_Waiting]]:
-        """The next lines to commit, from the front, and whose they are; nothing is taken off yet."""
+    def gather(self, last_class: int = P3) -> tuple[list[bytes], list[_Waiting]]:
+        """The next lines to commit, from the front, and whose they are; nothing is taken off yet.
+
+        On a full disk less important entries than `last_class` are passed over.
+        """
         lines: list[bytes] = []
         owners: list[_Waiting] = []
         room = BATCH_BYTES_MAX
         for at in range(len(self._entries)):
             entry = self._entries[at]
+            if last_class < P3 and not entry.positions and class_of(entry.events) > last_class:
+                continue
             rest = entry.lines[len(entry.positions) :] if entry.positions else entry.lines
             size = sum(map(len, rest))
             if size > room:
@@ -81,7 +90,8 @@ class _Pending:
             entry.positions += positions[begin : begin + missing]
             begin += missing
             if len(entry.positions) == len(entry.lines):
-                complete.append(self._entries.popleft())
+                self._entries.remove(entry)  # the first, unless the disk was full
+                complete.append(entry)
         return complete
 
     def failed(self) -> float:
@@ -115,11 +125,19 @@ def _resolve(complete: list[_Waiting]) -> None:
             entry.future.set_result(entry.positions)
 
 
+class JournalGone(OSError):
+    """The disk has taken nothing for a while, and not because it is full. Nothing that was acknowledged is lost."""
+
+
 class ThreadedWriter:
     """The daemon's `JournalWriter`. `tell` gets what a person must hear of, on the loop, once the journal works again."""
 
-    def __init__(self, file: JournalFile, clock: Clock, loop: AbstractEventLoop, tell: Tell) -> None:
+    def __init__(
+        self, file: JournalFile, clock: Clock, loop: AbstractEventLoop, tell: Tell, reserve: Reserve | None = None
+    ) -> None:
         self._file = file
+        self._fullness = Fullness(reserve, file.troubles)
+        self._failing_since = 0.0
         self._clock = clock
         self._loop = loop
         self._tell = tell
@@ -136,7 +154,7 @@ class ThreadedWriter:
         future: Future[list[Position]] = self._loop.create_future()
         if self._closing.is_set() or self._crash is not None:
             raise RuntimeError("the journal is closed") from self._crash
-        self._pending.put(_Waiting(lines if lines is not None else [encode(event) for event in events], future))
+        self._pending.put(_Waiting(lines if lines is not None else [encode(event) for event in events], future, events))
         self._ring()
         return future
 
@@ -169,18 +187,34 @@ class ThreadedWriter:
         while not self._pending:
             if self._closing.is_set():
                 return False
+            self._fullness.idle()
             self._bell.acquire()
         return not (self._closing.is_set() and self._pending.failures >= _LAST_TRIES)
 
     def _commit(self) -> None:
-        lines, owners = self._pending.gather()
+        lines, owners = self._pending.gather(self._fullness.last_class(self._clock.monotonic()))
+        if not owners:  # all that waits must wait on
+            self._bell.acquire(timeout=self._pending.failed())
+            return
         try:
             positions = self._file.commit(lines, self._clock.now())
-        except OSError:
+        except OSError as error:
+            self._fullness.failed(error, self._clock.monotonic())
+            self._consider(error)
             self._closing.wait(self._pending.failed())
             return
-        troubles, self._file.troubles = self._file.troubles, []
+        self._failing_since = 0.0
+        self._fullness.wrote(sum(map(len, lines)))
+        troubles = self._file.troubles[:]
+        self._file.troubles.clear()
         self._call(self._settled, self._pending.settle(owners, positions), troubles)
+
+    def _consider(self, error: OSError) -> None:
+        """A full disk is waited out, however long it takes. One that is broken, read-only or gone ends the daemon, in a while."""
+        now = self._clock.monotonic()
+        self._failing_since = self._failing_since or now
+        if now - self._failing_since > GIVE_UP_S and not self._fullness.full and not self._closing.is_set():
+            raise JournalGone(error.errno, f"the journal's disk has taken nothing for {GIVE_UP_S:.0f} s: {error.strerror}")
 
     def _call(self, callback: Callable[..., None], *args: object) -> None:
         try:
@@ -214,8 +248,10 @@ class InlineWriter:
         loop: AbstractEventLoop,
         tell: Tell,
         latency_s: Callable[[], float] = lambda: 0.0002,
+        reserve: Reserve | None = None,
     ) -> None:
         self._file = file
+        self._fullness = Fullness(reserve, file.troubles)
         self._clock = clock
         self._loop = loop
         self._tell = tell
@@ -231,7 +267,7 @@ class InlineWriter:
         if self._closed:
             raise RuntimeError("the journal is closed")
         future: Future[list[Position]] = self._loop.create_future()
-        self._pending.put(_Waiting(lines if lines is not None else [encode(event) for event in events], future))
+        self._pending.put(_Waiting(lines if lines is not None else [encode(event) for event in events], future, events))
         self._idle.clear()
         if self._timer is None:
             self._timer = self._loop.call_later(self._latency_s(), self._commit)
@@ -256,19 +292,26 @@ class InlineWriter:
 
     def _commit(self) -> None:
         self._timer = None
-        lines, owners = self._pending.gather()
-        try:
-            positions = self._file.commit(lines, self._clock.now())
-        except OSError:
+        lines, owners = self._pending.gather(self._fullness.last_class(self._clock.monotonic()))
+        if not owners:
             self._again(self._pending.failed())
             return
+        try:
+            positions = self._file.commit(lines, self._clock.now())
+        except OSError as error:
+            self._fullness.failed(error, self._clock.monotonic())
+            self._again(self._pending.failed())
+            return
+        self._fullness.wrote(sum(map(len, lines)))
         complete = self._pending.settle(owners, positions)
         if self._pending:
             self._timer = self._loop.call_later(self._latency_s(), self._commit)
         else:
             self._idle.set()
+            self._fullness.idle()
         _resolve(complete)
-        troubles, self._file.troubles = self._file.troubles, []
+        troubles = self._file.troubles[:]
+        self._file.troubles.clear()
         for draft in troubles:
             self._tell(draft)
 

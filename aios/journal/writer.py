@@ -7,6 +7,7 @@ part) gathers in `troubles`; the driver hands it on once the journal works again
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -43,6 +44,7 @@ class JournalFile:
         self._clock_trusted = clock_trusted
         self._fd = -1
         self._part = Part("", 0)
+        self._inode = 0
         self._length = 0  # of the open part: all of it is durable
         self._day_ends = 0.0
         self.clock_doubted = False
@@ -77,9 +79,13 @@ class JournalFile:
         try:
             write_all(self._files, self._fd, data)
             self._files.fdatasync(self._fd)
+            moved = self._what_became_of_it(self._length + len(data))
         except OSError as error:
             self._abandon(error)
             raise
+        if moved is not None:
+            self._leave_to_others(moved)
+            raise OSError(errno.ESTALE, "the part is not where it was, or not what it was", self._part.name)
         day, number = self._part
         offsets = accumulate(map(len, lines), initial=self._length)
         self._length += len(data)
@@ -89,6 +95,27 @@ class JournalFile:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._files.close(fd)
+
+    def _what_became_of_it(self, size: int) -> int | None:
+        """None while the part that we write stands under its name with what we wrote; else the size of what stands there, or -1.
+
+        Asked before anything is acknowledged: what went into a file that somebody had moved away or removed is written again.
+        """
+        try:
+            found = self._files.stat(f"{self._folder}/{self._part.name}")
+        except FileNotFoundError:
+            return -1
+        return None if (found.inode, found.size) == (self._inode, size) else found.size
+
+    def _leave_to_others(self, size: int) -> None:
+        """Somebody moved, removed, replaced or edited the part that we write: it is theirs now, and a new one is begun."""
+        kind = "journal.part_missing" if size < 0 else "journal.part_changed"
+        was = {"size": self._length} if size < 0 else {"was": self._length, "size": size}
+        self._tell(kind, part=self._part.name, **was)
+        try:
+            self.close()
+        except OSError:
+            pass  # the descriptor is gone either way
 
     # --- parts and days
 
@@ -115,6 +142,7 @@ class JournalFile:
         self._part, self._length = part, 0
         try:
             self._fd = self._files.open(f"{self._folder}/{part.name}", _APPEND | os.O_CREAT | os.O_EXCL)
+            self._inode = self._files.fstat(self._fd).inode
             self._files.fsync_dir(self._folder)
         except OSError as error:
             self._abandon(error)
@@ -144,7 +172,7 @@ class JournalFile:
         path = f"{self._folder}/{self._part.name}"
         try:
             self._fd = self._files.open(path, _APPEND)
-            self._length = self._files.fstat(self._fd).size
+            self._inode, self._length = self._files.fstat(self._fd).inode, self._files.fstat(self._fd).size
             self._files.fsync(self._fd)
             self._files.drop_cache(self._fd)
             self._length = self._files.fstat(self._fd).size
