@@ -43,13 +43,13 @@ Match = dict[str, Any]
 
 def run() -> dict[str, Any]:
     """Both mixes at all sizes."""
-    return {name: [_measure(make, size) for size in SIZES] for name, make in (("ops", _ops), ("wildcards", _wildcards))}
+    return {name: [_measure(make, size) for size in SIZES] for name, make in (("ops", ops_match), ("wildcards", wildcards_match))}
 
 
 def _measure(make: Callable[[int, random.Random], Match], size: int) -> dict[str, Any]:
     chance = random.Random(4)
-    written = [(_types(n), make(n, chance)) for n in range(size)]
-    events = [_event(n, size, chance) for n in range(EVENTS)]
+    written = [(types_of(n), make(n, chance)) for n in range(size)]
+    events = [sensor_event(n, size, chance) for n in range(EVENTS)]
     loaded, index, figures = _built(written)
     bodies = [encode_json(event_view(event)) for event in events]
     lines = [encode(event) for event in events]
@@ -119,14 +119,14 @@ def _asks(playbook: Playbook, event: Event) -> bool:
 # --- the mixes ------------------------------------------------------------------------------------------------------
 
 
-def _types(number: int) -> tuple[str, ...]:
+def types_of(number: int) -> tuple[str, ...]:
     """One type each, of the few that there are; one in a hundred a family."""
     if number % 100 == 99:
         return ("service.*",)
     return (TYPES[number % 7 % len(TYPES)] if number % 11 else "endpoint.down",)
 
 
-def _ops(number: int, chance: random.Random) -> Match:
+def ops_match(number: int, chance: random.Random) -> Match:
     """An operator's mix: most name a service, some a family of them, a host, a threshold, a network, or one of several things."""
     service = {"subject": [f"{ROLES[number % 8]}-{number}.service"]}
     kind = chance.randrange(20)
@@ -150,7 +150,7 @@ def _ops(number: int, chance: random.Random) -> Match:
     return made[kind]
 
 
-def _wildcards(number: int, chance: random.Random) -> Match:
+def wildcards_match(number: int, chance: random.Random) -> Match:
     """Nine in ten patterns have stars on the same text, in all places; often with a beginning that many share."""
     role, place = ROLES[number % 8], PLACES[number % 4]
     made: list[Match] = [
@@ -168,7 +168,7 @@ def _wildcards(number: int, chance: random.Random) -> Match:
     return made[chance.randrange(10)]
 
 
-def _event(number: int, playbooks: int, chance: random.Random) -> Event:
+def sensor_event(number: int, playbooks: int, chance: random.Random) -> Event:
     """What a sensor says of one of twice as many services as there are playbooks, so that half of them are nobody's."""
     which, role = chance.randrange(playbooks * 2), chance.choice(ROLES)
     subject = (

@@ -119,7 +119,7 @@ def _regexp(text: str) -> Condition:
 def _escaped(character: str | None) -> str:
     if character is None:
         return "\\\\"
-    return "\\" + character if character in "nrtpP" else re.escape(character)
+    return "\\" + character if character in "nrtpPdDsSwW" else re.escape(character)
 
 
 def _holds(condition: Condition, value: str) -> bool:
@@ -142,7 +142,7 @@ def _try_verdict(case: Mapping[str, Any]) -> str:
 def verdict(rule_text: str, api: str) -> str:
     """Why a rule text is refused; empty when it is taken."""
     try:
-        raw = json.loads(rule_text, parse_float=_number, parse_constant=_refuse_constant)
+        raw = _DECODER.raw_decode(rule_text.lstrip())[0]  # their parser stops behind the object, too
         compile_pattern(_flat(raw) if api == "check_flat" else raw)
     except ValueError as error:  # BadPattern is one, and so is what json raises
         return str(error) or "refused"
@@ -157,6 +157,9 @@ def _number(text: str) -> float:
 
 def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_refuse_constant)
 
 
 def _flat(raw: Any) -> Any:

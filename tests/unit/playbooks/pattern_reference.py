@@ -164,14 +164,45 @@ TYPES = ("a.b", "a.c", "a.b.c", "run.healed", "x")
 FAMILIES = ("a.b", "a.c", "a.*", "a.b.*", "run.healed", "x")
 
 
-class Maker:
-    """Draws from a source of chance."""
+KINDS = ("", "edge", "fold", "wildcard", "numeric", "cidr", "rows", "absent", "crowd")
 
-    def __init__(self, chance: random.Random) -> None:
+
+class Maker:
+    """Draws from a source of chance.
+
+    With a kind, nearly all patterns ask one field in one way, so that they crowd together: `edge` beginnings and ends, `fold` the
+    same in any case, `rows` two fields of one list, `absent` what an element of a list has not, `crowd` what all share.
+    """
+
+    def __init__(self, chance: random.Random, kind: str = "") -> None:
         self.chance = chance
+        self.kind = kind
 
     def pattern(self) -> dict[str, Any]:
         """What stands in `match`: always valid."""
+        return self._of_kind() if self.kind and self.chance.random() < 0.8 else self._any()
+
+    def _of_kind(self) -> dict[str, Any]:
+        pick = self.chance.choice
+        if self.kind == "rows":
+            return {"data": {"f": {"g": [pick(("a", "ab"))], "h": [pick(("a", "abc"))]}}}
+        if self.kind == "absent":
+            fields = {name: [pick(("a", {"exists": False}, {"exists": True}))] for name in self.chance.sample("fh", pick((1, 2)))}
+            return {"data": {"f": {**fields, "g": {"h": [pick(("a", {"exists": False}))]}}}}
+        if self.kind == "crowd":
+            return {"data": {"f": [{"numeric": [pick((">", ">=")), pick((0, 1))]}], "h": [True]}}
+        word, name = pick(WORDS), pick(("prefix", "suffix"))
+        network = f"10.0.{self.chance.randrange(2)}.{self.chance.randrange(0, 256, 64)}"
+        test = {
+            "edge": {name: word},
+            "fold": pick(({name: {"equals-ignore-case": word}}, {"equals-ignore-case": word})),
+            "wildcard": {"wildcard": self.wildcard()},
+            "numeric": {"numeric": self.bounds()},
+            "cidr": {"cidr": f"{network}/{pick((8, 23, 24, 26, 31))}"},
+        }[self.kind]
+        return {"data": {"f": [test]}} if self.kind in ("numeric", "cidr") or pick((True, False)) else {"subject": [test]}
+
+    def _any(self) -> dict[str, Any]:
         match: dict[str, Any] = {}
         if self.chance.random() < 0.5:
             match["subject"] = self.tests()
@@ -241,8 +272,20 @@ class Maker:
     def event(self) -> Event:
         """Decoded from JSON in which names may stand twice; the last one counts."""
         data = decode_json(self._object(2))
+        pick = self.chance.choice
+        if self.kind == "rows":
+            data["f"] = [{"g": pick(("a", "ab", True)), "h": pick(("a", "abc", 1))} for _ in range(2)]
+        elif self.kind == "absent":
+            data["f"] = [
+                {name: pick(("a", "b", {"h": "a"}, [{"h": "a"}, {}])) for name in self.chance.sample("fgh", 2)} for _ in "12"
+            ]
+        elif self.kind == "crowd":
+            data |= {"f": pick((0, 1, 2, [0, 1])), "h": True}
+        elif self.kind in ("numeric", "cidr", "edge") and self.chance.random() < 0.8:
+            addresses = [f"10.0.{self.chance.randrange(3)}.{self.chance.choice((0, 63, 64, 128, 255))}" for _ in range(2)]
+            data["f"] = self.chance.choice((self.chance.choice(NUMBERS), addresses[0], addresses, *WORDS))
         subject = self.chance.choice(WORDS) or "host"
-        return Event("1", "test", self.chance.choice(TYPES), subject, MOMENT, data, MOMENT, "error")
+        return Event("1", "test", "a.b" if self.kind else self.chance.choice(TYPES), subject, MOMENT, data, MOMENT, "error")
 
     def _object(self, depth: int) -> str:
         names = self.chance.choices(FIELDS, k=self.chance.choice((0, 1, 2, 2, 3)))
@@ -261,11 +304,13 @@ class Maker:
         return self._object(depth) if self.chance.random() < 0.6 else self._value(depth)
 
     def types(self) -> tuple[str, ...]:
+        if self.kind:
+            return ("a.b",) if self.kind in ("rows", "crowd") else (self.chance.choice(("a.b", "a.*")),)
         return tuple(self.chance.sample(FAMILIES, self.chance.choice((1, 1, 2))))
 
 
 def rounds(seed: int, count: int, patterns: int, events: int) -> Iterator[tuple[int, list[Any], list[Event]]]:
-    """`count` times the seed of the round, some written playbooks (types, pattern), and some events."""
+    """`count` times the number of the round, some written playbooks (types, pattern), and some events; of each kind in turn."""
     for number in range(count):
-        make = Maker(random.Random(seed * 1_000_003 + number))
+        make = Maker(random.Random(seed * 1_000_003 + number), KINDS[number % len(KINDS)])
         yield number, [(make.types(), make.pattern()) for _ in range(patterns)], [make.event() for _ in range(events)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from aios.events.catalogue import is_own
 from aios.events.event import Event
 from aios.playbooks.index import Index, event_view, order, type_fits
 from aios.playbooks.model import Playbook
-from aios.playbooks.pattern import compile_pattern
+from aios.playbooks.pattern import EventPattern, compile_pattern
+from tests.bench.bench_match import ops_match, sensor_event, types_of, wildcards_match
 
 MOMENT = "2026-02-24T08:00:00.000000Z"
 
@@ -121,3 +125,46 @@ def test_explain_names_every_playbook_that_was_considered(everything: bool) -> N
     assert said["no"] == "data.n is 2; wanted a number > 3"
     assert said["yes"] == "the type fits, and it asks for nothing more"
     assert ("other" in said) is everything
+
+
+def mixed(make: Callable[[int, random.Random], dict[str, Any]], size: int, chance: random.Random) -> list[Playbook]:
+    return [playbook(f"p{n}", types_of(n), make(n, chance)) for n in range(size)]
+
+
+@pytest.mark.parametrize("make", [ops_match, wildcards_match])
+def test_an_event_meets_few_patterns_however_many_there_are(
+    make: Callable[[int, random.Random], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: at five thousand playbooks as at fifty, an event asks two patterns at most on the average."""
+    asked: list[EventPattern] = []
+    ask = EventPattern.matches_event
+    monkeypatch.setattr(EventPattern, "matches_event", lambda self, event: asked.append(self) or ask(self, event))
+    for size in (50, 500, 5000):
+        chance = random.Random(5)
+        index = Index(mixed(make, size, chance))
+        asked.clear()
+        for number in range(500):
+            index.match(sensor_event(number, size, chance))
+        assert len(asked) <= 2 * 500, f"{len(asked)} patterns asked by 500 events among {size}"
+
+
+@pytest.mark.parametrize("make", [ops_match, wildcards_match])
+def test_a_playbook_takes_less_than_a_kilobyte_of_the_index(make: Callable[[int, random.Random], dict[str, Any]]) -> None:
+    """Its compiled pattern counted in; a hundred thousand of them must fit a daemon that is to be light."""
+    chance = random.Random(6)
+    written = [(types_of(n), make(n, chance)) for n in range(3000)]
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    patterns = [compile_pattern(match) for _, match in written]
+    compiled = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    books = [Playbook(f"p{n}", "", "", "", types, patterns[n], match) for n, (types, match) in enumerate(written)]
+    gc.collect()
+    tracemalloc.start()
+    index = Index(books)
+    gc.collect()
+    indexed = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(index.playbooks) == 3000
+    assert (compiled + indexed) / 3000 < 1000
