@@ -41,15 +41,19 @@ class Sift:
 
     def lines(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """The lines that may match, without their newline, and where in the chunk they begin."""
-        if self._text and self._text not in chunk.lower():
-            return
-        if self._find is None:
+        searched = chunk
+        if self._text:
+            lowered = chunk.lower()  # of the same length, byte for byte
+            if self._text not in lowered:
+                return
+            searched = lowered if self._find is None else chunk
+        if self._find is None and not self._text:
             yield from self._all(chunk)
             return
         if not all(any(one in chunk for one in needle) for needle in self._needles[1:]):
             return
-        at, find = 0, self._find
-        while (found := find(chunk, at)) >= 0:
+        at, find = 0, self._find or (lambda lowered, at: lowered.find(self._text, at))
+        while (found := find(searched, at)) >= 0:
             begin = chunk.rfind(b"\n", at, found) + 1 or at
             end = chunk.find(b"\n", found)
             end = len(chunk) if end < 0 else end
