@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from aios.events.catalogue import CLOSES, is_own
 from aios.events.event import START, Event, Position, parse_time
-from aios.events.origin import InboxCursor, fold_cursor
+from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.guards import GuardBook
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import RESERVED_STEPS
@@ -21,7 +21,7 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
 
-CHECKPOINT_VERSION = 4
+CHECKPOINT_VERSION = 5
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
@@ -76,7 +76,8 @@ class World:
     held: dict[tuple[str, str], Holding] = field(default_factory=dict)
     undecided: dict[str, Position] = field(default_factory=dict)
     incidents: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
-    cursors: dict[str, InboxCursor] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    """Where the newest line of each inbox file stood."""
     dead: DeadLetters = field(default_factory=DeadLetters)
     uncalled: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Persons to be called of whom nothing says yet that they were: id of `reactor.called` -> subject and why."""
@@ -94,12 +95,17 @@ class World:
         """Take one durable event in."""
         self.position = position
         if event.origin:
-            fold_cursor(self.cursors, event)
+            fold_origin(self.origins, event.origin)
         if is_own(event.type):
             self._apply_own(event, position)
         else:
             self._apply_seen(event, position)
         self.scores.apply(event)
+
+    @property
+    def cursors(self) -> dict[str, InboxCursor]:
+        """How far each inbox file was durably taken."""
+        return cursors_of(self.origins)
 
     # --- what is seen outside ---
 
@@ -347,7 +353,7 @@ class World:
             "held": [[*h[:1], str(h.position), *h[2:]] for h in self.held.values()],
             "undecided": {event: str(position) for event, position in self.undecided.items()},
             "incidents": [[subject, *incident] for subject, incident in self.incidents.items()],
-            "cursors": {name: list(cursor) for name, cursor in self.cursors.items()},
+            "origins": self.origins,
             "dead": self.dead.to_json(),
             "uncalled": {event: list(call) for event, call in self.uncalled.items()},
             "paused": self.paused,
@@ -377,7 +383,7 @@ class World:
             world.held[playbook, subject] = Holding(event, Position.parse(position), playbook, subject, *rest)
         world.undecided = {event: Position.parse(position) for event, position in raw["undecided"].items()}
         world.incidents = OrderedDict((subject, Incident(*rest)) for subject, *rest in raw["incidents"])
-        world.cursors = {name: InboxCursor(*cursor) for name, cursor in raw["cursors"].items()}
+        world.origins = dict(raw["origins"])
         world.dead = DeadLetters.from_json(raw["dead"])
         world.uncalled = {event: (subject, why) for event, (subject, why) in raw["uncalled"].items()}
         world.paused, world.disabled = raw["paused"], set(raw["disabled"])

@@ -41,6 +41,19 @@ def test_cursors_follow_the_taken_lines() -> None:
     assert cursors == {"web": InboxCursor(1, 7, 0, 15, 5, 0xB)}
 
 
+@given(st.lists(st.tuples(st.sampled_from(["web", "a/b", "x@y"]), st.integers(0, 2), st.integers(0, 99)), max_size=8))
+def test_origins_kept_unread_stand_for_the_same_cursors(lines: list[tuple[str, int, int]]) -> None:
+    """The world keeps texts, readers keep cursors: both stand at the same place."""
+    cursors: dict[str, InboxCursor] = {}
+    origins_kept: dict[str, str] = {}
+    for name, generation, offset in lines:
+        told = event(origin_text(name, InboxCursor(1, 7, generation, offset + 10, 10, 5)))
+        fold_cursor(cursors, told)
+        origins.fold_origin(origins_kept, told.origin)
+    origins.fold_origin(origins_kept, "somewhere else")
+    assert origins.cursors_of(origins_kept) == cursors
+
+
 def test_so_many_files_are_remembered_and_the_quietest_is_forgotten(monkeypatch: object) -> None:
     """Names come from outside: the world's memory of them is bounded."""
     cursors: dict[str, InboxCursor] = {}
