@@ -80,7 +80,10 @@ def fold_origin(origins: MutableMapping[str, str], origin: str) -> None:
 def _not_behind(origin: str, known: str) -> bool:
     begin = origin.rfind(":") + 1
     if origin[:begin] == known[:begin]:  # the same file in the same generation, as nearly always
-        return int(origin[begin : origin.index("+", begin)]) >= int(known[begin : known.index("+", begin)])
+        try:
+            return int(origin[begin : origin.index("+", begin)]) >= int(known[begin : known.index("+", begin)])
+        except ValueError:
+            pass  # one of them is no origin of ours
     new, old = parse_origin(origin), parse_origin(known)
     if new is None or old is None:
         return old is None

@@ -32,6 +32,10 @@ def test_other_texts_are_no_origin_and_move_nothing(text: str) -> None:
     cursors: dict[str, InboxCursor] = {}
     fold_cursor(cursors, event(text))
     assert cursors == {} or parse_origin(text)
+    kept = {"web": "inbox/web@1.7.0:0+10~0000000a"}
+    for other in (text, f"inbox/web@{text}", f"inbox/web@1.7.0:{text}"):
+        origins.fold_origin(kept, other)
+        assert origins.cursors_of(kept)["web"].offset >= 10
 
 
 def test_cursors_follow_the_taken_lines() -> None:
