@@ -41,6 +41,9 @@ CROWD = 8
 PLACES_MAX = 256
 """Places that one field of one pattern may take; with more values it is not filed by this field."""
 
+LEVELS_MAX = 6
+"""How often a crowd is arranged again: what is still one then asks for the same, or nearly so."""
+
 TELLING = 16
 """Characters of a text from which on it is taken to be as rare as a whole value."""
 
@@ -48,7 +51,7 @@ TELLING = 16
 def lookup(playbooks: Iterable[Playbook]) -> Find:
     """A function that adds those of the playbooks whose patterns match an event; one may be added twice."""
     items = [item for playbook in playbooks for item in _items(playbook)]
-    row = _file(items) if len(items) > 1 else _few(items)
+    row = _file(items, LEVELS_MAX) if len(items) > 1 else _few(items)
     return row.find if isinstance(row, _Case) else partial(give, row)
 
 
@@ -79,7 +82,7 @@ _Offer = tuple[Leaf, list[list[_Place]]]
 """A field, and for each of its tests the places where it could lie."""
 
 
-def _file(items: list[_Item]) -> Row:
+def _file(items: list[_Item], levels: int) -> Row:
     """Each item in the place that one of its fields offers and that fewest others could take; what has none, beside."""
     names = _Names()
     offers = [_offers(item, names) for item in items]
@@ -95,10 +98,15 @@ def _file(items: list[_Item]) -> Row:
         for name, key in places if len(places) == 1 else dict.fromkeys(places):
             shelves.setdefault(name, {}).setdefault(key, []).append(left)
     made = [
-        shelf(kind, path, {key: _few(found) if len(found) <= CROWD else _file(found) for key, found in rows.items()})
+        shelf(kind, path, {key: _arranged(found, levels) for key, found in rows.items()})
         for (kind, path), rows in shelves.items()
     ]
     return _Case(made, _few(rest) if rest else ())
+
+
+def _arranged(items: list[_Item], levels: int) -> Row:
+    """What lies in one place."""
+    return _few(items) if len(items) <= CROWD or not levels else _file(items, levels - 1)
 
 
 class _Names(dict[tuple[str, Path], _ShelfName]):

@@ -15,6 +15,7 @@ expression is what CEL's `matches` in `when` is for, where it is asked of the fe
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -169,25 +170,23 @@ def _wildcard(argument: Any, where: Where) -> Test:
     return Test("wildcard", pieces, 10 + min(sum(map(len, pieces)), 40))
 
 
+_TOKEN = re.compile(r"[^*\\]+|\*+|\\.?", re.DOTALL)
+
+
 def _pieces(text: str, where: Where) -> tuple[str, ...]:
     r"""The literal texts between the stars; `\*` is a star and `\\` a backslash."""
     pieces = [""]
-    position = 0
-    while position < len(text):
-        character = text[position]
-        if character == "*":
-            if text[position + 1 : position + 2] == "*":
+    for token in _TOKEN.findall(text):
+        if token[0] == "*":
+            if len(token) > 1:
                 raise BadPattern(where, "two stars in a row", "one star already means any text")
             pieces.append("")
-        elif character == "\\":
-            position += 1
-            character = text[position : position + 1]
-            if not character or character not in "*\\":
+        elif token[0] == "\\":
+            if token not in ("\\*", "\\\\"):
                 raise BadPattern(where, "a backslash that escapes nothing", r"write \\ for a backslash and \* for a star")
-            pieces[-1] += character
+            pieces[-1] += token[1]
         else:
-            pieces[-1] += character
-        position += 1
+            pieces[-1] += token
     return tuple(pieces)
 
 

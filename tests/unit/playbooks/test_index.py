@@ -168,3 +168,29 @@ def test_a_playbook_takes_less_than_a_kilobyte_of_the_index(make: Callable[[int,
     tracemalloc.stop()
     assert len(index.playbooks) == 3000
     assert (compiled + indexed) / 3000 < 1000
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"subject": [{"wildcard": "*" + "abcdefghij" * 20 + "*"}]},
+        {"data": {f"f{n}": [n] for n in range(1000)}},
+        {"data": {"f": [{"numeric": [">", 3]}]}},
+        {"data": {"f": [{"exists": False}]}},
+    ],
+)
+def test_a_crowd_that_asks_for_the_same_is_found_whole(match: dict[str, Any]) -> None:
+    """What nothing tells apart is not told apart for ever."""
+    index = Index([playbook(f"p{n}", match=match) for n in range(50)])
+    seen = event(subject="x" + "abcdefghij" * 21, **{f"f{n}": n for n in range(1000)}, f=4)
+    found = names(index.match(seen))
+    assert found == linear([*index.playbooks], seen)
+    assert len(found) == (0 if "f" in match.get("data", {}) and match["data"]["f"] == [{"exists": False}] else 50)
+
+
+def test_a_thousand_playbooks_with_a_field_each_of_their_own_are_found() -> None:
+    """An event is asked only about the fields that it has."""
+    index = Index([playbook(f"p{n}", match={"data": {f"f{n}": [{"prefix": "a"}], f"g{n}.h": [1]}}) for n in range(1000)])
+    assert names(index.match(event(f7="ab", g7={"h": 1}, f8="ab"))) == ["p7"]
+    assert names(index.match(event(**{"f9": ["x", "ab"], "g9.h": [1, 2]}))) == ["p9"]
+    assert names(index.match(event(f7="ab", g7=[{"h": 2}, {"h": 1}], f9="b"))) == ["p7"]
