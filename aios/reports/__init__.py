@@ -4,9 +4,9 @@
 `docs/score.md`. Pure: the command line and the daemon bring the events, the days and the time.
 """
 
-from aios.reports.as_json import to_json
+from aios.reports.as_json import from_json, to_json
 from aios.reports.build import build
 from aios.reports.markdown import to_markdown
 from aios.reports.model import Report
 
-__all__ = ["Report", "build", "to_json", "to_markdown"]
+__all__ = ["Report", "build", "from_json", "to_json", "to_markdown"]
