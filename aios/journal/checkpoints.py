@@ -31,6 +31,11 @@ class Checkpoints:
         self._folder = folder
         self._version = version
 
+    @property
+    def version(self) -> int:
+        """Of the payload."""
+        return self._version
+
     def save(self, position: Position, payload: Any) -> None:
         """Durable when it returns; then all but the newest two go. Raises OSError, and then the ones before still stand."""
         body = encode_json(payload)
@@ -100,4 +105,7 @@ class Memories:
         digest = newest_world(self._files, self._digests)
         if digest is None or digest.position is None or digest.world is None:
             return None
+        known = digest.world.get("world", {}).get("version", self._checkpoints.version)
+        if known != self._checkpoints.version:
+            return None  # the world has another shape since: it is folded anew from what is kept
         return digest.position, digest.world

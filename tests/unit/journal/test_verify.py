@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from upkeep_kit import EVENTS, FIRST, STATE, day, events, journal, line, tend, upkeep, world_at
 
@@ -10,7 +12,7 @@ from aios.events.event import Position
 from aios.journal.archive import archive_path
 from aios.journal.checkpoints import Checkpoints, Memories
 from aios.journal.cursors import Cursors
-from aios.journal.digest import BadDigest, load_digest
+from aios.journal.digest import BadDigest, load_digest, save_digest
 from aios.journal.parts import Part
 from aios.journal.requeue import quarantine_files, requeue
 from aios.journal.verify import compact, reindex, stats, verify
@@ -140,6 +142,12 @@ class TestMemories:
     def test_without_one_the_newest_digest_is_begun_from(self) -> None:
         files = tended()
         assert self.memories(files).load() == world_at(DAYS)
+
+    def test_a_world_of_another_version_is_folded_anew(self) -> None:
+        files = tended()
+        digest = load_digest(files, f"{STATE}/digest", day(5))
+        save_digest(files, f"{STATE}/digest", replace(digest, world={"world": {"version": 2}}))
+        assert self.memories(files).load() is None
 
     def test_a_damaged_digest_gives_way_to_the_one_before(self) -> None:
         files = SimDisk()
