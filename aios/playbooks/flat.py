@@ -1,13 +1,15 @@
 """The slow and general way to ask a pattern: the event as a flat list of values, each with the list elements it came through.
 
-`pattern.py` asks here only what its trees cannot say: events that have dots in the names of their fields, and patterns in which a
-field has both values and fields below it. Method: event-ruler's array consistency (`ArrayMembership`): one value is chosen for
-each field, and no two of them may come through different elements of one list.
+`pattern.py` asks here only what its trees cannot say: events that have dots in the names of their fields, patterns in which a
+field has both values and fields below it, and `exists: false` before other fields of a list's elements. Method: event-ruler's
+array consistency (`ArrayMembership`): one value is chosen for each field, in the alphabetical order of their paths, and no two of
+them may come through different elements of one list; what must be missing must be so in the elements that are chosen by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 STEPS_MAX = 20_000
@@ -22,13 +24,14 @@ Field = tuple[str, Callable[[Any], bool], bool]
 
 def flat_matches(fields: Sequence[Field], event: Mapping[str, Any]) -> bool:
     """Whether every field finds its value, all of them consistently."""
+    fields = sorted(fields, key=itemgetter(0))
     values = _flatten(event, {path for path, _, _ in fields})
     there = [values.get(path, []) for path, _, _ in fields]
     choices = [
         list(dict.fromkeys(membership for value, membership in found if matches(value)))
         for found, (_, matches, _) in zip(there, fields, strict=True)
     ]
-    return _Search(choices, [{m for _, m in found} for found in there], [absent for _, _, absent in fields]).run(0, {}, ())
+    return _Search(choices, [{m for _, m in found} for found in there], [absent for _, _, absent in fields]).run(0, {})
 
 
 class _Search:
@@ -38,16 +41,18 @@ class _Search:
         self._choices, self._there, self._may_be_absent = choices, there, may_be_absent
         self._steps = 0
 
-    def run(self, field: int, bound: dict[int, int], absent: tuple[int, ...]) -> bool:
+    def run(self, field: int, bound: dict[int, int]) -> bool:
         self._steps += 1
         if self._steps > STEPS_MAX:
             return False
         if field == len(self._choices):
-            return not any(_fits(membership, bound) for one in absent for membership in self._there[one])
+            return True
         for membership in self._choices[field]:
-            if _fits(membership, bound) and self.run(field + 1, {**bound, **dict(membership)}, absent):
+            if _fits(membership, bound) and self.run(field + 1, {**bound, **dict(membership)}):
                 return True
-        return self._may_be_absent[field] and self.run(field + 1, bound, (*absent, field))
+        if not self._may_be_absent[field] or any(_fits(membership, bound) for membership in self._there[field]):
+            return False
+        return self.run(field + 1, bound)
 
 
 def _fits(membership: Membership, bound: Mapping[int, int]) -> bool:

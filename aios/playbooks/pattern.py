@@ -6,13 +6,12 @@ list is read by `operators.py`; here stands how fields go together:
 - A pattern is a mapping; each listed field must match, by one of the values in its list. Only values at the ends count: a mapping
   is no value, an empty list holds none. So `exists: false` also matches a field that is a mapping or an empty list.
 - A field of the event that is a list matches by one of its elements. Two fields below one list must match in the same element
-  (event-ruler calls it array consistency), however deep; `exists: false` then means: not there in that element.
+  (event-ruler calls it array consistency), however deep. `exists: false` then means: not there in the element that the fields
+  before it in the alphabet chose, and in no element if there are none: event-ruler asks in that order, and what a pattern means
+  must not depend on who matches it.
 - `$or` is a list of mappings of which one must match. A field that stands both beside it and in it counts as it stands in it, and
   of two the one further down, as in event-ruler.
 - A dot in a name is a step: `{"a.b": …}` and `{a: {b: …}}` are the same, in patterns and in events.
-
-The meaning is that of event-ruler's structured finder, with one difference that is meant: there `exists: false` is asked before
-fields that come later in the alphabet are bound to an element; here the names of fields do not change what a pattern means.
 """
 
 from __future__ import annotations
@@ -241,8 +240,8 @@ _Verdict = Callable[[Any], int]
 _Tree = dict[str, Any]
 
 
-class _Dotted(Exception):
-    """The event has a name with a dot in it where the pattern has steps: no error, it sends the event to the slow way."""
+class _SlowWay(Exception):
+    """No error: here the event has what a tree cannot be asked (a name with a dot, a list whose elements the order chooses)."""
 
 
 def _ask(alternative: Alternative) -> Check:
@@ -254,7 +253,7 @@ def _ask(alternative: Alternative) -> Check:
     def ask(event: Mapping[str, Any]) -> bool:
         try:
             return verdict(event) > NO
-        except _Dotted:
+        except _SlowWay:
             return flat_matches(_flat_fields(alternative), event)
 
     return ask
@@ -274,7 +273,7 @@ def _ask_event(alternative: Alternative) -> Callable[[Event], bool]:
             for position, verdict in verdicts:
                 if not verdict(event[position]):
                     return False
-        except _Dotted:
+        except _SlowWay:
             return slow(event_view(event))
         return not hopeless
 
@@ -364,6 +363,7 @@ def _elements(values: Sequence[Any]) -> Iterator[Any]:
 
 
 def _node(tree: _Tree) -> _Verdict:
+    order_matters = _order_matters(tree)
     children = tuple((name, _child(below)) for name, below in tree.items())
     dotted = tuple(_dotted_names(tree))
     absent = ABSENT
@@ -373,7 +373,7 @@ def _node(tree: _Tree) -> _Verdict:
     def of_mapping(value: Mapping[str, Any]) -> int:
         for name in dotted:
             if name in value:
-                raise _Dotted
+                raise _SlowWay
         found, missing = NO, ABSENT
         for name, child in children:
             said = child(value.get(name, MISSING))
@@ -384,6 +384,8 @@ def _node(tree: _Tree) -> _Verdict:
         return found & FOUND | missing
 
     def of_list(values: Sequence[Any]) -> int:
+        if order_matters:
+            raise _SlowWay
         found, missing = NO, ABSENT
         for value in values:
             said = verdict(value)
@@ -397,6 +399,21 @@ def _node(tree: _Tree) -> _Verdict:
         return of_list(value) if isinstance(value, list | tuple) else absent
 
     return verdict
+
+
+def _order_matters(tree: _Tree) -> bool:
+    """Whether a field that may be missing comes before one that chooses an element."""
+    leaves = sorted(_leaves(tree), key=lambda leaf: ".".join(leaf.path))
+    first = next((position for position, leaf in enumerate(leaves) if leaf.absent_is_enough), len(leaves))
+    return any(test.op != "exists" or test.argument for leaf in leaves[first + 1 :] for test in leaf.tests)
+
+
+def _leaves(tree: _Tree) -> Iterator[Leaf]:
+    for below in tree.values():
+        if isinstance(below, Leaf):
+            yield below
+        else:
+            yield from _leaves(below)
 
 
 def _dotted_names(tree: _Tree) -> Iterator[str]:

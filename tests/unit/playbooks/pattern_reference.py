@@ -73,17 +73,20 @@ class Rule:
         return any(self._consistent(fields, choice, flat) for choice in product(*choices))
 
     def _consistent(self, fields: list[tuple[str, list[Any]]], choice: tuple[Any, ...], flat: dict[str, list[Value]]) -> bool:
+        """In alphabetical order; what is missing must be so in the elements that are chosen by then."""
         bound: dict[int, int] = {}
-        for through in choice:
-            for number, position in (through or {}).items():
-                if bound.setdefault(number, position) != position:
+        for (path, _), through in sorted(zip(fields, choice, strict=True), key=lambda pair: pair[0][0]):
+            if through is None:
+                if any(
+                    all(bound.get(number, position) == position for number, position in there.items())
+                    for _, there in flat.get(path, [])
+                ):
                     return False
-        missing = [path for (path, _), through in zip(fields, choice, strict=True) if through is None]
-        return not any(
-            all(bound.get(number, position) == position for number, position in through.items())
-            for path in missing
-            for _, through in flat.get(path, [])
-        )
+            else:
+                for number, position in through.items():
+                    if bound.setdefault(number, position) != position:
+                        return False
+        return True
 
 
 def fits(test: Any, value: Any) -> bool:

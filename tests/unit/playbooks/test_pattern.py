@@ -13,7 +13,8 @@ EVENT: dict[str, Any] = {
     "severity": "error",
     "data": {
         "n": 2, "f": 2.0, "yes": True, "null": None, "text": "Hello", "list": [1, "a", True], "empty": [],
-        "rows": [{"kind": "disk", "used": 95, "why": "logs"}, {"kind": "cpu", "used": 10}], "one": {"two": {"three": 3}},
+        "rows": [{"kind": "disk", "used": 95, "why": "logs", "and": 1, "zand": 1},
+                 {"kind": "cpu", "used": 10}], "one": {"two": {"three": 3}},
         "street": "Straße", "star": "a*b", "big": 2**53 + 1, "ip": "10.0.0.7", "ip6": "2001:DB8:0:0::1",
         "nested": [[1], [[3]]], "cpu.load": 5,
     },
@@ -78,6 +79,9 @@ EVENT: dict[str, Any] = {
         ({"rows.kind": ["disk"], "rows.used": [10]}, False), ({"rows": {"used": [{"numeric": [">", 90]}]}}, True),
         ({"rows": {"kind": ["cpu"], "why": [{"exists": False}]}}, True),
         ({"rows": {"kind": ["disk"], "why": [{"exists": False}]}}, False),
+        ({"rows": {"already": [{"exists": False}], "kind": ["cpu"]}}, True),
+        ({"rows": {"and": [{"exists": False}], "kind": ["cpu"]}}, False),
+        ({"rows": {"zand": [{"exists": False}], "kind": ["cpu"]}}, True),
         ({"rows": {"why": [{"exists": False}]}}, False), ({"rows": {"what": [{"exists": False}]}}, True),
         ({"rows": {"kind": ["cpu"]}, "list": ["a"]}, True),
         # steps
