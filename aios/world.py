@@ -103,8 +103,8 @@ class World:
         self.scores.apply(event)
 
     @property
-    def cursors(self) -> dict[str, InboxCursor]:
-        """How far each inbox file was durably taken."""
+    def cursors(self) -> Mapping[str, InboxCursor]:
+        """How far each inbox file was durably taken: it follows what is applied."""
         return cursors_of(self.origins)
 
     # --- what is seen outside ---

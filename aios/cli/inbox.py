@@ -17,7 +17,7 @@ from aios.cli.terminal import Terminal
 from aios.disk import OsFiles
 from aios.events.event import Event, format_time
 from aios.events.filters import EventFilter
-from aios.events.origin import PREFIX, InboxCursor, fold_cursor, parse_origin
+from aios.events.origin import PREFIX, InboxCursor, cursors_of, fold_origin, parse_origin
 from aios.journal.checkpoints import Checkpoints
 from aios.journal.query import History, Query
 from aios.log import printable
@@ -116,7 +116,7 @@ def _size(size: int) -> str:
 def sources_of(state: str, now: float) -> list[Source]:
     """By name. Raises Refused when there is no journal."""
     history = reader(state)
-    cursors = cursors_of(state, history)
+    cursors = cursors_at(state, history)
     sources: dict[str, Source] = {}
     for name, path in inbox_files(f"{state}/inbox"):
         _look_at(sources.setdefault(_program(name), Source(_program(name))), path, cursors.get(name))
@@ -130,17 +130,17 @@ def sources_of(state: str, now: float) -> list[Source]:
     return sorted(sources.values(), key=lambda source: source.name)
 
 
-def cursors_of(state: str, history: History) -> Mapping[str, InboxCursor]:
+def cursors_at(state: str, history: History) -> Mapping[str, InboxCursor]:
     """How far each file is durably taken: as a daemon knows it at its start, from the newest checkpoint and what came after."""
     loaded = Checkpoints(OsFiles(), f"{state}/checkpoints", CHECKPOINT_VERSION).load()
-    cursors: dict[str, InboxCursor] = {}
+    origins: dict[str, str] = {}
     position = None
     if loaded is not None:
         position, payload = loaded
-        cursors = {name: InboxCursor(*cursor) for name, cursor in payload.get("cursors", {}).items()}
+        origins = dict(payload.get("origins", {}))
     for event, _ in history.read(Query(after=position, origin=PREFIX, imported=False)):
-        fold_cursor(cursors, event)
-    return cursors
+        fold_origin(origins, event.origin)
+    return cursors_of(origins)
 
 
 def inbox_files(inbox: str) -> Iterable[tuple[str, str]]:

@@ -11,7 +11,7 @@ where NAME is the file below `inbox/` without `.jsonl`, LENGTH counts the newlin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from hashlib import sha1
 from typing import NamedTuple
 from zlib import crc32
@@ -90,9 +90,28 @@ def _not_behind(origin: str, known: str) -> bool:
     return (new[1].generation, new[1].offset) >= (old[1].generation, old[1].offset)
 
 
-def cursors_of(origins: Mapping[str, str]) -> dict[str, InboxCursor]:
-    """The cursors that these origins stand for."""
-    return dict(parsed for origin in origins.values() if (parsed := parse_origin(origin)) is not None)
+class _Cursors(Mapping[str, InboxCursor]):
+    """Read when somebody asks, and always as the origins stand then."""
+
+    def __init__(self, origins: Mapping[str, str]) -> None:
+        self._origins = origins
+
+    def __getitem__(self, name: str) -> InboxCursor:
+        parsed = parse_origin(self._origins[name])
+        if parsed is None:
+            raise KeyError(name)
+        return parsed[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, origin in self._origins.items() if parse_origin(origin) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def cursors_of(origins: Mapping[str, str]) -> Mapping[str, InboxCursor]:
+    """The cursors that these origins stand for, now and later: it follows them."""
+    return _Cursors(origins)
 
 
 def fold_cursor(cursors: MutableMapping[str, InboxCursor], event: Event) -> None:

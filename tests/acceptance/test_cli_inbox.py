@@ -8,8 +8,12 @@ from typing import Any
 
 from cli_kit import NOON, aios, event, write_journal
 
-from aios.events.event import Event
+from aios.disk import OsFiles
+from aios.events.event import Event, Position
 from aios.events.origin import InboxCursor, mark_of, origin_text
+from aios.journal.checkpoints import Checkpoints
+from aios.scores.scores import Scores
+from aios.world import CHECKPOINT_VERSION, World
 
 
 def taken(name: str, path: Path, line: bytes, at: float) -> Event:
@@ -62,3 +66,14 @@ def test_an_empty_inbox_says_what_it_is_for(tmp_path: Path) -> None:
     write_journal(tmp_path, event("a.b"))
     assert "inbox/" in aios("inbox", "list", data=tmp_path).out
     assert aios("inbox", "list", data=tmp_path / "none").code == 1
+
+
+def test_what_a_checkpoint_knows_needs_no_event(tmp_path: Path) -> None:
+    """A source that was quiet since the last one is as far as the checkpoint says."""
+    path = tmp_path / "inbox" / "web.jsonl"
+    before = taken("web", path, b'{"type":"a.b"}\n', NOON - 7200)
+    write_journal(tmp_path, event("c.d"))
+    world = World(Scores())
+    world.apply(before, Position("2026-02-24", 1, 0))
+    Checkpoints(OsFiles(), str(tmp_path / "checkpoints"), CHECKPOINT_VERSION).save(world.position, world.to_json())
+    assert listed(tmp_path)["inbox/web"]["taken"] == 15

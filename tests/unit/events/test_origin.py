@@ -82,3 +82,13 @@ def test_a_refused_draft_still_moves_the_cursor() -> None:
     draft = refused(Draft(type="a.b", subject="host", origin="inbox/web@1.7.0:10+5~0000000b"), "too long")
     assert (draft.type, draft.origin) == ("journal.quarantined", "inbox/web@1.7.0:10+5~0000000b")
     assert draft.data == {"file": "inbox/web.jsonl", "offset": 10, "length": 5, "reason": "too long", "kept": ""}
+
+
+def test_cursors_follow_the_origins_they_stand_for() -> None:
+    """Who holds them sees what became durable meanwhile: a file is removed by that."""
+    told: dict[str, str] = {}
+    cursors = origins.cursors_of(told)
+    assert dict(cursors) == {}
+    origins.fold_origin(told, origin_text("web", InboxCursor(1, 2, 0, 30, 30, 7)))
+    assert cursors.get("web") == InboxCursor(1, 2, 0, 30, 30, 7)
+    assert (cursors.get("app"), len(cursors)) == (None, 1)
