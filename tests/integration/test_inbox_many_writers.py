@@ -175,3 +175,27 @@ def test_every_whole_line_is_in_the_journal_once(tmp_path: Path) -> None:
         daemon.wait(10)
         house.notify.close()
         house.log.close()
+
+
+def test_a_source_over_its_limit_goes_on_by_itself(tmp_path: Path) -> None:
+    """A real daemon wakes when the source may bring more, though nothing is written any more; another source does not wait."""
+    house = House(tmp_path)
+    with open(house.settings, "a", encoding="utf-8") as file:
+        file.write("[inbox]\nlines_per_s = 100\n")
+    daemon = house.start_daemon()
+    try:
+        lines = [json.dumps({"type": "load.tick", "data": {"who": "loud", "n": n}}) + "\n" for n in range(1120)]
+        (house.inbox / "loud.jsonl").write_text("".join(lines))
+        house.until(lambda: house.in_journal().total() >= 1000)
+        (house.inbox / "quiet.jsonl").write_text('{"type": "load.tick", "data": {"who": "quiet", "n": 0}}\n')
+        house.until(lambda: ("quiet", 0) in house.in_journal())
+        assert house.in_journal()["loud", 1119] == 0
+        house.until(lambda: house.in_journal().total() >= 1121)
+        assert house.in_journal().total() == 1121
+        (told,) = aios.journal.read(house.state, types=["journal.inbox_slowed"])
+        assert (told.event.data["source"], told.event.data["lines_per_s"]) == ("inbox/loud", 100)
+    finally:
+        daemon.kill()
+        daemon.wait(10)
+        house.notify.close()
+        house.log.close()
