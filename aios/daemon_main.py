@@ -6,6 +6,7 @@ Called by `aios run`. What is wired to what stands in `daemon.assemble`; this pa
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -66,7 +67,10 @@ PLAYBOOKS_MAX = 10_000
 EXIT_OK, EXIT_BUG, EXIT_DISK = 0, 70, 74
 GC_YOUNG = 20_000
 """Allocations between two young collections. What the daemon holds is bounded and seldom in circles."""
-REPORT_LOOKS_BACK_DAYS = 7
+REPORT_LOOKS_BACK_DAYS, DIGEST_LOOKS_BACK_DAYS = 7, 2
+"""So far back a report looks for what was ill, and what waited, when its day began; a digest needs the numbers."""
+
+_LIBC = ctypes.CDLL(None)
 
 log = get_logger("daemon")
 
@@ -452,13 +456,21 @@ def _gid(group: str) -> int | None:
 
 
 async def _offload(work: Callable[[], None]) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, work)
+    await asyncio.get_running_loop().run_in_executor(None, _work_and_tidy, work)
+
+
+def _work_and_tidy(work: Callable[[], None]) -> None:
+    """What a day's digest took for a moment, 30 MB perhaps, goes back to the machine: glibc would keep it for ever."""
+    try:
+        work()
+    finally:
+        _LIBC.malloc_trim(0)
 
 
 def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
     from aios.reports import build, to_json, to_markdown  # once a day: not worth its memory before
 
-    report = build(_up_to(files, state, day), day, day, clock.now())
+    report = build(_up_to(files, state, day, REPORT_LOOKS_BACK_DAYS), day, day, clock.now())
     write_small(files, f"{state}/reports/{day}.md", to_markdown(report).encode())
     write_small(files, f"{state}/reports/{day}.json", encode_json(to_json(report)))
 
@@ -481,12 +493,12 @@ def _numbers(files: OsFiles, state: str, clock: Clock, day: str) -> Mapping[str,
     """The report on a day, for its digest."""
     from aios.reports import build, to_json  # once a day: not worth its memory before
 
-    return to_json(build(_up_to(files, state, day), day, day, clock.now()))
+    return to_json(build(_up_to(files, state, day, DIGEST_LOOKS_BACK_DAYS), day, day, clock.now()))
 
 
-def _up_to(files: OsFiles, state: str, day: str) -> Iterator[Stored]:
-    """Events from some days before this one on: so far back a report looks for what was ill, and waited, when the day began."""
-    since = (date.fromisoformat(day) - timedelta(days=REPORT_LOOKS_BACK_DAYS)).isoformat()
+def _up_to(files: OsFiles, state: str, day: str, days_before: int) -> Iterator[Stored]:
+    """Events from so many days before this one on."""
+    since = (date.fromisoformat(day) - timedelta(days=days_before)).isoformat()
     return FolderReader(files, f"{state}/events").since(since)
 
 
