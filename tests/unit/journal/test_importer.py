@@ -415,3 +415,50 @@ def test_an_import_that_goes_on_just_now_is_not_read() -> None:
     importer(STATE, Watching(files, 0)).run(PATHS)
     assert seen == {0, 5}
     assert EVERYTHING.imported
+
+
+# --- the tests are tested ---------------------------------------------------------------------------------------------
+
+
+class Forgetful:
+    """A disk adapter with a planted bug: some calls do nothing."""
+
+    def __init__(self, files: Files, left_out: str) -> None:
+        self._files, self._left_out = files, left_out
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: None) if name == self._left_out else getattr(self._files, name)
+
+
+def broken_laws(left_out: str) -> int:
+    """Of an import that ended, how often does a power cut take something all the same?"""
+    broken = 0
+    for seed in range(40):
+        files = sim()
+        importer(STATE, Forgetful(files, left_out)).run(PATHS)  # type: ignore[arg-type]
+        files.power_cut(SeededEntropy(seed))
+        try:
+            broken += len(everything(STATE, files)) != 5
+        except OSError:
+            broken += 1
+    return broken
+
+
+@pytest.mark.parametrize("left_out", ["fsync", "fsync_dir"])
+def test_an_import_that_is_not_synced_is_caught(left_out: str) -> None:
+    """The law of the kill test is one that a planted bug breaks."""
+    assert broken_laws(left_out) > 0
+    assert broken_laws("") == 0
+
+
+def test_an_import_without_its_list_of_parts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nobody knew which parts are unfinished, a half import would be read."""
+    monkeypatch.setattr("aios.journal.segments.unfinished_import", lambda *_: set())
+    halves = 0
+    for at in range(1, 140):
+        files = sim()
+        try:
+            importer(STATE, FailingFiles(files, at)).run(PATHS)
+        except Crash:
+            halves += len(everything(STATE, files)) not in (0, 5)
+    assert halves > 0
