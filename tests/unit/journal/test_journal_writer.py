@@ -84,7 +84,7 @@ class TestCommit:
         journal.commit(lines([1, 2, 3]), NOW)
         assert numbers(files) == [1, 2, 3]
 
-    @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+    @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EDQUOT, errno.EROFS])
     @pytest.mark.parametrize("half", [False, True])
     def test_a_failing_call_costs_a_part_and_no_event(self, error: int, half: bool) -> None:
         """EIO and ENOSPC at each call in turn, one to three times in a row: each event is read once, in order."""
