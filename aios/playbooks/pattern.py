@@ -432,7 +432,17 @@ def _why_not(alternative: Alternative, event: Mapping[str, Any]) -> str:
         values = values_at(event, leaf.path)
         if not _leaf_verdict(leaf)([value for value in values if value is not MISSING]):
             return f"{'.'.join(leaf.path)} is {_shown(values)}; wanted {leaf.words}"
-    return "each condition holds for some element of a list, but all of them for none"
+    below = [leaf for leaf in alternative if _through_a_list(event, leaf.path)][:4]
+    seen = "; ".join(f"{'.'.join(leaf.path)} is {_shown(values_at(event, leaf.path))}, wanted {leaf.words}" for leaf in below)
+    return f"each condition holds for some element of a list, but all of them for none: {seen}"
+
+
+def _through_a_list(value: Any, path: Path) -> bool:
+    for name in path:
+        if isinstance(value, list | tuple):
+            return True
+        value = value.get(name, MISSING) if isinstance(value, Mapping) else MISSING
+    return False
 
 
 def _shown(values: list[Any]) -> str:

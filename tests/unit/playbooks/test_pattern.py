@@ -135,7 +135,8 @@ def test_a_pattern_matches_by_the_fields_own_rules(data: dict[str, Any], matches
         ),
         (
             {"data": {"rows": {"kind": ["disk"], "used": [10]}}},
-            "each condition holds for some element of a list, but all of them for none",
+            "each condition holds for some element of a list, but all of them for none: "
+            'data.rows.kind is "disk", "cpu", wanted "disk"; data.rows.used is 95, 10, wanted 10',
         ),
     ],
 )
