@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -108,6 +108,8 @@ class Seen:
     consumers: tuple[Consumer, ...] = ()
     room: Room = _ENOUGH
     """What the file system has left, and in all."""
+    failed: frozenset[Part] = frozenset()
+    """Parts that could not be archived in this round: to make room, something else must go."""
 
     @property
     def size(self) -> int:
@@ -206,7 +208,7 @@ def _making_room(seen: Seen, limits: RetentionLimits, newest: str) -> list[Step]
         return []
     why = "size" if over else "disk"
     for one in seen.raw[:-1]:
-        if _age(one.part.day, newest) >= DAYS_UNTOUCHED:
+        if _age(one.part.day, newest) >= DAYS_UNTOUCHED and one.part not in seen.failed:
             return _to_archive(one, why)
     floor = DAYS_UNTOUCHED if over else max(limits.low_keep_days, DAYS_UNTOUCHED)
     for archive in seen.archives:
@@ -273,6 +275,7 @@ class Upkeep:
                 continue
             seen, news = self.look(now)
             told += news
+            seen = replace(seen, failed=frozenset(part for part, _ in self._failed))
             self._todo = [step for step in plan(seen, self.limits) if self._may_do(step)]
             if not self._todo:
                 return None, told
@@ -440,8 +443,9 @@ class Upkeep:
         if part.number < IMPORTED_FROM:
             try:
                 digest = load_digest(self.files, self.digests, part.day)
-            except BadDigest as error:
-                raise OSError(5, f"the digest of {part.day} is damaged: {error}") from None
+            except BadDigest:  # it rotted: while the day is there, it can be made again
+                digest = self._counted(part.day, None, None)
+                save_digest(self.files, self.digests, digest)
             events = next((one.events for one in digest.parts if one.name == part.name), 0)
         self._remove(archive_path(self.events, part), f"{self.events}/{ARCHIVES}")
         return [_tell("journal.removed", part=part.name, why=step.why, events=events)]

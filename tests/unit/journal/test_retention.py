@@ -230,6 +230,32 @@ class TestRounds:
         assert again == []
         assert events(files)[-6:] == list(range(12, 18))
 
+    def test_a_digest_that_rotted_is_made_again_before_its_day_goes(self) -> None:
+        files = journal(4)
+        tend(files, 4)
+        files.flip(f"{STATE}/digest/{day(0)}.json", 200)
+        for more in range(4, DAYS):
+            lines = b"".join(line(number) for number in range(more * EACH_DAY, (more + 1) * EACH_DAY))
+            files.append(f"{EVENTS}/{day(more)}.1.jsonl", lines, durable=True)
+        tend(files, DAYS)
+        check(files, DAYS, "rotten digest")
+        assert load_digest(files, f"{STATE}/digest", day(0)).events == EACH_DAY
+
+    def test_a_full_disk_lets_the_oldest_go_where_nothing_can_be_archived(self) -> None:
+        """Archiving needs room that is not there: then the oldest archive makes it, as far as the settings allow."""
+        files = journal(DAYS)
+        limits = RetentionLimits(raw_days=4, keep_days=30, low_keep_days=3, free_share=0.5)
+        tend(files, DAYS, RetentionLimits(raw_days=4, keep_days=30))
+        for number in range(30, 36):
+            files.append(f"{EVENTS}/{day(number // 6)}.2.jsonl", line(number) * 200, durable=True)
+        tend(files, DAYS, RetentionLimits(raw_days=9, keep_days=30))
+        files.limit(files.used + 100)
+        told = tend(files, DAYS, limits)
+        kinds = {draft.type for draft in told}
+        assert {"journal.disk_low", "journal.upkeep_failed", "journal.removed"} <= kinds
+        assert 0 not in events(files)
+        assert set(range(24, 30)) <= set(events(files))
+
     def test_temporaries_of_the_dead_are_swept(self) -> None:
         files = journal(2)
         files.append(f"{EVENTS}/.{day(0)}.1.idx.99.0.tmp", b"half", durable=True)
