@@ -335,9 +335,12 @@ class Upkeep:
 
     def _archive_facts(self, part: Part) -> Archived:
         path = archive_path(self.events, part)
-        size = self.files.lstat(path).size
-        index = trusted_index(self.files, path, size, ARCHIVE)
-        return Archived(part, size + self._size_of(index_path(path)), index.since if index is not None else 0)
+        here = self.files.lstat(path)
+        index = trusted_index(self.files, path, here.size, ARCHIVE)
+        since = index.since if index is not None else 0
+        if not since and part.number >= IMPORTED_FROM:  # its index was lost, or made anew: the import wrote the file
+            since = here.mtime_ns // 1_000_000_000
+        return Archived(part, here.size + self._size_of(index_path(path)), since)
 
     def _size_of(self, path: str) -> int:
         try:

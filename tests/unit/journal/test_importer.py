@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from aios.journal.dialects import NotAnEvent, event_of, time_of, type_of, zone_v
 from aios.journal.importer import Imported, Importer, records, zone_of
 from aios.journal.query import EVERYTHING, History, Query
 from aios.journal.reader import FolderReader
+from aios.journal.retention import RetentionLimits, Upkeep
 from aios.ports import Files
 from aios.testing.disk import SimDisk
 
@@ -303,6 +305,19 @@ def test_its_age_counts_from_the_import(tmp_path: Path) -> None:
         opened = open_archive(OsFiles(), events, part)
         assert opened.index.since == int(NOW)
         opened.close()
+
+
+def test_its_age_outlives_its_index(tmp_path: Path) -> None:
+    """A lost index does not make it as old as what it tells of."""
+    importer(str(tmp_path)).run([write(tmp_path, "a.jsonl", lines(*ALL))])
+    events = tmp_path / "events"
+    for index in (events / "archive").glob("*.idx"):
+        index.unlink()
+    numbers: Mapping[str, Any] = {}
+    upkeep = Upkeep(OsFiles(), str(tmp_path), RetentionLimits(), lambda _day: numbers)
+    for part in list_archives(OsFiles(), str(events)):
+        path = events / "archive" / f"{part.name}.zst"
+        assert upkeep._archive_facts(part).since == path.stat().st_mtime_ns // 1_000_000_000
 
 
 def test_secrets_are_struck_out(tmp_path: Path) -> None:
