@@ -477,15 +477,14 @@ def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:
 
 def limits_of(settings: Settings) -> RetentionLimits:
     """What the settings say about how long the journal is kept."""
-    journal = settings.journal
     return RetentionLimits(
-        raw_days=journal.raw_days,
-        keep_days=journal.keep_days,
-        low_keep_days=min(journal.low_keep_days, journal.keep_days),
-        size_max=journal.size_max_mb * 1_000_000,
-        free_share=journal.free_low,
-        free_enough=journal.free_enough_mb * 1_000_000,
-        consumer_quiet_days=journal.consumer_quiet_days,
+        raw_days=settings.journal.raw_days,
+        keep_days=settings.journal.keep_days,
+        low_keep_days=min(settings.journal.low_keep_days, settings.journal.keep_days),
+        size_max=settings.journal.size_max_mb * 1_000_000,
+        free_share=settings.journal.free_low,
+        free_enough=settings.journal.free_enough_mb * 1_000_000,
+        consumer_quiet_days=settings.journal.consumer_quiet_days,
     )
 
 
