@@ -24,6 +24,7 @@ from aios.scheduler.priority import P0, P1, P2, P3, priority
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 RETRY_S = 5.0
 RETRY_CEILING_S = 300.0
+RESERVE_AFTER_S = 30.0
 _TROUBLES_MAX = 64
 _CHUNK = bytes(1 << 20)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -90,6 +91,7 @@ class Fullness:
         self._retry_s = RETRY_S
         self._back_at = -inf
         self._ready = reserve is None
+        self._since: float | None = None
         self.full = False
 
     def failed(self, error: OSError, now: float) -> None:
@@ -108,9 +110,10 @@ class Fullness:
     def wrote(self, size: int) -> None:
         self._spent += size if self.full else 0
 
-    def idle(self) -> None:
-        """Nothing waits: the moment to put the reserve there, so that a start does not wait for it."""
-        if not self._ready and self._reserve is not None:
+    def idle(self, now: float) -> None:
+        """Nothing waits: the moment to put the reserve there, once; a while after the start, whose first events are urgent."""
+        self._since = now if self._since is None else self._since
+        if not self._ready and self._reserve is not None and now - self._since >= RESERVE_AFTER_S:
             self._ready = True
             self._reserve.take()
 

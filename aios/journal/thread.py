@@ -187,7 +187,7 @@ class ThreadedWriter:
         while not self._pending:
             if self._closing.is_set():
                 return False
-            self._fullness.idle()
+            self._fullness.idle(self._clock.monotonic())
             self._bell.acquire()
         return not (self._closing.is_set() and self._pending.failures >= _LAST_TRIES)
 
@@ -308,7 +308,7 @@ class InlineWriter:
             self._timer = self._loop.call_later(self._latency_s(), self._commit)
         else:
             self._idle.set()
-            self._fullness.idle()
+            self._fullness.idle(self._clock.monotonic())
         _resolve(complete)
         troubles = self._file.troubles[:]
         self._file.troubles.clear()

@@ -44,7 +44,9 @@ class TestWhatWaits:
         files, told = disk(), []
         files.make_folders(FOLDER)
         full = Fullness(Reserve(files, RESERVE, 1000), told)
-        full.idle()
+        full.idle(-60.0)
+        assert not files.exists(RESERVE)
+        full.idle(0.0)
         assert full.last_class(0.0) == P3
         assert len(files.read(RESERVE)) == 1000
         files.limit(1000)
@@ -61,7 +63,8 @@ class TestWhatWaits:
         files, told = disk(), []
         files.make_folders(FOLDER)
         full = Fullness(Reserve(files, RESERVE, 1000), told)
-        full.idle()
+        full.idle(-60.0)
+        full.idle(0.0)
         files.limit(1000)
         full.failed(FULL, 0.0)
         files.append("/s/hog", b"x" * 700)
@@ -107,6 +110,7 @@ async def _with_writer(files: SimDisk, story: Callable[[ThreadedWriter, list[Dra
 def test_on_a_full_disk_p3_waits_and_runs_go_on_from_the_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
     """And when there is room again everything that waited is written, and told."""
     monkeypatch.setattr(fullness_module, "RETRY_S", 0.05)
+    monkeypatch.setattr(fullness_module, "RESERVE_AFTER_S", 0.0)
     files = disk()
 
     async def story(writer: ThreadedWriter, told: list[Draft], _failures: list[Any]) -> None:
