@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aios.cron import parse_cron
 from aios.errors import ConfigError, ConfigErrors
@@ -41,6 +43,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _SECRET = "***"
 _ALL = "docs/settings.md lists them all"
+_TWICE = "name_twice"
+_NO_ADDRESS = "no_address"
+_ADDRESS = 'give it url = "http://127.0.0.1:8080/health", or host and port'
 
 
 # --- kinds of values ------------------------------------------------------------------------------------------------
@@ -310,9 +315,9 @@ class Probe(Section):
     @model_validator(mode="after")
     def _one_address(self) -> Probe:
         if (self.url is None) == (not self.host or self.port is None):
-            raise ValueError("needs either url, or host and port")
+            raise PydanticCustomError(_NO_ADDRESS, "needs either url, or host and port")
         if self.url is not None and (self.host or self.port is not None):
-            raise ValueError("needs either url, or host and port, not both")
+            raise PydanticCustomError(_NO_ADDRESS, "needs either url, or host and port, not both")
         return self
 
 
@@ -449,10 +454,14 @@ class Settings(Section):
     def _names_once(self) -> Settings:
         for what, entries in (("service", self.service), ("probe", self.probe), ("timer", self.timer)):
             seen: set[str] = set()
-            for entry in entries:
+            for index, entry in enumerate(entries):
                 name = entry.subject if isinstance(entry, Service) else entry.name
                 if name in seen:
-                    raise ValueError(f"two [[{what}]] have the name {entry.name!r}; give one of them another")
+                    raise PydanticCustomError(
+                        _TWICE,
+                        "two [[{what}]] have the name {name}; give one of them another",
+                        {"what": what, "index": index, "name": repr(entry.name)},
+                    )
                 seen.add(name)
         return self
 
@@ -579,15 +588,25 @@ def _explain(error: ValidationError, file: str, text: str, origins: Mapping[tupl
     places = key_places(text)
     lines = text.split("\n")
     found = []
-    for problem in error.errors(include_url=False, include_context=False):
-        path = tuple(problem["loc"])
+    for problem in error.errors(include_url=False):
+        path = _path_of(problem)
         variable = next((name for at, name in origins.items() if at == path[: len(at)]), "")
         place = nearest_place(places, path)
         snippet = lines[place.line - 1][:200] if place.line and not variable else ""
         message, hint = _in_words(problem["type"], problem["msg"], path, problem.get("input"))
+        if problem["type"] == _TWICE:
+            message, hint = problem["msg"], ""
         where = (0, 0) if variable else place
         found.append(ConfigError(variable or file, message, *where, hint, snippet))
     return found
+
+
+def _path_of(problem: ErrorDetails) -> tuple[str | int, ...]:
+    """Where it stands: a name that is there twice stands in the second entry, though the whole file was judged."""
+    if problem["type"] == _TWICE:
+        told = problem["ctx"]
+        return (told["what"], told["index"], "name")
+    return tuple(problem["loc"])
 
 
 def _in_words(kind: str, message: str, path: tuple[str | int, ...], value: object) -> tuple[str, str]:
@@ -597,7 +616,11 @@ def _in_words(kind: str, message: str, path: tuple[str | int, ...], value: objec
     if kind == "extra_forbidden":
         known = [entry.alias or key for key, entry in model.model_fields.items()]
         return f"there is no setting {name!r}", did_you_mean(str(path[-1]), known)
-    cure = _example(str(path[-1]), field) if path else ""
+    if kind == _NO_ADDRESS:
+        return f"{name}: {message}", _ADDRESS
+    if kind == "tuple_type" and path:
+        return _no_list(path, value)
+    cure = _example(str(path[-1]), field) if path and isinstance(path[-1], str) else ""
     if kind == "missing":
         return f"{name!r} is missing", cure
     if kind == "value_error":
@@ -605,6 +628,30 @@ def _in_words(kind: str, message: str, path: tuple[str | int, ...], value: objec
         return (f"{name}: {text}" if name else text), cure
     shown = "" if isinstance(value, (Mapping, list, tuple)) else f", not {str(value)[:80]!r}"
     return f"{name}: {message[0].lower()}{message[1:]}{shown}", cure
+
+
+def _no_list(path: tuple[str | int, ...], value: object) -> tuple[str, str]:
+    """What should be a list, and how this one is written: a table of its own, or what was meant in brackets."""
+    name, key = dotted(path), str(path[-1])
+    _, field = _look_up(path)
+    if field is not None and section_of(field.annotation) is not None:
+        if isinstance(value, Mapping):
+            return f"[{name}] is one table, and there may be several", f"write [[{name}]], with two brackets"
+        return f"{name} is a list of tables", f"write [[{name}]], with two brackets, and what belongs to it below"
+    words = _words(value) if key == "argv" else [str(value)]
+    return f"{name} is a list", f"write {key} = [{', '.join(_quoted(word) for word in words)}]"
+
+
+def _words(value: object) -> list[str]:
+    """A command line as a list, as a shell would cut it; what no shell understands stays whole."""
+    try:
+        return shlex.split(str(value)) or [""]
+    except ValueError:
+        return [str(value)]
+
+
+def _quoted(word: str) -> str:
+    return '"' + word[:80].replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _example(name: str, field: FieldInfo | None) -> str:
