@@ -21,7 +21,7 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
 
-CHECKPOINT_VERSION = 5
+CHECKPOINT_VERSION = 6
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
@@ -127,6 +127,7 @@ class World:
 
     def _close(self, subject: str, event_type: str) -> None:
         if self.symptoms.pop((subject, event_type), None) is not None:
+            self.guards.well(subject)
             for key in [k for k, h in self.held.items() if (h.subject, h.type) == (subject, event_type)]:
                 del self.held[key]
 
@@ -192,6 +193,8 @@ class World:
                 self.guards.ended(run.playbook, run.subject, at)
             if run.status == "escalated":
                 self.guards.escalated(run.playbook, run.subject, at)
+            elif run.outcome in ("healed", "cleared"):
+                self.guards.well(run.subject)
             if len(self.recent) > RECENT_RUNS_MAX:
                 self.recent.popitem(last=False)
         elif not run.ended and run.id in self.recent:
@@ -280,7 +283,7 @@ class World:
     def _on_resumed(self, _event: Event) -> None:
         self.paused = None
         for holding in self.held.values():
-            if holding.guard == "breaker":
+            if holding.guard in ("breaker", "called"):
                 self.guards.forgive(holding.playbook, holding.subject)
 
     def is_paused(self, now: float) -> bool:

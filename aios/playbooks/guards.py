@@ -21,7 +21,7 @@ ACTS_KEPT = 100_000
 """No setting may allow more acts an hour; of the last hour alone are they remembered."""
 PAIRS_MAX = 20_000
 CALLED_QUIET_S = 600.0
-"""After a run has called a person, its playbook does not begin again on that subject for as long as an incident stays open."""
+"""After a run has called a person, its playbook does not begin again on that subject for so long, unless it was well since."""
 
 
 class Held(NamedTuple):
@@ -35,10 +35,9 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class PairState:
-    """One playbook on one subject: when its last acting run ended, when one called a person, when the latest began to act."""
+    """One playbook on one subject: when its last acting run ended, and when the latest ones began to act."""
 
     last_end: float = 0.0
-    escalated_at: float = 0.0
     starts: deque[float] = field(default_factory=lambda: deque(maxlen=STARTS_KEPT))
 
 
@@ -48,6 +47,8 @@ class GuardBook:
 
     pairs: dict[tuple[str, str], PairState] = field(default_factory=dict)
     acts: deque[float] = field(default_factory=lambda: deque(maxlen=ACTS_KEPT))
+    calls: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Pairs of which a run called a person, and when; until the subject is well, or it is long ago."""
 
     def began_to_act(self, playbook: str, subject: str, at: float) -> None:
         """A run reached its first act."""
@@ -65,13 +66,19 @@ class GuardBook:
 
     def escalated(self, playbook: str, subject: str, at: float) -> None:
         """A run called a person, whether it had acted or not."""
-        self._pair(playbook, subject).escalated_at = at
+        self.calls = {pair: then for pair, then in self.calls.items() if then > at - CALLED_QUIET_S}
+        self.calls[playbook, subject] = at
+
+    def well(self, subject: str) -> None:
+        """The subject is well again: what happens to it next is a new trouble."""
+        for pair in [pair for pair in self.calls if pair[1] == subject]:
+            del self.calls[pair]
 
     def forgive(self, playbook: str, subject: str) -> None:
-        """A person closed the breaker: what was counted until now counts no more."""
+        """A person lets it try again: what was counted until now counts no more."""
+        self.calls.pop((playbook, subject), None)
         if (state := self.pairs.get((playbook, subject))) is not None:
             state.starts.clear()
-            state.escalated_at = 0.0
 
     def _pair(self, playbook: str, subject: str) -> PairState:
         key = (playbook, subject)
@@ -92,8 +99,14 @@ class GuardBook:
 
     def verdict(self, playbook: Playbook, subject: str, now: float) -> Held | None:
         """Cooldown and limit of this playbook on this subject; None: it may run."""
+        if not playbook.acts:
+            return None
+        called_at = self.calls.get((playbook.name, subject))
+        if called_at is not None and now < called_at + CALLED_QUIET_S:
+            why = f"{playbook.name} called a person about {subject} {now - called_at:.0f} s ago: once is enough"
+            return Held("called", called_at + CALLED_QUIET_S, why)
         state = self.pairs.get((playbook.name, subject))
-        if state is None or not playbook.acts:
+        if state is None:
             return None
         guard = playbook.guard
         if guard.limit is not None:
@@ -103,10 +116,6 @@ class GuardBook:
                 until = recent[len(recent) - count] + within_s
                 why = f"{playbook.name} acted {len(recent)} times on {subject} in {within_s:g} s: the breaker is open"
                 return Held("breaker", until, why, calls=True)
-        until = state.escalated_at + CALLED_QUIET_S
-        if state.escalated_at and now < until:
-            why = f"{playbook.name} called a person about {subject} {now - state.escalated_at:.0f} s ago: once is enough"
-            return Held("called", until, why)
         until = state.last_end + guard.cooldown_s
         if state.last_end and now < until:
             return Held(
@@ -118,16 +127,18 @@ class GuardBook:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "pairs": [[p, s, state.last_end, state.escalated_at, list(state.starts)] for (p, s), state in self.pairs.items()],
+            "pairs": [[p, s, state.last_end, list(state.starts)] for (p, s), state in self.pairs.items()],
             "acts": list(self.acts),
+            "calls": [[*pair, at] for pair, at in self.calls.items()],
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> GuardBook:
         book = cls()
-        for playbook, subject, last_end, escalated_at, starts in raw["pairs"]:
-            book.pairs[playbook, subject] = PairState(last_end, escalated_at, deque(starts, maxlen=STARTS_KEPT))
+        for playbook, subject, last_end, starts in raw["pairs"]:
+            book.pairs[playbook, subject] = PairState(last_end, deque(starts, maxlen=STARTS_KEPT))
         book.acts.extend(raw["acts"])
+        book.calls = {(playbook, subject): at for playbook, subject, at in raw["calls"]}
         return book
 
 

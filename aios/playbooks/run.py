@@ -76,8 +76,8 @@ class Run(RunState):
                 return self._on_checked(happening, env)
             case Answered():
                 return self._on_answered(happening)
-            case Cancelled(by):
-                return () if self.closed or self.cancelled else (self._draft("run.cancelled", by=by),)
+            case Cancelled(by, why):
+                return () if self.closed or self.cancelled else (self._draft("run.cancelled", by=by, why=why),)
             case TakeBack(by):
                 return (self._draft("run.rollback_asked", by=by),) if self.ended and self.acted else ()
             case RungEnded(healed, opened, error):
@@ -137,9 +137,9 @@ class Run(RunState):
         if self.asked is None:
             return ()
         if answer.yes:
-            return (self._draft("approval.given", plan=self.asked["plan"], by=answer.by),)
+            return (self._draft("approval.given", plan=self.asked["plan"], by=answer.by, reason=answer.reason),)
         if answer.by:
-            return (self._draft("approval.denied", by=answer.by),)
+            return (self._draft("approval.denied", by=answer.by, reason=answer.reason),)
         return (self._draft("approval.expired"),)
 
     # --- what is to be done ---
@@ -201,21 +201,40 @@ class Run(RunState):
         if step.condition is not None:
             truth = step.condition.evaluate(self._variables(env))
             if truth.value is None:
+                if self._stood_in_for(env):
+                    return Say((self._skip(step, {"would": {**self._as_far_as_can_be_said(step, env), "if": truth.why}}),))
                 return self._give_up("unknown", f"step {step.id}: its `if` cannot say: {truth.why}")
             if not truth.value:
                 return Say((self._skip(step, {}),))
         try:
             params = env.skills[step.skill].check(step.params.render(self._variables(env)))
         except CannotSay as error:
+            if self._stood_in_for(env):
+                return Say((self._skip(step, {"would": self._as_far_as_can_be_said(step, env)}),))
             return self._give_up("unknown", f"step {step.id}: {error}")
         except KeyError:
             return self._give_up("unknown", f"step {step.id}: skill {step.skill} is not there any more")
         except ValueError as error:
             return self._give_up("unknown", f"step {step.id}: {error}")
-        spec = env.skills[step.skill]
-        if step.kind != "act" and (spec.only_looks is None or spec.only_looks(params, env.call_env)):
+        if self._only_looks(step, params, env):
             return Look(self._call(step.id, 1, step.skill, step.kind, params, step.timeout_s, Touches(), env))
         return self._before_act(step, params, env)
+
+    def _stood_in_for(self, env: Env) -> bool:
+        """Whether a dry run has left a step out: what depends on it cannot be said, and that is nobody's fault."""
+        return self._dry(env) and any(r.get("skipped") and "would" in (r.get("result") or {}) for r in self.results.values())
+
+    def _as_far_as_can_be_said(self, step: Step, env: Env) -> dict[str, Any]:
+        """An act of the plan, with the parameters that it has now."""
+        try:
+            params: Any = env.skills[step.skill].check(step.params.render(self._variables(env)))
+        except (CannotSay, KeyError, ValueError) as error:
+            params = {"cannot_say_yet": str(error)}
+        return {"step": step.id, "skill": step.skill, "params": params}
+
+    def _only_looks(self, step: Step, params: Mapping[str, Any], env: Env) -> bool:
+        spec = env.skills.get(step.skill)
+        return step.kind != "act" and (spec is None or spec.only_looks is None or spec.only_looks(params, env.call_env))
 
     def _after_result(self, step: Step, known: Mapping[str, Any], env: Env) -> Command | None:
         if known["kind"] != "act" or known["ok"] or known.get("skipped"):
@@ -277,18 +296,16 @@ class Run(RunState):
         return Say((asked, self._waiting_event("approval", until, acts[0]["step"] if acts else "")))
 
     def plan(self, env: Env) -> list[dict[str, Any]]:
-        """The acts that would follow, as far as can be said now."""
+        """The acts that would follow, as far as can be said now; what goes through hands is an act, whatever it is called."""
         acts = []
         for step in env.playbook.steps:
-            if step.kind != "act" or (step.id in self.results and not self.results[step.id].get("died")):
+            if step.id in self.results and not self.results[step.id].get("died"):
                 continue
             if step.condition is not None and step.condition.evaluate(self._variables(env)).value is False:
                 continue
-            try:
-                params: Any = env.skills[step.skill].check(step.params.render(self._variables(env)))
-            except (CannotSay, KeyError, ValueError) as error:
-                params = {"cannot_say_yet": str(error)}
-            acts.append({"step": step.id, "skill": step.skill, "params": params})
+            act = self._as_far_as_can_be_said(step, env)
+            if step.kind == "act" or not self._only_looks(step, act["params"], env):
+                acts.append(act)
         return acts
 
     def _finish(self, env: Env) -> Command:

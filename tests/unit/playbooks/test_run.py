@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -72,6 +72,7 @@ SKILLS = {
     s.name: s
     for s in (
         spec("read_logs", "observe"),
+        replace(spec("run_command", "observe"), only_looks=lambda params, env: False),
         spec("restart_service", "act"),
         spec("pay", "act", "never_retry"),
         spec("count", "act", "check_before_retry"),
@@ -279,6 +280,35 @@ def test_no_answer_is_no_and_calls_a_person() -> None:
     assert story.end() == "escalated"
     assert "approval.expired" in story.types
     assert "fallback" not in [d.get("what") for k, d in story.events if k == "run.rung_done"]
+
+
+CHECKED = Step("config", "observe", "run_command", Always({"argv": ["check"]}))
+MEND = Step("mend", "act", "count", Always({}), condition=When("config failed", lambda v: _exit_code(v)))
+
+
+def _exit_code(variables: Mapping[str, Any]) -> bool | None:
+    seen = variables["steps"].get("config", {}).get("result", {}).get("exit_code")
+    return None if seen is None else seen != 0
+
+
+def test_a_look_that_goes_through_hands_is_asked_for_like_an_act() -> None:
+    """A program that the settings do not list is no mere look: one yes is for it and for what may follow of it."""
+    story = Story(playbook(CHECKED, MEND, ACT), mode="approve", verdicts=["not_well", "not_well", "well"])
+    story.results["config"] = [SkillResult(ok=True, result={"exit_code": 1})]
+    story.until(Wait)
+    asked = next(d for k, d in story.events if k == "approval.requested")
+    assert [a["step"] for a in asked["acts"]] == ["config", "mend", "restart"]
+    story.tell(Answered(True, "ann"))
+    assert story.end() == "healed"
+    assert story.types.count("approval.requested") == 1
+    assert story.acts == ["config", "mend", "restart"]
+
+
+def test_what_depends_on_a_look_that_a_dry_run_left_out_is_proposed_as_far_as_can_be_said() -> None:
+    story = Story(playbook(CHECKED, MEND, ACT), mode="suggest", verdicts=["not_well", "not_well"])
+    assert story.end() == "suggested"
+    assert [w["step"] for w in story.events[-1][1]["would"]] == ["config", "mend", "restart"]
+    assert "if" in story.events[-1][1]["would"][1]
 
 
 def test_a_cancelled_run_takes_back_what_it_did_and_calls_nobody() -> None:

@@ -609,6 +609,41 @@ def test_a_person_is_called_once_about_what_cannot_be_healed() -> None:
     play(story, playbook("mender"))
 
 
+def test_what_was_well_meanwhile_is_a_new_trouble() -> None:
+    """A person mended it and had it healed: the next fall is healed at once, though a person was called minutes ago."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        rig.ill.add("job:1")
+        await rig.emit()
+        run = (await rig.until_event("run.escalated")).data["run"]
+        rig.mends = True
+        await rig.do("retry", run=run)
+        await rig.until_event("run.healed")
+        await asyncio.sleep(20.0)
+        rig.ill.add("job:1")
+        await rig.emit()
+        await rig.until_event("run.healed", count=2)
+
+    play(story, playbook("mender"))
+
+
+def test_resume_lets_it_try_again_after_a_call() -> None:
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        rig.ill.add("job:1")
+        await rig.emit()
+        await rig.until_event("run.escalated")
+        await asyncio.sleep(20.0)
+        await rig.emit()
+        await rig.until_event("reactor.decided")
+        rig.mends = True
+        await rig.do("resume")
+        await rig.until_event("run.healed")
+
+    play(story, playbook("mender"))
+
+
 def test_a_limit_of_no_acts_at_all_allows_none() -> None:
     async def story(rig: Rig) -> None:
         rig.ill.add("job:1")
