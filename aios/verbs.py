@@ -19,6 +19,7 @@ from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
+from aios.nearest import did_you_mean
 from aios.playbooks.model import lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
@@ -31,6 +32,8 @@ from aios.world import World
 
 FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
+REASON_MAX = 1000
+"""Characters of what a person says about a yes or a no."""
 SERVICE_SKILLS = {"service_start": "start_service", "service_stop": "stop_service", "service_restart": "restart_service"}
 
 
@@ -132,6 +135,7 @@ class Verbs:
         return [run for run in standing if run.id not in taken]
 
     async def do_playbooks(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        broken = {error.path for error in self.reactor.shelf.errors}
         listed = [
             {
                 "name": p.name,
@@ -143,10 +147,21 @@ class Verbs:
                 "enabled": p.enabled and p.name not in self.world.disabled,
                 "hash": p.hash,
                 "acts": p.acts,
+                "broken": p.path in broken,
             }
             for p in sorted(self.reactor.shelf.by_name.values(), key=lambda p: p.name)
         ]
         return {"playbooks": listed, "errors": [str(error) for error in self.reactor.shelf.errors]}
+
+    async def do_playbook(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """One that is in force, with its text: the file may hold another by now, or one that cannot be used."""
+        name = _text(args, "name")
+        playbook = self.reactor.shelf.by_name.get(name)
+        if playbook is None:
+            names = self.reactor.shelf.by_name
+            raise Refused(f"there is no playbook {name!r} in force", did_you_mean(name, names, "aios playbook list shows them"))
+        (row,) = [one for one in (await self.do_playbooks(_peer, {}))["playbooks"] if one["name"] == name]
+        return {**row, "text": self.reactor.shelf.blobs.get(playbook.hash).decode()}
 
     async def do_runs(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         limit = _number(args, "limit", 50)
@@ -245,27 +260,29 @@ class Verbs:
     async def do_approve(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         run = self._run(args)
         if run.status == "suggested":
-            return await self._turn_into_run(run, peer)
-        if run.asked is None or not await self.reactor.runner.answer(run, True, peer.name):
+            return await self._turn_into_run(run, peer, _reason(args))
+        if run.asked is None or not await self.reactor.runner.answer(run, True, peer.name, _reason(args)):
             raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
         return run_summary(run)
 
-    async def _turn_into_run(self, run: Run, peer: Peer) -> dict[str, Any]:
+    async def _turn_into_run(self, run: Run, peer: Peer, reason: str) -> dict[str, Any]:
         """A suggestion becomes a run that may do just what was suggested. Once: a second yes is no second act."""
         known = (*self.world.runs.values(), *self.world.recent.values())
         if taken := next((one for one in known if one.parent == run.id and one.by), None):
             raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
         would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
         approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
-        return await self._open_again(run, peer, by=peer.name, approved=approved)
+        return await self._open_again(run, peer, by=peer.name, approved=approved, reason=reason)
 
     async def do_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         run = self._run(args)
         if not run.ended:
             raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
-        return await self._open_again(run, peer, by="", approved=None)
+        return await self._open_again(run, peer, by="", approved=None, reason="")
 
-    async def _open_again(self, run: Run, peer: Peer, *, by: str, approved: Mapping[str, str] | None) -> dict[str, Any]:
+    async def _open_again(
+        self, run: Run, peer: Peer, *, by: str, approved: Mapping[str, str] | None, reason: str
+    ) -> dict[str, Any]:
         playbook = self.reactor.shelf.by_name.get(run.playbook)
         if playbook is None:
             raise Refused(f"playbook {run.playbook} is not in force any more")
@@ -276,6 +293,8 @@ class Verbs:
             again += 1
         lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
         opened = self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again)
+        if reason:
+            opened = opened._replace(data={**opened.data, "reason": reason})
         if why := unfit(opened):
             raise Refused(why)
         await self.emit(opened._replace(source=f"control/{peer.name}"))
@@ -285,7 +304,7 @@ class Verbs:
         run = self._run(args)
         if run.status == "suggested":
             raise Refused(f"run {run.id} only proposes: nothing is done unless you approve it", "leave it as it is")
-        if not await self.reactor.runner.answer(run, False, peer.name):
+        if not await self.reactor.runner.answer(run, False, peer.name, _reason(args)):
             raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
         return run_summary(run)
 
@@ -328,8 +347,26 @@ class Verbs:
         return await self._service("service_restart", peer, args)
 
     async def _service(self, verb: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        subject = _text(args, "subject")
+        subject = await self._subject(_text(args, "subject"), SERVICE_SKILLS[verb])
         return await self._act(SERVICE_SKILLS[verb], {"unit": subject}, peer, "asked for by hand", subject)
+
+    async def _subject(self, name: str, skill: str) -> str:
+        """Which service is meant: a name that the settings list stands for its subject. Refused is what nobody knows."""
+        managed = {service.name: service.subject for service in self.settings.service}
+        known = {*managed.values(), *(unit.subject for unit in await self.services.list())}
+        subject = managed.get(name) or (f"{name}.service" if f"{name}.service" in known else name)
+        if subject in known or skill not in self.skills:
+            return subject
+        try:
+            self.skills[skill].check({"unit": subject})
+            missing = (await self.services.state(subject)).state == "missing"
+        except ValueError:
+            missing = True
+        if missing:
+            listed = ", ".join(sorted(managed.values())[:10]) or "none"
+            cure = f"the settings list {listed}; `aios service list` shows all that AIOS sees"
+            raise Refused(f"there is no service {name[:100]!r}", did_you_mean(name, known, cure))
+        return subject
 
     async def do_services(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         units = await self.services.list()
@@ -440,6 +477,14 @@ def _text(args: Mapping[str, Any], name: str) -> str:
     value = args.get(name)
     if not isinstance(value, str) or not value or len(value) > 512:
         raise Refused(f"{name} must be text")
+    return value
+
+
+def _reason(args: Mapping[str, Any]) -> str:
+    """Why a person decides so, in their words; empty where they do not say."""
+    value = args.get("reason") or ""
+    if not isinstance(value, str) or len(value) > REASON_MAX:
+        raise Refused(f"reason must be text of at most {REASON_MAX} characters")
     return value
 
 

@@ -124,6 +124,7 @@ def show_run(view: RunView, terminal: Terminal) -> None:
                 f"{view.waits_for}, until {terminal.local(view.until)}" if view.waits_for and view.until else view.waits_for,
             ),
             ("decided by", view.by),
+            ("their reason", view.reason),
             ("follows run", view.parent),
         )
     )
@@ -134,11 +135,21 @@ def show_run(view: RunView, terminal: Terminal) -> None:
         ("asks for", view.asks),
         ("would do", view.would),
         ("proof", view.proof),
-        ("taken back", (view.rolled_back or {}).get("proof")),
+        ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
     ):
         _show_list(title, entries or [], terminal)
     _show_list("ladder", view.ladder, terminal)
     _show_next(view, terminal)
+
+
+def taken_back(line: Mapping[str, Any]) -> str:
+    """One line of a rollback's proof. A service that did not run before may run now: what an act brought back is not stopped."""
+    path, before, now = (str(line.get(name, "")) for name in ("path", "before", "restored"))
+    if not line.get("ok"):
+        return f"{path}: NOT as before: was {before}; is {now}"
+    if before == now:
+        return f"{path}: as before: {before}"
+    return f"{path}: was {before} before; is {now}: well, because only what ran before is made to run again"
 
 
 def _took(view: RunView) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aios.errors import Refused
 from aios.events.event import Event
+from aios.playbooks.run_state import cancelled_why
 
 ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
 OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
@@ -39,6 +40,7 @@ class RunView:
     until: str = ""
     parent: str = ""
     by: str = ""
+    reason: str = ""
     cancelled: bool = False
     trigger: Mapping[str, Any] = field(default_factory=dict)
     considered: list[Any] = field(default_factory=list)
@@ -86,6 +88,7 @@ def _opened(run_id: str, event: Event) -> RunView:
         opened=event.time,
         parent=str(data.get("parent") or ""),
         by=str(data.get("by") or ""),
+        reason=str(data.get("reason") or ""),
         trigger=data.get("trigger") or {},
         considered=list(data.get("considered") or []),
     )
@@ -96,6 +99,7 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if kind == "approval":
         view.asks = list(data.get("acts") or []) if word == "requested" else []
         view.by = str(data.get("by") or view.by)
+        view.reason = str(data.get("reason") or "")
         return
     if word == "step_done":
         view.steps.append({**data, "time": time})
@@ -105,7 +109,7 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
         view.rolled_back = dict(data)
     elif word == "cancelled":
         view.by, view.cancelled = str(data.get("by") or ""), True
-        view.why = f"cancelled by {view.by}"
+        view.why = cancelled_why(data)
     if word in OUTCOMES and not view.outcome:
         view.outcome = "unknown" if word == "cancelled" else word
     if not view.ended and _ends(view, word, data):

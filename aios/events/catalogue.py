@@ -277,6 +277,7 @@ CATALOGUE: Mapping[str, EventType] = {
         approved=(MAP, "acts that a person approved beforehand: step -> digest"),
         parent=(STR, "the run whose fallback or retry this is"),
         by=(STR, "the person who asked for it"),
+        reason=(STR, "why they did, in their words; missing: not said"),
     ),
     "run.step_intended": _t(
         "An act is about to be started; on disk before it is.",
@@ -366,7 +367,13 @@ CATALOGUE: Mapping[str, EventType] = {
         would=(LIST, "the acts it proposes"),
         verdict=(STR, "what verify said: well | not_well | no_data"),
     ),
-    "run.cancelled": _t("A person ended a run.", "warning", **_RUN, by=(STR, "who")),
+    "run.cancelled": _t(
+        "A person ended a run.",
+        "warning",
+        **_RUN,
+        by=(STR, "who"),
+        why=(STR, "that they denied it, and why; empty: they just ended it"),
+    ),
     "approval.requested": _t(
         "A run asks before its first act.",
         "warning",
@@ -375,8 +382,16 @@ CATALOGUE: Mapping[str, EventType] = {
         plan=(STR, "hash of that"),
         until=(STR, "no answer by then is no"),
     ),
-    "approval.given": _t("A person said yes.", **_RUN, plan=(STR, "hash of what was approved"), by=(STR, "who")),
-    "approval.denied": _t("A person said no.", "warning", **_RUN, by=(STR, "who")),
+    "approval.given": _t(
+        "A person said yes.",
+        **_RUN,
+        plan=(STR, "hash of what was approved"),
+        by=(STR, "who"),
+        reason=(STR, "why, in their words; empty: not said"),
+    ),
+    "approval.denied": _t(
+        "A person said no.", "warning", **_RUN, by=(STR, "who"), reason=(STR, "why, in their words; empty: not said")
+    ),
     "approval.expired": _t("Nobody answered in time; that is a no.", "warning", **_RUN),
     # --- score
     "score.updated": _t(

@@ -182,14 +182,14 @@ class RunState:
 
     def _refused(self, data: Mapping[str, Any], _at: float) -> None:
         self.asked = None
-        self.denied = f"{data['by']} said no" if data.get("by") else "nobody answered in time"
+        self.denied = said_no(data["by"], data.get("reason", "")) if data.get("by") else "nobody answered in time"
 
     def _failed(self, data: Mapping[str, Any], _at: float) -> None:
         self.outcome, self.why = self.status, data.get("why", "")
         self.wait = None
 
     def _cancelled(self, data: Mapping[str, Any], at: float) -> None:
-        self.cancelled, self.outcome, self.why = True, self.outcome or "unknown", f"cancelled by {data['by']}"
+        self.cancelled, self.outcome, self.why = True, self.outcome or "unknown", cancelled_why(data)
         self.wait, self.asked = None, None
         if self.status == "rolled_back":
             self.closed, self.ended_at = True, at
@@ -213,6 +213,16 @@ class RunState:
         self.outcome = self.outcome or self.status
         self.why = data.get("why", self.why)
         self.closed, self.ended_at = True, at
+
+
+def said_no(by: str, reason: str) -> str:
+    """Why a run that was denied ended."""
+    return f"denied by {by}: {reason}" if reason else f"denied by {by}"
+
+
+def cancelled_why(data: Mapping[str, Any]) -> str:
+    """Why a run ended, from its `run.cancelled`."""
+    return str(data.get("why") or f"cancelled by {data.get('by') or ''}")
 
 
 _FIELDS = tuple(field.name for field in fields(RunState))

@@ -45,10 +45,14 @@ class Answered(NamedTuple):
 
     yes: bool
     by: str
+    reason: str = ""
 
 
 class Cancelled(NamedTuple):
+    """`why` is empty where a person just ended it; a no says so here."""
+
     by: str
+    why: str = ""
 
 
 class TakeBack(NamedTuple):

@@ -19,6 +19,7 @@ from aios.events.calls import SkillCatalogue, SkillResult
 from aios.events.event import Draft, Position, Stored
 from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
+from aios.playbooks.run_state import said_no
 from aios.playbooks.run_words import (
     Act,
     Answered,
@@ -115,15 +116,15 @@ class Runner:
 
     # --- what people say ---
 
-    async def answer(self, run: Run, yes: bool, by: str) -> bool:
+    async def answer(self, run: Run, yes: bool, by: str, reason: str = "") -> bool:
         """A yes or no to a run that asked; a no ends it. False when it asks nothing (any more)."""
         await self._quiet(run)
         env = self._env(run)
-        drafts = run.advance(Answered(yes, by), env)
+        drafts = run.advance(Answered(yes, by, reason), env)
         if not drafts:
             return False
         if not yes:
-            drafts = (*drafts, *run.advance(Cancelled(by), env))
+            drafts = (*drafts, *run.advance(Cancelled(by, said_no(by, reason)), env))
         await self._hear(run, drafts)
         return True
 

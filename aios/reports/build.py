@@ -96,6 +96,8 @@ class _Life:
     opened_at: float | None = None
     trigger: str = ""
     denied: bool = False
+    said: str = ""
+    """Who said yes to it, and why."""
     ended_at: float = inf
 
 
@@ -249,8 +251,11 @@ class _Fold:
             trigger = event.data.get("trigger")
             life.opened_at = event.taken
             life.trigger = str(trigger.get("type", "")) if isinstance(trigger, Mapping) else ""
+            life.said = _yes(event) if event.data.get("by") else ""
         elif event.type in ("approval.denied", "approval.expired"):
             life.denied = True
+        elif event.type == "approval.given":
+            life.said = _yes(event)
         if counted and event.type in _COUNTERS:
             _COUNTERS[event.type](self, event, life)
 
@@ -288,7 +293,7 @@ class _Fold:
         if life.ended_at < inf:
             return  # a person cancelled what had failed already
         outcome = _ENDS[event.type]
-        if life.denied and outcome in (model.NOT_HEALED, model.UNKNOWN):
+        if life.denied and outcome in (model.NOT_HEALED, model.UNKNOWN, model.CANCELLED):
             outcome = model.DENIED
         took_ms = self._took_ms(event, life)
         for tally in self._tallies(event):
@@ -304,7 +309,7 @@ class _Fold:
                 ended=event.arrival,
                 outcome=outcome,
                 took_ms=took_ms,
-                why=plain(data.get("why")),
+                why=plain(data.get("why") or life.said),
             )
         )
 
@@ -395,6 +400,11 @@ _COUNTERS: Mapping[str, Callable[[_Fold, Event, _Life], None]] = {
     "run.rolled_back": _Fold._count_rolled_back,
     **dict.fromkeys(_ENDS, _Fold._count_end),
 }
+
+
+def _yes(event: Event) -> str:
+    by, reason = plain(event.data.get("by"), 40), plain(event.data.get("reason"))
+    return f"approved by {by}: {reason}" if reason else f"approved by {by}"
 
 
 def _worst_first(line: ScoreLine) -> tuple[float, float, str]:

@@ -86,6 +86,16 @@ STORIES: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
             ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": "ada"}),
         ],
     ),
+    (
+        "rolled_back",
+        [
+            ASKS,
+            WAITS,
+            ("approval.denied", {"by": "ada", "reason": "in use"}),
+            ("run.cancelled", {"by": "ada", "why": "denied by ada: in use"}),
+            ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": ""}),
+        ],
+    ),
     ("suggested", [step("logs", "observe"), ("run.suggested", {"would": [{"step": "restart"}], "verdict": "not_well"})]),
 ]
 
@@ -169,6 +179,17 @@ def test_a_question_is_shown_with_how_to_answer(tmp_path: Path) -> None:
     out = aios("runs", "show", RUN, data=tmp_path).out
     assert "asks for\n  step=restart skill=restart_service\n" in out
     assert "It waits for you: aios runs approve 3f2a91c0   or   aios runs deny 3f2a91c0" in out
+
+
+def test_what_a_person_said_is_shown(tmp_path: Path) -> None:
+    """Who decided, and why, in their words: of a yes and of a no."""
+    no = ("approval.denied", {"by": "ada", "reason": "in use"})
+    ended = ("run.cancelled", {"by": "ada", "why": "denied by ada: in use"})
+    write_journal(tmp_path, *story(ASKS, WAITS, no, ended))
+    shown = aios("runs", "show", RUN, data=tmp_path).out
+    assert "denied by ada: in use" in shown
+    yes = story(ASKS, WAITS, ("approval.given", {"plan": "p", "by": "ada", "reason": "go on"}), HEALED)
+    assert fold(yes)[RUN].reason == "go on"
 
 
 def test_a_beginning_that_is_nobodys_or_several_is_refused() -> None:

@@ -30,9 +30,10 @@ def test_a_yes_lets_it_act() -> None:
         run = (await asked(rig)).data["run"]
         assert rig.acts == []
         assert [one["id"] for one in (await rig.do("status"))["needs_you"]] == [run]
-        await rig.do("approve", run=run)
+        await rig.do("approve", run=run, reason="go on")
         await rig.until_event("run.healed")
-        assert rig.events("approval.given")[0].data["by"] == "ann"
+        given = rig.events("approval.given")[0].data
+        assert (given["by"], given["reason"]) == ("ann", "go on")
 
     play(story, playbook("asker", mode="approve"))
 
@@ -42,8 +43,10 @@ def test_a_no_ends_it_and_nothing_else_is_tried() -> None:
 
     async def story(rig: Rig) -> None:
         run = (await asked(rig)).data["run"]
-        await rig.do("deny", run=run)
+        await rig.do("deny", run=run, reason="in use")
         await rig.until(lambda: run in rig.daemon.world.recent)
+        assert rig.events("approval.denied")[0].data["reason"] == "in use"
+        assert (await rig.do("run", run=run))["why"] == "denied by ann: in use"
         await asyncio.sleep(60.0)
         assert rig.acts == []
         assert len(rig.events("run.opened")) == 1
@@ -119,8 +122,10 @@ def test_a_suggestion_becomes_a_run_that_does_just_that_once() -> None:
         suggested = await rig.until_event("run.suggested")
         assert rig.acts == []
         assert [act["skill"] for act in suggested.data["would"]] == ["mend"]
-        await rig.do("approve", run=suggested.data["run"])
+        assert "reason must be text" in (await rig.ask("approve", run=suggested.data["run"], reason="x" * 1001)).error
+        await rig.do("approve", run=suggested.data["run"], reason="go on")
         await rig.until_event("run.healed")
+        assert [one.data.get("reason") for one in rig.events("run.opened")] == [None, "go on"]
         refused = await rig.ask("approve", run=suggested.data["run"])
         assert "approved already" in refused.error
         assert rig.acts == ["job:1 by mender"]

@@ -89,6 +89,23 @@ def test_what_a_person_denied_is_no_failure() -> None:
     assert report.heal.median_ms == pytest.approx(1000.0)
 
 
+def test_what_a_person_said_stands_beside_the_run() -> None:
+    """A no with its reason, and counted as a no though it also cancels the run; a yes with its reason."""
+    report = report_of(
+        run("run.opened", "a", 1),
+        run("approval.denied", "a", 2, by="anna", reason="in use"),
+        run("run.cancelled", "a", 3, by="anna", why="denied by anna: in use"),
+        run("run.opened", "b", 4),
+        run("approval.given", "b", 5, by="anna", reason="go on"),
+        run("run.healed", "b", 6),
+    )
+    assert [(line.outcome, line.why) for line in report.run_lines] == [
+        ("denied", "denied by anna: in use"),
+        ("healed", "approved by anna: go on"),
+    ]
+    assert dict(report.runs.counts) == {"healed": 1, "denied": 1}
+
+
 def test_nothing_tried_has_no_success_rate() -> None:
     assert report_of(event("daemon.heartbeat")).runs.rate is None
 
