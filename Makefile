@@ -15,10 +15,11 @@ demo: $(RUN_STAMP) ## break a small real service and watch it heal
 	$(BIN)/aios demo
 
 test: $(DEV_STAMP) ## the whole test suite
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadfile -m 'not systemd'
+	$(BIN)/pytest -m systemd
 
-quick: $(DEV_STAMP) ## what runs in seconds
-	$(BIN)/pytest -n 3 --dist loadgroup -m 'not slow and not systemd' -x
+quick: $(DEV_STAMP) ## without the slow tests and without a real systemd: two minutes or so
+	$(BIN)/pytest -n 3 --dist loadfile -m 'not slow and not systemd' -x
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -93,6 +93,8 @@ async def _life(settings: Settings, files: OsFiles) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop, signal.Signals(number).name)
     loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload_soon())
+    log.info("starting", state=settings.data, playbooks=len(daemon.shelf.by_name))
+    _spare_the_collector()
     hello = asyncio.create_task(_say_hello(settings, daemon))
     try:
         reason = await daemon.run()
@@ -107,7 +109,6 @@ async def _life(settings: Settings, files: OsFiles) -> int:
 
 async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     await daemon.ready.wait()
-    _spare_the_collector()
     daemon.spine.listen(Teller(log, daemon.outside.clock).heard)
     log.info("ready", state=settings.data, mode_max=settings.mode_max, playbooks=len(daemon.shelf.by_name))
     if settings.mode_max in ("observe", "shadow", "suggest"):
@@ -118,7 +119,7 @@ async def _say_hello(settings: Settings, daemon: Daemon) -> None:
 
 
 def _spare_the_collector() -> None:
-    """What stands at READY stays: a full collection of it would hold the loop for 15 ms, again and again."""
+    """What is assembled stays: a full collection of it would hold the loop for 15 ms, again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 20)

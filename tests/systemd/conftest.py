@@ -13,7 +13,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "systemd" and "box" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.systemd)
-            item.add_marker(pytest.mark.xdist_group("systemd"))  # one box, so one worker
 
 
 @pytest.fixture(scope="session")
