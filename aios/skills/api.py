@@ -108,7 +108,8 @@ class Skill:
     rerun: what may be done with an attempt that a crash cut off; `check_before_retry` needs `already_done`, which says True (the
     act has had its effect), False (it has not) or None (cannot say, a person is asked).
     dry: one sentence for what it would do. irreversible: no snapshot can take it back; it leaves a manifest instead.
-    result_fields: name -> CEL type of what stands in `result`, so that expressions are checked when a playbook is loaded.
+    result_fields: name -> CEL type (string, int, double, bool, map, list) of what stands in `result`: an expression that names
+    another field is told by lint. How to add a skill of ours, step by step: docs/architecture.md.
     """
 
     name: str
