@@ -53,6 +53,8 @@ INBOX_AHEAD = 8
 JUDGE_AFTER_S = 1.0
 """How long after something that moves a score the scores are evaluated: a burst is judged once."""
 CLOCK_LEAP_S = 5.0
+STILL_S, STILL_WITHIN_S = 0.2, 1.0
+"""Playbooks are read once their folder has been still for so long, or has not been for the other: editors empty a file first."""
 DEPENDENTS_MAX = 1000
 DECISIONS = ("run.opened", "reactor.decided", "scheduler.dead_letter")
 JUDGED = ("run.", "probe.", "service.", "resource.", "endpoint.", "agent.", "host.", "score.")
@@ -141,6 +143,8 @@ class Daemon:
     _stopping: Future[str] | None = None
     _judging: bool = False
     _since_checkpoint: int = 0
+    _reload_timer: asyncio.TimerHandle | None = None
+    _reload_by: float = 0.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     # --- its life
@@ -157,6 +161,7 @@ class Daemon:
             await self._end(reason)
             return reason
         finally:
+            self._drop_reload()
             for task in self._tasks:
                 task.cancel()
 
@@ -208,6 +213,7 @@ class Daemon:
         """In order: no new work, what was said is durable, a checkpoint, then hands may go. Launchers outlive us."""
         self.outside.notify("STOPPING=1")
         await self.control.close()
+        self._drop_reload()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -340,11 +346,16 @@ class Daemon:
         return self.world.position, {"world": self.world.to_json(), "queue": queue}
 
     async def _ping(self) -> None:
-        """systemd's watchdog: we say that we live only if the journal takes an event and hands answers."""
+        """systemd's watchdog: we say that we live only if no commit of the journal hangs and hands answers.
+
+        A disk that fails is another matter: the writer tries again, waits for room, or ends the daemon with a code of its own.
+        """
         clock = self.outside.clock
         while True:
             await clock.sleep_until(clock.monotonic() + self.outside.watchdog_s / 3)
-            if await self.outside.hands.answers(self.outside.watchdog_s / 3):
+            since = self.writer.committing_since
+            hangs = since > 0.0 and clock.monotonic() - since > self.outside.watchdog_s / 3
+            if not hangs and await self.outside.hands.answers(self.outside.watchdog_s / 3):
                 self.outside.notify("WATCHDOG=1")
 
     async def _report_each_morning(self) -> None:
@@ -358,8 +369,22 @@ class Daemon:
             await self.outside.offload(partial(self.outside.write_report, day))
 
     def reload_soon(self) -> None:
+        """A folder of playbooks changed: read them again once it is still."""
+        loop = asyncio.get_running_loop()
+        if self._reload_timer is None:
+            self._reload_by = loop.time() + STILL_WITHIN_S
+        self._drop_reload()
+        self._reload_timer = loop.call_at(min(loop.time() + STILL_S, self._reload_by), self.reload_now)
+
+    def reload_now(self) -> None:
         """Read the playbooks again."""
+        self._drop_reload()
         self._spawn(self._reloaded())
+
+    def _drop_reload(self) -> None:
+        if self._reload_timer is not None:
+            self._reload_timer.cancel()
+            self._reload_timer = None
 
     async def _reloaded(self) -> None:
         await self._reload()

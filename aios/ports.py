@@ -85,6 +85,11 @@ class JournalWriter(Protocol):
         """Commit what is left, then end."""
         ...
 
+    @property
+    def committing_since(self) -> float:
+        """Since when (monotonic) one commit has been under way; 0: none is. So a disk that hangs is told from one that fails."""
+        ...
+
 
 class JournalReader(Protocol):
     def read(self, after: Position | None = None) -> Iterator[Stored]:

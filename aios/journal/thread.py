@@ -138,6 +138,7 @@ class ThreadedWriter:
         self._file = file
         self._fullness = Fullness(reserve, file.troubles)
         self._failing_since = 0.0
+        self.committing_since = 0.0
         self._clock = clock
         self._loop = loop
         self._tell = tell
@@ -196,14 +197,16 @@ class ThreadedWriter:
         if not owners:  # all that waits must wait on
             self._bell.acquire(timeout=self._pending.failed())
             return
+        self.committing_since = self._clock.monotonic()
         try:
             positions = self._file.commit(lines, self._clock.now())
         except OSError as error:
+            self.committing_since = 0.0
             self._fullness.failed(error, self._clock.monotonic())
             self._consider(error)
             self._closing.wait(self._pending.failed())
             return
-        self._failing_since = 0.0
+        self.committing_since = self._failing_since = 0.0
         self._fullness.wrote(sum(map(len, lines)))
         troubles = self._file.troubles[:]
         self._file.troubles.clear()
@@ -240,6 +243,9 @@ class ThreadedWriter:
 
 class InlineWriter:
     """The simulator's `JournalWriter`: no thread; a commit happens on the loop, `latency_s()` after it was asked for."""
+
+    committing_since = 0.0
+    """A commit takes no virtual time once it has begun."""
 
     def __init__(
         self,
