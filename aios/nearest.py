@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like this one; empty when none is near."""
+    """The known word that is most like this one, or the only one that begins with it; empty when none is near."""
     import difflib  # only a mistake pays for it
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return close[0] if close else ""
+    words = list(known)
+    if close := difflib.get_close_matches(word, words, n=1, cutoff=0.6):
+        return close[0]
+    longer = [one for one in words if len(word) >= 3 and one.startswith(word)]
+    return longer[0] if len(longer) == 1 else ""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

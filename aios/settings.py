@@ -11,7 +11,7 @@ import re
 import shlex
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -424,6 +424,12 @@ class Settings(Section):
         le=1_000_000,
         description="Events that may wait in memory; more are read again later.",
     )
+    memory_max_mb: int = Field(
+        default=512,
+        ge=64,
+        le=65_536,
+        description="MB that the daemon itself may use; beyond that it ends and is started anew. What it starts is not limited.",
+    )
     report_at: TimeOfDay = Field(default="07:00", description="When the daily report is written; the machine's own time.")
     protected: tuple[str, ...] = Field(
         default=(), max_length=1000, description="Subjects that AIOS never acts on, besides those that are built in."
@@ -452,17 +458,9 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _names_once(self) -> Settings:
-        for what, entries in (("service", self.service), ("probe", self.probe), ("timer", self.timer)):
-            seen: set[str] = set()
-            for index, entry in enumerate(entries):
-                name = entry.subject if isinstance(entry, Service) else entry.name
-                if name in seen:
-                    raise PydanticCustomError(
-                        _TWICE,
-                        "two [[{what}]] have the name {name}; give one of them another",
-                        {"what": what, "index": index, "name": repr(entry.name)},
-                    )
-                seen.add(name)
+        _each_once("service", self.service)
+        _each_once("probe", self.probe)
+        _each_once("timer", self.timer)
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -473,6 +471,16 @@ class Settings(Section):
         for service in plain["service"]:
             service["env"] = dict.fromkeys(service["env"], _SECRET)
         return plain
+
+
+def _each_once(what: str, entries: Sequence[Service | Probe | Timer]) -> None:
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        name = entry.subject if isinstance(entry, Service) else entry.name
+        if name in seen:
+            told = {"what": what, "index": index, "name": repr(entry.name)}
+            raise PydanticCustomError(_TWICE, "two [[{what}]] have the name {name}; give one of them another", told)
+        seen.add(name)
 
 
 # --- variables ------------------------------------------------------------------------------------------------------

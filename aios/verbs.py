@@ -28,6 +28,7 @@ from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Service
 from aios.reactor.aside import Aside
 from aios.reactor.pump import Reactor
 from aios.settings import Settings
+from aios.skills.types import check_unit
 from aios.world import World
 
 FOLLOWER_QUEUE_MAX = 10_000
@@ -347,19 +348,18 @@ class Verbs:
         return await self._service("service_restart", peer, args)
 
     async def _service(self, verb: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        subject = await self._subject(_text(args, "subject"), SERVICE_SKILLS[verb])
+        subject = await self._subject(_text(args, "subject"))
         return await self._act(SERVICE_SKILLS[verb], {"unit": subject}, peer, "asked for by hand", subject)
 
-    async def _subject(self, name: str, skill: str) -> str:
+    async def _subject(self, name: str) -> str:
         """Which service is meant: a name that the settings list stands for its subject. Refused is what nobody knows."""
         managed = {service.name: service.subject for service in self.settings.service}
         known = {*managed.values(), *(unit.subject for unit in await self.services.list())}
         subject = managed.get(name) or (f"{name}.service" if f"{name}.service" in known else name)
-        if subject in known or skill not in self.skills:
+        if subject in known or self.reactor.protected(frozenset((subject,))):
             return subject
         try:
-            self.skills[skill].check({"unit": subject})
-            missing = (await self.services.state(subject)).state == "missing"
+            missing = (await self.services.state(check_unit(subject))).state == "missing"
         except ValueError:
             missing = True
         if missing:
@@ -464,6 +464,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "opened": format_time(run.opened_at),
         "ended": format_time(run.ended_at) if run.ended_at else "",
         "acted": run.acted,
+        "taken_back": run.taken_back,
         "waits_for": run.wait["for"] if run.wait else "",
         "until": run.wait["until"] if run.wait else "",
         "asks": run.asked["acts"] if run.asked else [],

@@ -11,12 +11,14 @@ import ctypes
 import errno
 import os
 import platform
+import pwd
+import shutil
 import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aios.cli import exits
 from aios.cli.parser import finish
@@ -27,6 +29,9 @@ from aios.errors import ConfigError, ConfigErrors, Refused
 from aios.journal.lock import holder
 from aios.places import SYSTEM_PLAYBOOKS
 
+if TYPE_CHECKING:
+    from aios.settings import Service
+
 Word = Literal["ok", "warning", "bad"]
 ROOM_MIN_MB = 200
 INODES_MIN = 1000
@@ -36,6 +41,8 @@ INOTIFY_WATCHES_MIN = 4096
 PYTHON_MIN = (3, 11)
 _SYS_OPENAT2 = 437
 _STA_UNSYNC = 0x0040
+SERVICE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a program without a folder is looked for, unless the service's own PATH says otherwise."""
 DBUS_SOCKET = "/run/dbus/system_bus_socket"
 
 
@@ -104,6 +111,35 @@ def check_settings(args: argparse.Namespace, terminal: Terminal) -> Iterator[Fin
         return
     yield Finding("settings", "ok", found.file or "none, so the defaults are in force")
     yield from check_playbooks(found.playbooks)
+    for service in found.service:
+        yield from check_service(service)
+
+
+def check_service(service: Service) -> Iterator[Finding]:
+    """What it needs to be started at all: its user, its folder, its program."""
+    what = f"service {service.subject}"
+    if service.user and not _is_user(service.user):
+        yield Finding(what, "bad", f"there is no user {service.user}", f"useradd --system {service.user}, or name another")
+        return
+    if not os.path.isdir(service.folder):
+        yield Finding(what, "bad", f"there is no folder {service.folder}", f"mkdir -p {service.folder}, or name another")
+        return
+    program, path = service.argv[0], service.env.get("PATH") or os.environ.get("PATH") or SERVICE_PATH
+    beside = os.path.join(service.folder, program) if "/" in program else program
+    if shutil.which(beside, path=path) is None:
+        where = "is no program that can be run" if os.path.exists(beside) else "is not there"
+        cure = "write its whole path" if "/" not in program else f"chmod +x {beside}" if os.path.exists(beside) else "install it"
+        yield Finding(what, "bad", f"{program} {where}", f"{cure}, or name another in argv")
+        return
+    yield Finding(what, "ok", "its program, its folder and its user are there")
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def check_playbooks(folders: tuple[str, ...]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from aios.control.client import DaemonSilent, NoDaemon, follow
 from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.codec import encode_json
-from aios.events.event import SEVERITIES, Event, Position, Stored
+from aios.events.event import SEVERITIES, Event, Position, Stored, format_time
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.cursors import Cursor, Cursors
 from aios.journal.gap import Gap, gap_of
@@ -39,6 +39,7 @@ WITHOUT_DAEMON_S = 0.5
 SUMMARY_MAX = 300
 PROGRESS_AFTER_S = 1.0
 PROGRESS_EVERY_S = 0.2
+_TIMES = frozenset({"since", "until", "time", "at", "started", "ended", "opened", "mtime"})
 _PROG = "aios events"
 _NAME_OF_ONE = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Ids and hashes: their beginning is enough to know them again, and `--json` has them whole."""
@@ -412,16 +413,26 @@ def _as_text(value: Any) -> str:
 
 def summary(data: Mapping[str, Any]) -> str:
     """The facts of an event in a few words."""
-    words = [f"{name}={_short(value)}" for name, value in data.items() if value not in ("", None, [], {})]
+    words = [f"{name}={_short(value, name)}" for name, value in data.items() if value not in ("", None, [], {})]
     return cut(printable(" ".join(words)), SUMMARY_MAX)
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, name: str = "") -> str:
+    """A time as a time, a long list as how many it holds."""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return shown_time(value) if is_time(name, value) else f"{value:.4g}"
     if isinstance(value, dict):
-        return "{…}" if len(value) > 3 else "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+        return "{…}" if len(value) > 3 else "{" + ", ".join(f"{k}: {_short(v, k)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return f"[{len(value)}]" if len(value) > 3 else "[" + ", ".join(map(_short, value)) + "]"
+        return str(len(value)) if len(value) > 3 else "[" + ", ".join(map(_short, value)) + "]"
     text = str(value)
     return text[:8] + "…" if _NAME_OF_ONE.fullmatch(text) else text[:80]
+
+
+def is_time(name: str, value: object) -> bool:
+    """A number of seconds since 1970, by its name and its size: results of skills carry times as numbers."""
+    return isinstance(value, float) and 1e9 < value < 1e10 and (name in _TIMES or name.endswith("_at"))
+
+
+def shown_time(seconds: float) -> str:
+    return f"{format_time(seconds)[:19]}Z"

@@ -19,6 +19,7 @@ from aios.events.event import Event, format_time
 from aios.events.filters import EventFilter
 from aios.events.origin import PREFIX, InboxCursor, cursors_of, fold_origin, parse_origin
 from aios.journal.checkpoints import Checkpoints
+from aios.journal.inbox import why_never_read
 from aios.journal.query import History, Query
 from aios.log import printable
 from aios.world import CHECKPOINT_VERSION
@@ -127,6 +128,8 @@ def sources_of(state: str, now: float) -> list[Source]:
             source.taken_in_hour += 1
     for event, _ in history.read(Query(EventFilter(_NEWS), since=now - REFUSED_OVER_S, imported=False)):
         _hear(sources, event)
+    for name, why in never_read(f"{state}/inbox"):
+        sources.setdefault(name, Source(name)).notes["journal.inbox_failed"] = _WORDS["journal.inbox_failed"].format(error=why)
     return sorted(sources.values(), key=lambda source: source.name)
 
 
@@ -156,6 +159,17 @@ def inbox_files(inbox: str) -> Iterable[tuple[str, str]]:
             for name, path in inbox_files(entry.path):
                 if "/" not in name:
                     yield f"{entry.name}/{name}", path
+
+
+def never_read(inbox: str) -> Iterable[tuple[str, str]]:
+    """Files whose names keep them from being read, and why: told also where no daemon runs that could."""
+    try:
+        entries = sorted(os.scandir(inbox), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_file(follow_symlinks=False) and (why := why_never_read(entry.name)):
+            yield entry.name.removesuffix(".jsonl"), why
 
 
 def _look_at(source: Source, path: str, cursor: InboxCursor | None) -> None:

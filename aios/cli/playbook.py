@@ -7,14 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios.cli import exits
 from aios.cli.parser import add_verb, verbs
 from aios.cli.reach import ask_daemon, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import STYLE_OF, Terminal
-from aios.control.client import NoDaemon
+from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, Refused
 from aios.events.calls import SkillCatalogue
 from aios.nearest import did_you_mean
@@ -99,8 +99,11 @@ def in_force(args: argparse.Namespace, terminal: Terminal, skills: SkillCatalogu
 
 def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
     """What the daemon has in force; without one, what the folders hold."""
+    broken: list[str] = []
     try:
-        rows: list[Mapping[str, Any]] = ask_daemon(args, terminal, "playbooks")["playbooks"]
+        answer = ask_daemon(args, terminal, "playbooks")
+        rows: list[Mapping[str, Any]] = answer["playbooks"]
+        broken = answer.get("errors") or []
     except NoDaemon:
         loaded = in_force(args, terminal)
         highest = settings(args, terminal).mode_max
@@ -115,7 +118,7 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
                 r["name"],
                 ", ".join(r.get("types", ())),
                 _mode(r),
-                "on" if r.get("enabled", True) else "off",
+                ("on" if r.get("enabled", True) else "off") + (", last good version" if r.get("broken") else ""),
                 r.get("description", ""),
             )
             for r in rows
@@ -123,6 +126,9 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.table(("playbook", "answers", "mode", "", "description"), cells)
     else:
         terminal.say("There are no playbooks.")
+    if not wants_json(args):
+        for line in broken:
+            terminal.complain(line)
     return exits.OK
 
 
@@ -130,7 +136,7 @@ def _mode(row: Mapping[str, Any]) -> str:
     """What is in force, and what the playbook itself says where the settings allow less."""
     own = str(row.get("mode", ""))
     now = str(row.get("mode_in_force") or own)
-    return own if now == own else f"{now} (says {own})"
+    return own if now == own else f"{now} (playbook says {own}, lowered by mode_max)"
 
 
 def brief(playbook: Playbook) -> dict[str, Any]:
@@ -146,20 +152,41 @@ def brief(playbook: Playbook) -> dict[str, Any]:
 
 
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
+    """As its file has it. Where that cannot be used: the last good version, if a daemon has it in force."""
     loaded = in_force(args, terminal)
     playbook = next((p for p in loaded.playbooks if p.name == args.name), None)
-    if playbook is None:
-        names = [p.name for p in loaded.playbooks]
-        raise Refused(
-            f"there is no usable playbook {args.name!r}", did_you_mean(args.name, names, "`aios playbook lint` says why not")
-        )
-    text = loaded.texts[playbook.name]
-    if wants_json(args):
-        terminal.json({**brief(playbook), "text": text})
+    if playbook is not None:
+        mode = {"mode_in_force": lesser_mode(playbook.mode, settings(args, terminal).mode_max)}
+        found: Mapping[str, Any] = {**brief(playbook), **mode, "text": loaded.texts[playbook.name]}
     else:
-        terminal.say(f"# {playbook.path}", "dim")
-        terminal.page(text.rstrip("\n").replace("\t", "    "))
+        found = _last_good(args, terminal) or _no_playbook(args.name, loaded)
+        terminal.complain(f"{found['path']} cannot be used as it is now (`aios playbook lint` says why).")
+        terminal.complain("This is the last good version, which is in force:")
+    if wants_json(args):
+        terminal.json(found)
+    else:
+        terminal.say(f"# {found['path']}", "dim")
+        if found["mode"] != found["mode_in_force"]:
+            terminal.say(f"# mode in force: {_mode(found)}", "dim")
+        terminal.page(str(found["text"]).rstrip("\n").replace("\t", "    "))
     return exits.OK
+
+
+def _last_good(args: argparse.Namespace, terminal: Terminal) -> Mapping[str, Any] | None:
+    """What the daemon has in force under this name; None where there is none to ask, or it has none."""
+    try:
+        return ask_daemon(args, terminal, "playbook", {"name": args.name})
+    except (NoDaemon, NotAllowed, DaemonSilent, Refused):
+        return None
+
+
+def _no_playbook(name: str, loaded: Loaded) -> NoReturn:
+    """Its file is broken, or its name is none."""
+    for error in loaded.errors:
+        if os.path.splitext(os.path.basename(error.path))[0] == name:
+            raise Refused(f"{error.path} cannot be used", f"aios playbook lint {error.path}")
+    names = [playbook.name for playbook in loaded.playbooks]
+    raise Refused(f"there is no playbook {name!r}", did_you_mean(name, names, "`aios playbook list` shows them"))
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------

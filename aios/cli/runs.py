@@ -85,7 +85,7 @@ def from_journal(args: argparse.Namespace, terminal: Terminal) -> dict[str, RunV
 
 
 def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
-    word = f"waiting ({run['waits_for']})" if run.get("waits_for") else str(run.get("status", ""))
+    word = f"waiting ({run['waits_for']})" if run.get("waits_for") else status_words(run)
     return (
         str(run.get("id", ""))[:ID_SHOWN],
         terminal.when(run.get("opened", "")),
@@ -95,6 +95,11 @@ def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
         word,
         str(run.get("why") or ""),
     )
+
+
+def status_words(run: Mapping[str, Any]) -> str:
+    """Its status, and whether it holds no more because a person took it back."""
+    return str(run.get("status", "")) + (", taken back" if run.get("taken_back") else "")
 
 
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -109,7 +114,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def show_run(view: RunView, terminal: Terminal) -> None:
-    terminal.say(f"{view.playbook} · {view.subject} · {view.status}", "bold")
+    terminal.say(f"{view.playbook} · {view.subject} · {status_words(view.brief())}", "bold")
     terminal.facts(
         (
             ("run", view.id),
@@ -144,7 +149,9 @@ def show_run(view: RunView, terminal: Terminal) -> None:
 
 def taken_back(line: Mapping[str, Any]) -> str:
     """One line of a rollback's proof. A service that did not run before may run now: what an act brought back is not stopped."""
-    path, before, now = (str(line.get(name, "")) for name in ("path", "before", "restored"))
+    if not {"path", "before", "restored"} <= set(line):
+        return summary(line)
+    path, before, now = (str(line[name]) for name in ("path", "before", "restored"))
     if not line.get("ok"):
         return f"{path}: NOT as before: was {before}; is {now}"
     if before == now:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.cli import exits
+from aios.cli.events import is_time
 from aios.cli.parser import UsageError, add_verb, verbs
 from aios.cli.reach import ask_daemon, wants_json
 from aios.cli.terminal import Terminal
@@ -145,7 +146,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say("ok" if answer.get("ok") else f"not ok: {answer.get('error', '')}", "green" if answer.get("ok") else "red")
         if answer.get("says"):
             terminal.say(str(answer["says"]))
-        terminal.facts((answer.get("result") or {}).items())
+        facts = (answer.get("result") or {}).items()
+        terminal.facts((name, terminal.when(value) if is_time(name, value) else value) for name, value in facts)
     return exits.OK if answer.get("ok") else exits.NO
 
 

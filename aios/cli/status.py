@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aios.cli import exits
@@ -54,15 +54,28 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
     needs_you = answer.get("needs_you") or []
     if needs_you:
         terminal.say()
-        terminal.say("These wait for you (aios runs approve or deny):", "yellow")
+        terminal.say("These wait for you: " + _answers(needs_you), "yellow")
         rows = [
-            (str(r.get("id", ""))[:8], r.get("playbook", ""), r.get("subject", ""), terminal.ago(r.get("opened", 0)))
+            (str(r.get("id", ""))[:8], _waits(r), r.get("playbook", ""), r.get("subject", ""), terminal.ago(r.get("opened", 0)))
             for r in needs_you
         ]
-        terminal.table(("run", "playbook", "subject", "opened"), rows)
+        terminal.table(("run", "", "playbook", "subject", "opened"), rows)
     elif well(answer):
         terminal.say()
         terminal.say("All is well.", "green")
+
+
+def _waits(run: Mapping[str, Any]) -> str:
+    return "proposes" if run.get("status") == "suggested" else "asks"
+
+
+def _answers(runs: Sequence[Mapping[str, Any]]) -> str:
+    """A run that asks takes a yes or a no; one that only proposes has nothing to be denied."""
+    kinds = {_waits(run) for run in runs}
+    words = {"asks": "aios runs approve or deny", "proposes": "aios runs approve has it done, else leave it"}
+    if len(kinds) == 1:
+        return words[kinds.pop()]
+    return "; ".join(f"what {kind}: {said}" for kind, said in words.items())
 
 
 def _show_symptoms(symptoms: list[Mapping[str, Any]], terminal: Terminal) -> None:
@@ -95,7 +108,8 @@ def _paused(paused: Any, terminal: Terminal) -> str:
     if not paused:
         return "allowed"
     until = f", until {terminal.local(paused['until'])}" if paused.get("until") else ""
-    return f"paused by {paused.get('by', '?')}: {paused.get('reason', '')}{until}"
+    reason = f": {paused['reason']}" if paused.get("reason") else ""
+    return f"paused by {paused.get('by', '?')}{reason}{until}"
 
 
 def _score(score: Any) -> str:

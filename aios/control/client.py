@@ -21,7 +21,8 @@ class NoDaemon(AiosError):
     """Nobody listens at this socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"no daemon runs on {os.path.dirname(path)}")
+        folder = os.path.dirname(path)
+        super().__init__(f"no daemon runs on {folder}" + ("" if os.path.isdir(folder) else ": there is no such folder"))
         self.hint = "start one with `aios run` or `systemctl start aios`, or name its state folder with --data"
 
 

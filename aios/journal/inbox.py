@@ -47,6 +47,9 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}", re.ASCII)
 _ROTATED = re.compile(r"[.-]\d[\d.:T-]{0,30}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MEANT = (".json", ".ndjson", ".jsonlines", ".jl", ".log", ".txt")
+"""Endings of files that somebody meant for the inbox; others (of rotations, of files in the making) are nobody's business."""
+_NO_ENDING = "its name must end in .jsonl"
 _NO_NAME = "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
 _NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
 _TIDY_EVERY_S = 3600.0
@@ -388,11 +391,24 @@ class InboxFolder:
         if stat.S_ISLNK(mode):
             self._refuse(entry, "a link; it is not followed")
         if not stat.S_ISDIR(mode):
+            self._tell_of_ending(entry, mode)
             return []
         if not _NAME.fullmatch(entry):
             self._refuse(entry, _NO_NAME)
             return []
         return [f"{entry}/{day.removesuffix('.jsonl')}" for day in self._list(f"/{entry}") if day.endswith(".jsonl")]
+
+    def _tell_of_ending(self, entry: str, mode: int) -> None:
+        """A file that is never read is told of, once; but for one that had another name when it was."""
+        if not stat.S_ISREG(mode) or entry in self._refused or not entry.lower().endswith(_MEANT):
+            return
+        try:
+            inode = self._files.lstat(f"{self._folder}/{entry}").inode
+        except OSError:
+            return  # gone again
+        live = (file.cursor for file in (*self._followed.values(), *chain.from_iterable(self._old.values())))
+        if all(cursor.inode != inode for cursor in chain(self._known.values(), live)):
+            self._refuse(entry, _NO_ENDING)
 
     def _list(self, below: str) -> list[str]:
         try:
@@ -409,9 +425,7 @@ class InboxFolder:
             return
         program, slash, day = name.partition("/")
         if not _NAME.fullmatch(program) or (slash and not _DAY.fullmatch(day)):
-            self._refuse(
-                name, "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
-            )
+            self._refuse(name, _NO_NAME)
         elif len(self._known) + len(self._dirty) >= CURSORS_MAX:
             self._refuse(name, f"more than {CURSORS_MAX} files in the inbox")
         else:
@@ -893,6 +907,13 @@ def _check_that_it_fits(draft: Draft) -> None:
             "0" * 64,
         )
     )
+
+
+def why_never_read(entry: str) -> str:
+    """Of a file right in the inbox, by its name; empty when it is read, or when nobody meant it to be."""
+    if entry.endswith(".jsonl"):
+        return "" if _NAME.fullmatch(entry.removesuffix(".jsonl")) else _NO_NAME
+    return _NO_ENDING if entry.lower().endswith(_MEANT) else ""
 
 
 def emit_offline(files: Files, folder: str, raw: bytes, *, name: str) -> None:

@@ -67,12 +67,36 @@ def test_status_says_what_is_ill_and_who_is_waited_for(tmp_path: Path) -> None:
         "paused by ada: moving",
         "nginx.service service.down",
         "(1m ago)",
-        "3f2a91c0 nginx-down",
+        "These wait for you: aios runs approve or deny",
+        "3f2a91c0 asks nginx-down",
         "2: see aios dead list",
         "switched off: disk-full; 1 cannot be used, see aios playbook lint",
     ):
         assert words in squeezed(done.out)
     assert "All is well" not in done.out
+
+
+def test_a_proposal_is_not_said_to_be_denied(tmp_path: Path) -> None:
+    """It does nothing unless somebody approves it; and a pause without a reason has no colon for one."""
+    proposal = {"id": "9d2a91c0-1", "playbook": "p", "subject": "a.service", "opened": format_time(NOON), "status": "suggested"}
+    answer = {**ILL, "needs_you": [proposal], "paused": {"by": "root", "reason": "", "until": ""}}
+    with daemon(tmp_path, {"status": answer}):
+        out = squeezed(aios("status", data=tmp_path).out)
+    assert "These wait for you: aios runs approve has it done, else leave it" in out
+    assert "9d2a91c0 proposes p" in out
+    assert "deny" not in out
+    assert "paused by root score" in out
+    with daemon(tmp_path, {"status": {**answer, "needs_you": [proposal, *ILL["needs_you"]]}}):
+        out = squeezed(aios("status", data=tmp_path).out)
+    assert "what asks: aios runs approve or deny; what proposes: aios runs approve has it done, else leave it" in out
+
+
+def test_what_a_skill_found_shows_times_as_times(tmp_path: Path) -> None:
+    """`since` is no count of seconds to a person."""
+    with daemon(tmp_path, {"skill_run": {"ok": True, "result": {"since": NOON - 7200, "used": 0.5}}}):
+        out = aios("skill", "run", "service_status", "unit=a.service", data=tmp_path).out
+    assert "(2h ago)" in out
+    assert "0.5" in out
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,26 @@ def test_a_well_machine_is_well_and_says_what_was_looked_at(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("more", "word", "said"),
+    [
+        ("argv = ['sh', '-c', 'x']", "ok", "are there"),
+        ("argv = ['no-such-program-here']", "bad", "no-such-program-here is not there"),
+        ("argv = ['./program']", "bad", "./program is no program that can be run"),
+        ("argv = ['sh']\nuser = 'nobody-has-this'", "bad", "there is no user nobody-has-this"),
+        ("argv = ['sh']\nfolder = '/no/such/folder'", "bad", "there is no folder /no/such/folder"),
+    ],
+)
+def test_a_service_that_cannot_be_started_is_found(tmp_path: Path, more: str, word: str, said: str) -> None:
+    """Its program, its user, its folder: before it is down for that."""
+    (tmp_path / "program").write_text("no exec bit")
+    place = "" if "folder" in more else f"\nfolder = '{tmp_path}'"
+    (tmp_path / "aios.toml").write_text(f"[[service]]\nname = 'web'\n{more}{place}\n")
+    finding = found(tmp_path, "--settings", str(tmp_path / "aios.toml"))["service web.service"]
+    assert (finding.word, said in finding.said) == (word, True)
+    assert bool(finding.cure) == (word == "bad")
+
+
 def test_every_ill_finding_has_a_cure(tmp_path: Path) -> None:
     """Whatever this machine lacks."""
     for finding in found(tmp_path).values():

@@ -33,6 +33,18 @@ def listed(state: Path) -> dict[str, dict[str, Any]]:
     return {one["source"]: one for one in json.loads(done.out)["sources"]}
 
 
+def test_files_whose_names_keep_them_from_being_read_are_told(tmp_path: Path) -> None:
+    """Also where no daemon runs that could say so."""
+    write_journal(tmp_path, event("a.b"))
+    (tmp_path / "inbox").mkdir()
+    for name in ("w.json", "bad name.jsonl", "web.jsonl", "web.jsonl.1", "half.tmp"):
+        (tmp_path / "inbox" / name).write_text("{}\n")
+    notes = {name: one["notes"] for name, one in listed(tmp_path).items() if one["notes"]}
+    assert notes["inbox/w.json"] == ["cannot be read: its name must end in .jsonl"]
+    assert notes["inbox/bad name"][0].startswith("cannot be read: no name for an inbox file")
+    assert len(notes) == 2
+
+
 def test_each_source_is_told_with_how_far_how_fast_and_what_was_refused(tmp_path: Path) -> None:
     """Files of one program count together; bytes that no daemon has taken wait."""
     inbox = tmp_path / "inbox"

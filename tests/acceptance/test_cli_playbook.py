@@ -61,14 +61,47 @@ def test_playbooks_are_listed_as_the_daemon_has_them(books: Path) -> None:
 
 def test_a_playbook_is_shown_as_it_is_written(books: Path) -> None:
     """With the file it stands in; a wrong name gets the near one."""
-    out = aios("playbook", "show", "agent-silent", environ=at(books)).out
+    out = aios("playbook", "show", "agent-silent", environ={**at(books), "AIOS_MODE_MAX": "auto"}).out
     assert out == f"# {books}/good.yaml\n{GOOD}"
     assert json.loads(aios("playbook", "show", "agent-silent", "--json", environ=at(books)).out)["text"] == GOOD
     done = aios("playbook", "show", "agent-slient", environ=at(books))
     assert (done.code, done.err) == (
         1,
-        "aios: there is no usable playbook 'agent-slient'\n  cure: did you mean 'agent-silent'?\n",
+        "aios: there is no playbook 'agent-slient'\n  cure: did you mean 'agent-silent'?\n",
     )
+
+
+def test_a_playbook_is_shown_with_the_mode_that_the_settings_leave_it(books: Path) -> None:
+    """What is in force, and why it is not what the file says."""
+    (books / "good.yaml").write_text(GOOD.replace("mode: observe", "mode: auto") + "mode: auto\n" * ("mode:" not in GOOD))
+    out = aios("playbook", "show", "agent-silent", environ={**at(books), "AIOS_MODE_MAX": "shadow"}).out
+    assert "# mode in force: shadow (playbook says auto, lowered by mode_max)" in out
+
+
+def test_a_broken_file_does_not_hide_what_is_in_force(books: Path) -> None:
+    """The daemon keeps the last good version; it is what is shown, and the broken file is named."""
+    (books / "broken.yaml").write_text(BROKEN)
+    path = str(books / "broken.yaml")
+    row = {"name": "broken", "types": ["a.b"], "mode": "auto", "mode_in_force": "auto", "path": path, "broken": True}
+    script = {"playbook": {**row, "text": "the good text"}, "playbooks": {"playbooks": [row], "errors": [f"{path}:8: no"]}}
+    with daemon(books.parent, script):
+        done = aios("playbook", "show", "broken", environ=at(books))
+        listed = aios("playbook", "list", environ=at(books))
+    assert (done.code, done.out) == (0, f"# {path}\nthe good text\n")
+    assert f"{path} cannot be used as it is now" in done.err
+    assert "on, last good version" in listed.out
+    assert f"{path}:8: no" in listed.err
+    without = aios("playbook", "show", "broken", environ=at(books))
+    assert (without.code, f"cure: aios playbook lint {path}" in without.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"), [("agent", "did you mean 'agent-silent'?"), ("zzz", "`aios playbook list` shows them")]
+)
+def test_a_name_that_no_playbook_has_is_answered_with_one_that_has(books: Path, name: str, cure: str) -> None:
+    """The near one, or where all of them stand."""
+    done = aios("playbook", "show", name, environ=at(books))
+    assert done.err == f"aios: there is no playbook {name!r}\n  cure: {cure}\n"
 
 
 def test_lint_names_file_line_column_and_cure(books: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from cli_kit import NOON, aios, daemon, event, write_journal
 
+from aios.cli.events import summary
+from aios.cli.runs import taken_back
 from aios.cli.runs_fold import RunView, fold, resolve
 from aios.errors import Refused
 from aios.events.event import Event
@@ -96,6 +98,16 @@ STORIES: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
             ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": ""}),
         ],
     ),
+    (
+        "healed",
+        [
+            INTENDED,
+            step("restart"),
+            HEALED,
+            ("run.rollback_asked", {"by": "ada"}),
+            ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": "ada"}),
+        ],
+    ),
     ("suggested", [step("logs", "observe"), ("run.suggested", {"would": [{"step": "restart"}], "verdict": "not_well"})]),
 ]
 
@@ -111,6 +123,7 @@ def test_the_journal_tells_the_same_as_the_daemon(status: str, words: list[tuple
     assert (view.status, view.outcome, view.why) == (run.status, run.outcome, run.why)
     assert view.status == status
     assert bool(view.ended) == run.ended
+    assert view.taken_back == run.taken_back
     assert [act["step"] for act in view.asks] == [act["step"] for act in (run.asked or {"acts": []})["acts"]]
 
 
@@ -173,6 +186,22 @@ def test_a_run_is_shown_with_its_steps_and_proof(tmp_path: Path) -> None:
     assert [one["step"] for one in whole["steps"]] == ["restart"]
 
 
+def test_a_proof_says_why_another_state_is_well() -> None:
+    """A service that was down before and runs now is no contradiction; what is not as before is."""
+    line = {"path": "a.service", "before": "down enabled=True", "restored": "up enabled=True", "ok": True}
+    assert taken_back(line) == (
+        "a.service: was down enabled=True before; is up enabled=True: well, because only what ran before is made to run again"
+    )
+    assert taken_back({**line, "before": "up enabled=True"}) == "a.service: as before: up enabled=True"
+    assert taken_back({**line, "ok": False}).startswith("a.service: NOT as before: was down")
+
+
+def test_times_and_long_lists_are_said_as_people_read_them() -> None:
+    """In what a step brought."""
+    found = {"since": 1_771_934_400.0, "lines": ["x"] * 10, "share": 0.25, "bytes": 1_771_934_400.0}
+    assert summary(found) == "since=2026-02-24T12:00:00Z lines=10 share=0.25 bytes=1.772e+09"
+
+
 def test_a_question_is_shown_with_how_to_answer(tmp_path: Path) -> None:
     """What it wants to do, until when, and the two words."""
     write_journal(tmp_path, *story(ASKS, WAITS))
@@ -190,6 +219,13 @@ def test_what_a_person_said_is_shown(tmp_path: Path) -> None:
     assert "denied by ada: in use" in shown
     yes = story(ASKS, WAITS, ("approval.given", {"plan": "p", "by": "ada", "reason": "go on"}), HEALED)
     assert fold(yes)[RUN].reason == "go on"
+
+
+def test_what_healed_and_was_taken_back_is_no_plain_heal(tmp_path: Path) -> None:
+    back = ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": "ada"})
+    write_journal(tmp_path, *story(INTENDED, step("restart"), HEALED, ("run.rollback_asked", {"by": "ada"}), back))
+    assert "healed, taken back" in aios("runs", "list", data=tmp_path).out
+    assert "nginx.service · healed, taken back" in aios("runs", "show", RUN, data=tmp_path).out
 
 
 def test_a_beginning_that_is_nobodys_or_several_is_refused() -> None:

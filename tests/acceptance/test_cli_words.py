@@ -135,6 +135,12 @@ def test_a_failure_with_json_is_json(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    """Most often its name is misspelt."""
+    done = aios("status", data=tmp_path / "nope")
+    assert (done.code, done.err.split("\n")[0]) == (3, f"aios: no daemon runs on {tmp_path}/nope: there is no such folder")
+
+
 def test_what_the_daemon_refuses_is_said_with_its_cure(tmp_path: Path) -> None:
     """Exit code 1."""
     with daemon(tmp_path, {"approve": Refused("run r1 asks nothing: it is healed", "aios runs list shows which wait")}):

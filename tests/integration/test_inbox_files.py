@@ -91,6 +91,32 @@ def test_a_file_turned_into_a_link_behind_our_back_is_not_followed(tmp_path: Pat
     assert numbers(take_all(box)) == []
 
 
+def test_a_file_with_a_wrong_name_is_told_once_when_it_comes_and_at_a_start(tmp_path: Path) -> None:
+    """What a program writes there for nothing must not be silent; what a rotation leaves is nobody's business."""
+    box = inbox(tmp_path)
+    take_all(box)
+    for name in ("w.json", "bad name.jsonl", "half.tmp"):
+        (tmp_path / "inbox" / name).write_bytes(line(1))
+        box.touched(name)
+        box.touched(name)
+    told = [(draft.type, draft.data["file"]) for draft in take_all(box)]
+    assert told == [("journal.inbox_failed", "inbox/w.json"), ("journal.inbox_failed", "inbox/bad name")]
+    box.doubt()
+    assert take_all(box) == []
+    assert {draft.data["file"] for draft in take_all(inbox(tmp_path))} == {"inbox/w.json", "inbox/bad name"}
+
+
+def test_a_file_that_was_read_and_then_renamed_is_not_told_as_one_with_a_wrong_name(tmp_path: Path) -> None:
+    """Its rotation gave it that name."""
+    box = inbox(tmp_path)
+    (tmp_path / "inbox" / "web.jsonl").write_bytes(line(1))
+    box.touched("web.jsonl")
+    assert numbers(take_all(box)) == [1]
+    (tmp_path / "inbox" / "web.jsonl").rename(tmp_path / "inbox" / "web.log")
+    box.touched("web.log")
+    assert [draft for draft in take_all(box) if draft.type == "journal.inbox_failed"] == []
+
+
 def test_names_that_are_no_text_are_told_as_text(tmp_path: Path) -> None:
     """A name of any bytes may stand in the folder; what is told of it can be written into the journal."""
     box = inbox(tmp_path)

@@ -35,6 +35,42 @@ def test_status_says_what_stands() -> None:
     play(story, playbook("mender"))
 
 
+def test_a_playbook_in_force_is_told_with_its_text_and_whether_its_file_is_broken() -> None:
+    """The last good version stays in force; a person can read it."""
+
+    async def story(rig: Rig) -> None:
+        (path,) = rig.texts
+        good = rig.texts[path]
+        assert (await rig.do("playbook", name="mender"))["text"] == good
+        rig.texts[path] = good.replace("act: mend,", "act: medn,")
+        await rig.do("reload")
+        said = await rig.do("playbook", name="mender")
+        assert (said["text"], said["broken"]) == (good, True)
+        refused = await rig.ask("playbook", name="mend")
+        assert (refused.error, refused.hint) == ("there is no playbook 'mend' in force", "did you mean 'mender'?")
+
+    play(story, playbook("mender"))
+
+
+def test_a_service_is_found_by_its_name_and_one_that_nobody_knows_is_refused() -> None:
+    """Before anything is tried, and with what was meant."""
+
+    async def story(rig: Rig) -> None:
+        unit = "web.service"
+        rig.machine.units.add(unit)
+        verbs = rig.daemon.verbs
+        assert await verbs._subject(unit.removesuffix(".service")) == unit
+        assert await verbs._subject(unit) == unit
+        near = await rig.ask("service_start", subject=unit.replace(".service", ".servce"))
+        assert (near.ok, near.hint) == (False, f"did you mean {unit!r}?")
+        for name in ("qqqqqqqq.service", "qqqqqqqq"):
+            answer = await rig.ask("service_stop", subject=name)
+            assert answer.error == f"there is no service {name!r}"
+            assert "the settings list" in answer.hint
+
+    play(story, playbook("mender"))
+
+
 def test_runs_are_listed_open_first_then_newest_first() -> None:
     async def story(rig: Rig) -> None:
         for n in range(3):
