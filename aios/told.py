@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aios.clock import Clock
 from aios.events.event import Event, Stored
@@ -42,6 +43,50 @@ def _requested(event: Event) -> str:
     return f"{event.data.get('playbook', '')} asks to {_acts(event, 'acts')}: aios runs approve {_run(event)} (or deny)"
 
 
+def _loaded(event: Event) -> str:
+    told, invalid = event.data.get("playbooks"), event.data.get("invalid")
+    left_out = f", {len(invalid)} refused as they are" if isinstance(invalid, list) and invalid else ""
+    return f"playbooks loaded: {len(told) if isinstance(told, Mapping) else 0} in force{left_out}"
+
+
+def _invalid(event: Event) -> str:
+    data = event.data
+    place = ":".join(str(data.get(name, "")) for name in ("path", "line", "column"))
+    return f"playbook refused, its last good version stays: {place}: {data.get('message', '')}"
+
+
+def _quarantined(event: Event) -> str:
+    data = event.data
+    return f"quarantined: {data.get('file', '')}:{data.get('offset', '')}: {data.get('reason', '')}"
+
+
+def _rolled_back(event: Event) -> str:
+    """Empty where it had done nothing, and nobody asked."""
+    data, by = event.data, event.data.get("by")
+    who = f", as {by} asked" if by else ""
+    if data.get("ok") is not True:
+        said = f"NOT all that {data.get('playbook', '')} did could be taken back{who}: {data.get('error', '')}"
+    elif by or data.get("proof"):
+        said = f"what {data.get('playbook', '')} did was taken back{who}"
+    else:
+        return ""
+    return f"{said}: aios runs show {_run(event)}"
+
+
+def _kept(event: Event) -> str:
+    files = event.data.get("files")
+    what = ", ".join(str(name) for name in files[:5]) if isinstance(files, list) else ""
+    return f"a last-good copy was taken for {event.data.get('playbook', '')}: {what}"
+
+
+def paused_words(paused: Mapping[str, Any]) -> str:
+    """Of a pause that stands, for a daemon that starts in it."""
+    until = f" until {paused['until']} or" if paused.get("until") else " until"
+    reason = f" ({paused['reason']})" if paused.get("reason") else ""
+    since = f" since {paused['since']}" if paused.get("since") else ""
+    return f"acts are paused{since}, by {paused.get('by', '')}{reason}: nothing is changed{until} `aios resume`"
+
+
 WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "service.down": ("warning", _ill),
     "service.flapping": ("warning", _ill),
@@ -59,11 +104,15 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "run.escalated": ("error", lambda event: f"needs a person: {event.data.get('why', '')}: aios runs show {_run(event)}"),
     "approval.requested": ("warning", _requested),
     "reactor.called": ("error", lambda event: f"needs a person: {event.data.get('why', '')}"),
-    "journal.quarantined": ("warning", lambda event: f"quarantined: {event.data.get('reason', '')}"),
+    "journal.quarantined": ("warning", _quarantined),
+    "playbook.invalid": ("error", _invalid),
+    "playbook.loaded": ("info", _loaded),
+    "playbook.kept": ("info", _kept),
+    "run.rolled_back": ("warning", _rolled_back),
     "daemon.paused": ("warning", lambda event: f"paused by {event.data.get('by', '')}: no acts until `aios resume`"),
     "daemon.resumed": ("info", lambda event: f"acts are allowed again, says {event.data.get('by', '')}"),
 }
-"""Type -> level and words. Each is preceded by the subject."""
+"""Type -> level and words. Each is preceded by the subject; no words: nothing to say."""
 
 
 @dataclass(slots=True)
@@ -82,6 +131,9 @@ class Teller:
                 self._tell(event)
 
     def _tell(self, event: Event) -> None:
+        level, words = WORDS[event.type]
+        if not (said := words(event)):
+            return
         now = self.clock.monotonic()
         if now - self._since >= WITHIN_S:
             if self._left_out:
@@ -91,5 +143,4 @@ class Teller:
             self._left_out += 1
             return
         self._said += 1
-        level, words = WORDS[event.type]
-        getattr(self.log, level)(f"{event.subject}: {words(event)}")
+        getattr(self.log, level)(f"{event.subject}: {said}")

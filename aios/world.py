@@ -278,7 +278,7 @@ class World:
         self.uncalled.pop(event.causationid, None)
 
     def _on_paused(self, event: Event) -> None:
-        self.paused = {**event.data}
+        self.paused = {**event.data, "since": event.arrival}
 
     def _on_resumed(self, _event: Event) -> None:
         self.paused = None

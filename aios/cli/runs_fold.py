@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run_state import cancelled_why
+from aios.playbooks.run_table import TABLE, WELL, Status
 
 ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
 OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
 _BRIEF = (
     "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
-    "waits_for", "until", "asks", "why", "parent", "incident",
+    "waits_for", "until", "asks", "why", "parent", "incident", "taken_back",
 )  # fmt: skip
 
 
@@ -42,6 +43,8 @@ class RunView:
     by: str = ""
     reason: str = ""
     cancelled: bool = False
+    taken_back: bool = False
+    """It was well, and a person took back later what it did."""
     trigger: Mapping[str, Any] = field(default_factory=dict)
     considered: list[Any] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -107,6 +110,7 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
         view.ladder.append(dict(data))
     elif word == "rolled_back":
         view.rolled_back = dict(data)
+        view.taken_back = view.status in WELL and data.get("ok") is True
     elif word == "cancelled":
         view.by, view.cancelled = str(data.get("by") or ""), True
         view.why = cancelled_why(data)
@@ -115,7 +119,7 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if not view.ended and _ends(view, word, data):
         view.ended = time
     if word != "rung_done":
-        view.status = word
+        view.status = TABLE.get((cast(Status, view.status), type_), word)
     view.waits_for, view.until = str(data.get("waits_for") or ""), str(data.get("until") or "")
     view.why = str(data.get("why") or view.why)
     if word != "rolled_back":

@@ -206,6 +206,7 @@ CATALOGUE: Mapping[str, EventType] = {
         paths=(MAP, "name -> the file it came from"),
         own_types=(LIST, "types of AIOS's own that they name: only these come to the queue"),
         disabled=(LIST, "names that are switched off"),
+        invalid=(LIST, "files that cannot be used as they are; all others that were told so before are mended"),
     ),
     "playbook.invalid": _t(
         "A playbook cannot be used; its last good version stays in force.",

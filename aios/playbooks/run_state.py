@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from aios.errors import MachineError
 from aios.playbooks.run_opening import digest
-from aios.playbooks.run_table import RESERVED_STEPS, ROLLBACK, RUNG, SYMPTOM, TABLE, Status
+from aios.playbooks.run_table import RESERVED_STEPS, ROLLBACK, RUNG, SYMPTOM, TABLE, WELL, Status
 
 
 @dataclass(slots=True)
@@ -67,6 +67,11 @@ class RunState:
     @property
     def acted(self) -> bool:
         return bool(self.acts)
+
+    @property
+    def taken_back(self) -> bool:
+        """It was well, and a person took back later what it did."""
+        return self.status in WELL and bool((self.results.get(ROLLBACK) or {}).get("ok"))
 
     @property
     def reached_an_act(self) -> bool:

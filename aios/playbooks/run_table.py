@@ -52,6 +52,7 @@ Status = Literal[
 BETWEEN: tuple[Status, ...] = ("opened", "step_done", "waiting")
 FAILED: tuple[Status, ...] = ("not_healed", "unknown", "cancelled")
 AFTER: tuple[Status, ...] = ("healed", "cleared", "observed", "suggested", "escalated")
+WELL: tuple[Status, ...] = ("healed", "cleared")
 
 # (status, event type) -> status
 TABLE: Mapping[tuple[Status, str], Status] = {

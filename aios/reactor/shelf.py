@@ -54,11 +54,15 @@ class Shelf:
         return Index(tuple(loaded.playbooks))
 
     def reload(self, texts: Mapping[str, str]) -> tuple[Draft, ...]:
-        """Take these files (path -> text) as what there is. Nothing changed: no drafts."""
+        """Take these files (path -> text) as what there is. Nothing changed: no drafts.
+
+        What is in force is told at first, when it changes, and when a file that was broken is so no more.
+        """
         if dict(texts) == self._texts:
             return ()
-        self._texts = dict(texts)
+        first, self._texts = self._texts is None, dict(texts)
         loaded = load_many(texts, self.skills)
+        was_broken = {error.path for error in self.errors}
         self.errors = tuple(loaded.errors)
         broken = {error.path for error in loaded.errors}
         mended = dict(texts)
@@ -78,7 +82,7 @@ class Shelf:
         after = {name: playbook.hash for name, playbook in self.by_name.items()}
         self.index = Index(tuple(loaded.playbooks))
         self._by_hash |= {playbook.hash: playbook for playbook in loaded.playbooks}
-        if after == self._told:
+        if after == self._told and not first and was_broken <= broken:
             return invalid
         for playbook in loaded.playbooks:
             self.blobs.put(mended[playbook.path].encode())
@@ -89,6 +93,7 @@ class Shelf:
             "disabled": disabled,
             "paths": {playbook.name: playbook.path for playbook in loaded.playbooks},
             "own_types": sorted(self.own_types),
+            "invalid": sorted(broken),
         }
         return (*invalid, Draft(type="playbook.loaded", subject=SYSTEM, data=data))
 

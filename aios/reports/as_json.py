@@ -29,7 +29,7 @@ def _made(kind: Any, value: Any) -> Any:
     """The value that `_listed` made a list or object of."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{one.name: _made(hints[one.name], value[one.name]) for one in fields(kind)})  # type: ignore[operator]
+        return kind(**{one.name: _made(hints[one.name], value[one.name]) for one in fields(kind) if one.name in value})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         inner = get_args(kind)
         if len(inner) == 2 and inner[1] is Ellipsis:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from math import inf
@@ -98,6 +98,9 @@ class _Life:
     denied: bool = False
     said: str = ""
     """Who said yes to it, and why."""
+    healed: bool = False
+    """Within the days."""
+    taken_back: bool = False
     ended_at: float = inf
 
 
@@ -108,13 +111,14 @@ class _Tally:
     opened: int = 0
     escalated: int = 0
     rolled_back: int = 0
+    taken_back: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     heal: Spread = field(default_factory=Spread)
 
     def outcomes(self) -> Outcomes:
         tried = sum(self.counts.get(one, 0) for one in (model.HEALED, model.NOT_HEALED, model.UNKNOWN))
         rate = self.counts.get(model.HEALED, 0) / tried if tried else None
-        return Outcomes({one: self.counts[one] for one in model.OUTCOMES if one in self.counts}, rate)
+        return Outcomes({one: self.counts[one] for one in model.OUTCOMES if one in self.counts}, rate, self.taken_back)
 
     def line(self, playbook: str) -> PlaybookLine:
         return PlaybookLine(playbook, self.opened, self.outcomes(), self.escalated, self.rolled_back, self.heal.times())
@@ -152,7 +156,7 @@ class _Fold:
     def see(self, event: Event, day: str) -> None:
         if day <= self.last_day:
             self._see_in_time(event, counted=day >= self.first_day)
-        if event.type.startswith(("run.", "approval.", "scheduler.", "reactor.", "playbook.")):
+        if event.type.startswith(("run.", "approval.", "scheduler.", "reactor.", "playbook.", "daemon.")):
             self.waits.see(event, self._life(event).trigger if event.type.startswith(("run.", "approval.")) else "")
         elif is_closing(event.type):
             self.waits.well(event.subject, event.type)
@@ -267,7 +271,10 @@ class _Fold:
         for tally in self._tallies(event):
             tally.escalated += 1
 
-    def _count_rolled_back(self, event: Event, _life: _Life) -> None:
+    def _count_rolled_back(self, event: Event, life: _Life) -> None:
+        if life.healed and not life.taken_back and event.data.get("ok") is True:
+            life.taken_back = True
+            self._count_taken_back(event)
         proof = event.data.get("proof")
         lines = [line for line in proof if isinstance(line, Mapping)] if isinstance(proof, list) else []
         if not lines and event.data.get("ok") is True:
@@ -289,12 +296,22 @@ class _Fold:
             )
         )
 
+    def _count_taken_back(self, event: Event) -> None:
+        """A person took back what had healed."""
+        for tally in self._tallies(event):
+            tally.taken_back += 1
+        run = plain(event.data.get("run"))
+        for number, line in enumerate(self.run_lines):
+            if line.run == run:
+                self.run_lines[number] = replace(line, taken_back=True)
+
     def _count_end(self, event: Event, life: _Life) -> None:
         if life.ended_at < inf:
             return  # a person cancelled what had failed already
         outcome = _ENDS[event.type]
         if life.denied and outcome in (model.NOT_HEALED, model.UNKNOWN, model.CANCELLED):
             outcome = model.DENIED
+        life.healed = outcome == model.HEALED
         took_ms = self._took_ms(event, life)
         for tally in self._tallies(event):
             tally.counts[outcome] = tally.counts.get(outcome, 0) + 1
@@ -327,7 +344,7 @@ class _Fold:
         system = self.watch.tracks.pop(SYSTEM, None)
         if self.watch.silent and self._lasts_until(now):
             self._say_silent()
-        waits = self.waits.list()
+        waits, beyond, after = self._waits(now)
         lines = sorted((track.line(subject) for subject, track in self.watch.tracks.items()), key=_worst_first)
         return Report(
             first_day=self.first_day,
@@ -356,7 +373,8 @@ class _Fold:
             quarantined=self.quarantined,
             troubles=tuple(self.troubles),
             waits=tuple(waits),
-            waits_beyond=self.waits.beyond + self.waits.dead.older,
+            waits_beyond=beyond,
+            waits_after=after,
             playbooks=tuple(self.playbooks[name].line(plain(name)) for name in sorted(self.playbooks)),
             rollbacks=tuple(self.rollbacks),
         )
@@ -368,6 +386,14 @@ class _Fold:
         if self.alarms or self.total.opened or self.total.counts:
             return "busy"
         return "blind" if self.watch.blind_s >= 0.99 * whole_s else "quiet"
+
+    def _waits(self, now: float) -> tuple[list[Wait], int, int]:
+        """What waits since these days or longer, how much more does, and how much waits only since they were over."""
+        waits, more = self.waits.list(now), self.waits.beyond + self.waits.dead.older
+        if self._lasts_until(now):
+            return waits, more, 0
+        theirs = [wait for wait in waits if wait.since[: len(self.last_day)] <= self.last_day]
+        return theirs, 0, len(waits) - len(theirs) + more
 
     def _open_at_end(self) -> int:
         return sum(life.opened_at is not None and life.ended_at > self.end for life in self.lives.values())

@@ -57,6 +57,10 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
     yield f"{_days(report)} (UTC) · {_how_it_was(report)} · written {_clock(report, report.made)}"
     yield ""
+    if report.waits_after:
+        needs = "needs" if report.waits_after == 1 else "need"
+        yield f"Since then {_many(report.waits_after, 'thing')} came up that {needs} you: `aios report`."
+        yield ""
 
 
 def _verdict(report: Report) -> str:
@@ -64,12 +68,14 @@ def _verdict(report: Report) -> str:
     waiting = len(report.waits) + report.waits_beyond
     if waiting:
         kinds = [wait.kind for wait in report.waits]
-        named = [_many(kinds.count(kind), _WORDS.get(kind, kind)) for kind in dict.fromkeys(kinds) if kind != "daemon"]
+        said = dict.fromkeys(kind for kind in kinds if kind not in ("daemon", "pause"))
+        named = [_many(kinds.count(kind), _WORDS.get(kind, kind)) for kind in said]
         silent = ["AIOS is not running"] if "daemon" in kinds else []
-        return f"Needs you: {', '.join([*silent, *named])}"
+        paused = [f"{escaped(wait.what)} since {_clock(report, wait.since)}" for wait in report.waits if wait.kind == "pause"]
+        return f"Needs you: {', '.join([*silent, *paused, *named])}"
     if report.state == "blind":
         return "Nobody watched: AIOS was blind all the time"
-    return "Nothing needs you"
+    return "Nothing of this time needs you" if report.waits_after else "Nothing needs you"
 
 
 def _how_it_was(report: Report) -> str:
@@ -81,8 +87,7 @@ def _how_it_was(report: Report) -> str:
     if report.state == "quiet":
         first = f"quiet since the first start at {_clock(report, report.watched_from)}" if report.watched_from else "quiet"
         return f"{first}, as far as AIOS saw: {blind}" if blind else first
-    healed = report.runs.counts.get(model.HEALED, 0)
-    told = [_many(report.alarms, "alarm"), f"{healed} healed", blind]
+    told = [_many(report.alarms, "alarm"), _healed(report.runs), blind]
     return ", ".join(part for part in told if part)
 
 
@@ -168,7 +173,13 @@ def _percent(rate: float | None) -> str:
 
 
 def _outcomes(outcomes: Outcomes) -> str:
-    return ", ".join(f"{count} {_WORDS.get(name, name)}" for name, count in outcomes.counts.items())
+    others = [f"{count} {_WORDS.get(name, name)}" for name, count in outcomes.counts.items() if name != model.HEALED]
+    return ", ".join([_healed(outcomes), *others] if model.HEALED in outcomes.counts else others)
+
+
+def _healed(outcomes: Outcomes) -> str:
+    taken_back = f" ({outcomes.taken_back} taken back)" if outcomes.taken_back else ""
+    return f"{outcomes.counts.get(model.HEALED, 0)} healed{taken_back}"
 
 
 def _plot(report: Report) -> Iterator[str]:
@@ -252,7 +263,7 @@ def _runs(report: Report) -> Iterator[str]:
 
 def _run(report: Report, line: RunLine) -> tuple[str, ...]:
     took = _NOTHING if line.took_ms is None else span(line.took_ms / 1000)
-    outcome = _WORDS.get(line.outcome, line.outcome)
+    outcome = _WORDS.get(line.outcome, line.outcome) + (", taken back" if line.taken_back else "")
     return (
         _clock(report, line.ended),
         outcome,

@@ -40,6 +40,8 @@ class Outcomes:
 
     counts: Mapping[str, int]
     rate: float | None
+    taken_back: int = 0
+    """Of the healed: a person took back later what they did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class RunLine:
     outcome: str
     took_ms: float | None
     why: str
+    taken_back: bool = False
+    """It healed, and a person took back later what it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +160,5 @@ class Report:
     waits_beyond: int
     playbooks: tuple[PlaybookLine, ...]
     rollbacks: tuple[Rollback, ...]
+    waits_after: int = 0
+    """What waits now, but began to only after these days."""

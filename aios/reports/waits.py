@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from aios.events.event import Event
+from aios.events.event import Event, parse_time
 from aios.reports.model import Wait
 from aios.reports.text import argument, plain
 from aios.scheduler.dead import DeadLetters
@@ -13,10 +13,10 @@ from aios.scores.symptoms import closed_by
 
 WAITS_MAX = 500
 RELOAD_S = 2.0
-"""A load tells first what is invalid, then what is in force: what was invalid longer ago than this has been mended."""
+"""A load that does not say which files are invalid (older journals) told of each just before: what is older has been mended."""
 
 # The order in which a person should look: what runs out first, then what is broken, then what can wait.
-KINDS = ("daemon", "approval", "rollback", "escalation", "called", "dead letter", "suggestion", "playbook")
+KINDS = ("daemon", "pause", "approval", "rollback", "escalation", "called", "dead letter", "suggestion", "playbook")
 _ON_SUBJECT = ("escalation", "called", "suggestion")
 
 
@@ -26,6 +26,7 @@ class _Open:
     subject: str
     trigger: str
     since: float
+    ends: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,7 +64,11 @@ class Waits:
     def _about(self, subject: str) -> list[tuple[tuple[str, str], _Open]]:
         return [item for item in self.open.items() if item[0][0] in _ON_SUBJECT and item[1].subject == subject]
 
-    def list(self) -> list[Wait]:
+    def list(self, now: float = 0.0) -> list[Wait]:
+        """A pause that ends by itself is over then."""
+        pause = self.open.get(("pause", ""))
+        if pause is not None and 0 < pause.ends <= now:
+            del self.open["pause", ""]
         letters = [_letter(one.letter, one.subject, one.reason, one.since) for one in self.dead.list()]
         found = [*(one.wait for one in self.open.values()), *letters]
         return sorted(found, key=lambda wait: (KINDS.index(wait.kind), wait.until or "~", wait.since))
@@ -130,9 +135,24 @@ class Waits:
         self.add(path, wait, event.subject, since=event.taken)
 
     def _loaded(self, event: Event, _trigger: str) -> None:
+        still = event.data.get("invalid")
         for key, one in list(self.open.items()):
-            if key[0] == "playbook" and one.since < event.taken - RELOAD_S:
+            told = key[1] in still if isinstance(still, list) else one.since >= event.taken - RELOAD_S
+            if key[0] == "playbook" and not told:
                 del self.open[key]
+
+    def _paused(self, event: Event, _trigger: str) -> None:
+        until, reason = plain(event.data.get("until"), 40), plain(event.data.get("reason"))
+        what = f"acts are paused by {plain(event.data.get('by'), 40)}" + (f" until {until}" if until else "")
+        wait = _wait("pause", event, f"{what}: {reason}" if reason else what, ("aios resume",))
+        try:
+            ends = parse_time(until) if until else 0.0
+        except ValueError:
+            ends = 0.0  # written by hand: a person ends it
+        self.open["pause", ""] = _Open(wait, event.subject, "", event.taken, ends)
+
+    def _resumed(self, _event: Event, _trigger: str) -> None:
+        self.open.pop(("pause", ""), None)
 
 
 def _run(event: Event) -> str:
@@ -163,6 +183,8 @@ _HANDLERS: Mapping[str, Callable[[Waits, Event, str], None]] = {
     "reactor.called": Waits._called,
     "playbook.invalid": Waits._invalid,
     "playbook.loaded": Waits._loaded,
+    "daemon.paused": Waits._paused,
+    "daemon.resumed": Waits._resumed,
     "scheduler.dead_letter": lambda waits, event, _: waits.dead.apply(event),
     "scheduler.retried": lambda waits, event, _: waits.dead.apply(event),
 }

@@ -221,7 +221,7 @@ def test_the_json_report_holds_the_same_and_can_be_written() -> None:
     assert decode_json(encode_json(raw)) == raw
     assert raw["needs_person"] is True
     assert raw["waiting"] == 3
-    assert raw["runs"] == {"counts": {"healed": 1, "not_healed": 1}, "rate": 0.5}
+    assert raw["runs"] == {"counts": {"healed": 1, "not_healed": 1}, "rate": 0.5, "taken_back": 0}
     assert raw["rollbacks"][0]["proof"][0]["after_act"] == "absent"
     assert json.dumps(raw)
 

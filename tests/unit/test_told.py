@@ -8,7 +8,7 @@ from typing import Any
 from aios.clock import SystemClock
 from aios.events.event import Event, Position, Stored
 from aios.log import configure, get_logger
-from aios.told import LINES_MAX, WITHIN_S, WORDS, Teller
+from aios.told import LINES_MAX, WITHIN_S, WORDS, Teller, paused_words
 
 
 def said(*events: tuple[str, dict[str, Any]], leap_s: float = 0.0) -> list[str]:
@@ -45,6 +45,39 @@ def test_what_a_person_would_want_to_see_is_said_in_words() -> None:
         "web.service: healed by web-down: aios runs show 3f2a91c0",
         "web.service: needs a person: verify: not well: aios runs show 3f2a91c0",
     ]
+
+
+def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
+    """A refused playbook, a refused line, a load, what was taken back, a last-good copy."""
+    run = {"run": "3f2a91c0-aaaa", "playbook": "web-down"}
+    assert said(
+        ("playbook.invalid", {"path": "/p/a.yaml", "line": 3, "column": 1, "message": "no steps"}),
+        ("playbook.loaded", {"playbooks": {"a": "h", "b": "h"}, "invalid": []}),
+        ("playbook.loaded", {"playbooks": {"b": "h"}, "invalid": ["/p/a.yaml"]}),
+        ("journal.quarantined", {"file": "inbox/a.jsonl", "offset": 120, "reason": "type is missing"}),
+        ("run.rolled_back", {**run, "ok": True, "proof": [], "by": "root"}),
+        ("run.rolled_back", {**run, "ok": True, "proof": [], "by": ""}),
+        ("run.rolled_back", {**run, "ok": False, "error": "disk full"}),
+        ("playbook.kept", {"playbook": "web-down", "files": ["/etc/web.conf"]}),
+    ) == [
+        "web.service: playbook refused, its last good version stays: /p/a.yaml:3:1: no steps",
+        "web.service: playbooks loaded: 2 in force",
+        "web.service: playbooks loaded: 1 in force, 1 refused as they are",
+        "web.service: quarantined: inbox/a.jsonl:120: type is missing",
+        "web.service: what web-down did was taken back, as root asked: aios runs show 3f2a91c0",
+        "web.service: NOT all that web-down did could be taken back: disk full: aios runs show 3f2a91c0",
+        "web.service: a last-good copy was taken for web-down: /etc/web.conf",
+    ]
+
+
+def test_a_pause_that_stands_is_said_whole() -> None:
+    """Since when, by whom, why, until when."""
+    whole = {"by": "root", "reason": "upgrade", "until": "2026-02-24T12:00:00Z", "since": "2026-02-24T10:00:00Z"}
+    assert paused_words(whole) == (
+        "acts are paused since 2026-02-24T10:00:00Z, by root (upgrade): "
+        "nothing is changed until 2026-02-24T12:00:00Z or `aios resume`"
+    )
+    assert paused_words({"by": "root"}) == "acts are paused, by root: nothing is changed until `aios resume`"
 
 
 def test_a_burst_is_cut_and_counted() -> None:

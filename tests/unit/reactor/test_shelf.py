@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aios.events.event import Draft
@@ -53,15 +55,50 @@ def test_the_texts_are_blobs_before_they_are_named() -> None:
 
 
 def test_what_was_in_force_before_a_restart_is_the_last_good_version_after_it() -> None:
-    """The file was broken while the daemon was down: its version from before stays in force, and is not told anew."""
+    """The file was broken while the daemon was down: its version from before stays in force."""
     blobs = SimBlobs()
     (told,) = Shelf(blobs, SKILLS).reload({"/a.yaml": text("a")})
     shelf = Shelf(blobs, SKILLS)
     before = shelf.recall(told.data["playbooks"], told.data["paths"])
     assert [one.name for one in before.playbooks] == ["a"]
     drafts = shelf.reload({"/a.yaml": "broken: ["})
-    assert [draft.type for draft in drafts] == ["playbook.invalid"]
+    assert [draft.type for draft in drafts] == ["playbook.invalid", "playbook.loaded"]
+    assert loaded(drafts) == told.data["playbooks"]
+    assert drafts[1].data["invalid"] == ["/a.yaml"]
     assert set(shelf.by_name) == {"a"}
+
+
+def test_a_file_that_is_put_back_as_it_was_is_told_mended() -> None:
+    """Nothing else is in force than before, but one error is gone: so says a load, and which errors are left."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    well = {"/a.yaml": text("a"), "/b.yaml": text("b")}
+    shelf.reload(well)
+    assert [d.type for d in shelf.reload({"/a.yaml": "", "/b.yaml": "["})] == ["playbook.invalid", "playbook.invalid"]
+    *invalid, again = shelf.reload({"/a.yaml": text("a"), "/b.yaml": "["})
+    assert ([d.data["path"] for d in invalid], again.data["invalid"]) == (["/b.yaml"], ["/b.yaml"])
+    (again,) = shelf.reload(well)
+    assert (again.type, again.data["invalid"]) == ("playbook.loaded", [])
+
+
+def test_a_folder_is_read_when_it_is_still_and_within_a_second_at_most() -> None:
+    """An editor empties a file before it writes it: nobody is told of an empty playbook."""
+
+    async def story(rig: Rig) -> None:
+        whole = rig.texts["/playbooks/0.yaml"]
+        rig.texts["/playbooks/0.yaml"] = ""
+        rig.daemon.reload_soon()
+        await asyncio.sleep(0.025)
+        rig.texts["/playbooks/0.yaml"] = whole.replace("work.broken", "work.other")
+        rig.daemon.reload_soon()
+        await rig.until(lambda: rig.daemon.shelf.by_name["first"].types == ("work.other",))
+        assert rig.events("playbook.invalid") == []
+        rig.texts["/playbooks/0.yaml"] = ""
+        for _ in range(10):  # it is never still
+            rig.daemon.reload_soon()
+            await asyncio.sleep(0.15)
+        assert len(rig.events("playbook.invalid")) == 1
+
+    play(story, playbook("first"))
 
 
 def test_that_everything_was_removed_while_it_was_down_is_told() -> None:

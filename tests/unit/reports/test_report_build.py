@@ -198,6 +198,55 @@ def test_an_invalid_playbook_waits_until_a_later_load_is_silent_about_it() -> No
     assert not [w for w in report_of(invalid, same_load, later).waits if w.kind == "playbook"]
 
 
+def test_a_load_says_itself_which_playbooks_are_invalid_however_soon_it_comes() -> None:
+    """An editor's empty file, and the whole one 25 ms later: nothing waits. What is still refused waits on."""
+    invalid = [event("playbook.invalid", "system", 10, path=f"/p/{name}.yaml", line=1, message="empty") for name in "ab"]
+    loaded = event("playbook.loaded", "system", 10.025, playbooks={}, invalid=["/p/b.yaml"])
+    (wait,) = [w for w in report_of(*invalid, loaded).waits if w.kind == "playbook"]
+    assert wait.what.startswith("/p/b.yaml")
+    much_later = event("playbook.loaded", "system", 5000, playbooks={}, invalid=["/p/b.yaml"])
+    assert [w.kind for w in report_of(*invalid, much_later).waits if w.kind == "playbook"] == ["playbook"]
+
+
+def test_a_past_day_claims_nothing_that_began_after_it() -> None:
+    """It says that something waits since, and where to look; what began on the day, or before, and still waits is its own."""
+    alive = event("daemon.heartbeat", "system", 5)
+    invalid = event("playbook.invalid", "system", 90_000, path="/p/a.yaml", line=1, message="no steps")
+    later = [Stored(alive, Position(DAY, 1, 0)), Stored(invalid, Position("2026-02-25", 1, 0))]
+    report = build(iter(later), DAY, DAY, NOW + 10_000)
+    assert (report.waits, report.waits_after) == ((), 1)
+    page = to_markdown(report)
+    assert not page.startswith("# Needs you")
+    assert "Since then 1 thing came up that needs you: `aios report`." in page
+    early = event("playbook.invalid", "system", 50, path="/p/a.yaml", line=1, message="no steps")
+    assert to_markdown(report_of(early, now=NOW + 10_000)).startswith("# Needs you: 1 playbook")
+
+
+def test_paused_acts_are_the_first_thing_said() -> None:
+    """Since when, by whom, why, and how to go on; until they are resumed or the pause ends by itself."""
+    paused = event("daemon.paused", "system", 60, by="root", reason="upgrade", until="")
+    page = to_markdown(report_of(paused, event("service.down", "a", 61), now=T0 + 120))
+    assert page.startswith("# Needs you: ")
+    assert "acts are paused by root: upgrade since 00:01:00" in page.splitlines()[0]
+    assert "aios resume" in page
+    resumed = event("daemon.resumed", "system", 70, by="root")
+    assert not [w for w in report_of(paused, resumed, now=T0 + 120).waits if w.kind == "pause"]
+    for until, stands in (("2026-02-24T00:01:30Z", False), ("2026-02-24T00:03:00Z", True), ("some day", True)):
+        ends = event("daemon.paused", "system", 60, by="root", reason="", until=until)
+        assert bool([w for w in report_of(ends, now=T0 + 120).waits if w.kind == "pause"]) == stands
+
+
+def test_what_a_person_took_back_is_no_plain_heal() -> None:
+    """Counted as healed, once, and as taken back beside it."""
+    back = run("run.rolled_back", "a", 3, ok=True, proof=[{"path": "/a", "ok": True}], by="anna")
+    report = report_of(run("run.opened", "a", 1), run("run.healed", "a", 2), run("run.healed", "b", 2.5), back, back)
+    assert (dict(report.runs.counts), report.runs.taken_back) == ({"healed": 2}, 1)
+    assert [(line.run, line.taken_back) for line in report.run_lines] == [("a", True), ("b", False)]
+    page = to_markdown(report)
+    assert "2 healed (1 taken back)" in page
+    assert "healed, taken back" in page
+
+
 def test_a_breaker_that_opened_calls_a_person() -> None:
     called = event("reactor.called", "nginx.service", 5, playbook="p", guard="breaker", why="acted 3 times")
     (wait,) = [w for w in report_of(called).waits if w.kind == "called"]
