@@ -58,7 +58,7 @@ from aios.services.spec import ManagedService
 from aios.settings import Settings
 from aios.skills.catalogue import catalogue_of, load_bodies
 from aios.skills.looker import DaemonLooker
-from aios.told import Teller
+from aios.told import Teller, paused_words
 from aios.verbs import Verbs
 from aios.world import CHECKPOINT_VERSION, World
 
@@ -92,7 +92,7 @@ async def _life(settings: Settings, files: OsFiles) -> int:
     loop.set_exception_handler(partial(_on_loop_error, daemon))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop, signal.Signals(number).name)
-    loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload_soon())
+    loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reload_now())
     log.info("starting", state=settings.data, playbooks=len(daemon.shelf.by_name))
     _spare_the_collector()
     hello = asyncio.create_task(_say_hello(settings, daemon))
@@ -114,6 +114,8 @@ async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     if settings.mode_max in ("observe", "shadow", "suggest"):
         log.info(f"mode_max is {settings.mode_max}: it watches this machine and proposes; it changes nothing by itself")
     log.info("what it sees and does is told here; in another shell: aios status, aios events --follow")
+    if daemon.world.is_paused(daemon.outside.clock.now()):
+        log.warning(paused_words(daemon.world.paused or {}))
     for error in daemon.shelf.errors:
         log.warning(f"playbook left out: {error}")
 
