@@ -42,7 +42,7 @@ from aios.scores.scores import Scores
 from aios.settings import Settings
 from aios.spine import Spine
 from aios.verbs import Verbs
-from aios.world import World
+from aios.world import Call, World, call_of
 
 HEARTBEAT_S = 60.0
 CHECKPOINT_EVERY_S = 300.0
@@ -53,6 +53,8 @@ INBOX_AHEAD = 8
 JUDGE_AFTER_S = 1.0
 """How long after something that moves a score the scores are evaluated: a burst is judged once."""
 CLOCK_LEAP_S = 5.0
+MESSAGE_MAX = 2000
+"""Of a call to a person."""
 STILL_S, STILL_WITHIN_S = 0.2, 1.0
 """Playbooks are read once their folder has been still for so long, or has not been for the other: editors empty a file first."""
 DEPENDENTS_MAX = 1000
@@ -202,8 +204,8 @@ class Daemon:
         self.world.attributed("", self.outside.clock.now(), self.settings.settle_s, {})  # leaves only those that still count
         for run_id in list(self.world.acting):
             self._spawn(self._learn_dependents(run_id))
-        for cause, (subject, why) in uncalled:
-            self._spawn(self._call_a_person(cause, subject, why))
+        for cause, call in uncalled:
+            self._spawn(self._call_a_person(cause, call))
         self.keeper.start()
         self._watch_kept()
         self.ready.set()
@@ -262,8 +264,8 @@ class Daemon:
         for event, _ in stored:
             if event.type == "run.step_intended" and event.data["run"] not in self.reactor.dependents:
                 self._spawn(self._learn_dependents(event.data["run"]))
-            if event.type == "reactor.called":
-                self._spawn(self._call_a_person(event.id, event.subject, str(event.data["why"])))
+            if (call := call_of(event)) is not None:
+                self._spawn(self._call_a_person(event.id, call))
             if not self._judging and event.type.startswith(JUDGED):
                 self._judging = True
                 asyncio.get_running_loop().call_later(JUDGE_AFTER_S, self._judge)
@@ -396,9 +398,9 @@ class Daemon:
             self._watch_kept()
         return [{"path": e.path, "line": e.line, "column": e.column, "message": e.message} for e in self.shelf.errors]
 
-    async def _call_a_person(self, cause: str, subject: str, why: str) -> None:
-        message = {"message": f"{subject}: {why}", "level": "critical"}
-        await self.aside.act("notify", message, by="aios", why=why, subject=subject, cause=cause)
+    async def _call_a_person(self, cause: str, call: Call) -> None:
+        message = {"message": f"{call.subject}: {call.why}"[:MESSAGE_MAX], "level": call.level}
+        await self.aside.act("notify", message, by="aios", why=call.why, subject=call.subject, cause=cause)
 
     async def _start_services(self) -> None:
         for subject in await self.outside.services.to_start():

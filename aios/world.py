@@ -26,6 +26,8 @@ RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
+RUN_SHOWN, ACTS_SHOWN = 8, 5
+"""Of a run's id, which commands take, and of the acts that a call names."""
 
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
 
@@ -49,6 +51,30 @@ class Holding(NamedTuple):
     guard: str
     until: float
     since: float
+
+
+class Call(NamedTuple):
+    """What a person is to be told, and how loudly."""
+
+    subject: str
+    why: str
+    level: str = "critical"
+
+
+def call_of(event: Event) -> Call | None:
+    """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
+    if event.type == "reactor.called":
+        return Call(event.subject, str(event.data["why"]))
+    if event.type == "approval.requested":
+        return Call(event.subject, _question(event), "warning")
+    return None
+
+
+def _question(event: Event) -> str:
+    acts, run = event.data["acts"], str(event.data["run"])[:RUN_SHOWN]
+    skills = [str(act["skill"]) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
+    named = ", ".join((*skills[:ACTS_SHOWN], *(["more"] if len(skills) > ACTS_SHOWN else []))) or "act"
+    return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}"
 
 
 class Incident(NamedTuple):
@@ -79,8 +105,8 @@ class World:
     origins: dict[str, str] = field(default_factory=dict)
     """Where the newest line of each inbox file stood."""
     dead: DeadLetters = field(default_factory=DeadLetters)
-    uncalled: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Persons to be called of whom nothing says yet that they were: id of `reactor.called` -> subject and why."""
+    uncalled: dict[str, Call] = field(default_factory=dict)
+    """Persons to be called of whom nothing says yet that they were: id of the event that wants it -> the call."""
     paused: dict[str, Any] | None = None
     disabled: set[str] = field(default_factory=set)
     playbooks: dict[str, str] = field(default_factory=dict)
@@ -169,6 +195,8 @@ class World:
         found = self.runs.get(run_id) or self.recent.get(run_id)
         if found is None:
             return  # it ended so long ago that it was forgotten
+        if (call := call_of(event)) is not None:
+            self._call(event, call)
         acted_before = found.reached_an_act
         found.fold(event.type, data, at)
         if event.type in ("run.healed", "run.cleared") and found.trigger.get("type") in MISHAPS:
@@ -252,12 +280,16 @@ class World:
         self.dead.apply(event)
 
     def _on_called(self, event: Event) -> None:
-        self.uncalled[event.id] = (event.subject, str(event.data["why"]))
-        if len(self.uncalled) > UNCALLED_MAX:
-            del self.uncalled[next(iter(self.uncalled))]
+        if (call := call_of(event)) is not None:
+            self._call(event, call)
         incident = self.incidents.get(event.subject)
         if incident is not None:
             self.incidents[event.subject] = incident._replace(called=True, last=event.taken)
+
+    def _call(self, event: Event, call: Call) -> None:
+        self.uncalled[event.id] = call
+        if len(self.uncalled) > UNCALLED_MAX:
+            del self.uncalled[next(iter(self.uncalled))]
 
     def _touch_incident(self, event: Event) -> None:
         if not event.correlationid:
@@ -388,7 +420,7 @@ class World:
         world.incidents = OrderedDict((subject, Incident(*rest)) for subject, *rest in raw["incidents"])
         world.origins = dict(raw["origins"])
         world.dead = DeadLetters.from_json(raw["dead"])
-        world.uncalled = {event: (subject, why) for event, (subject, why) in raw["uncalled"].items()}
+        world.uncalled = {event: Call(*call) for event, call in raw["uncalled"].items()}
         world.paused, world.disabled = raw["paused"], set(raw["disabled"])
         world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
         world.playbook_paths, world.named_own = dict(raw["playbook_paths"]), frozenset(raw["named_own"])

@@ -73,6 +73,26 @@ def test_refused_parameters_and_unknown_skills_intend_nothing() -> None:
     play(story, playbook("mender"))
 
 
+def test_a_run_that_asks_calls_a_person_once_with_the_words_that_answer_it() -> None:
+    """Whoever does not look at the terminal learns that something waits for a yes; a restart does not call again."""
+
+    async def story(rig: Rig) -> None:
+        rig.ill.add("job:1")
+        await rig.emit()
+        run = (await rig.until_event("approval.requested")).data["run"][:8]
+        (call,) = [await rig.until_event("daemon.act_intended")]
+        assert call.data["params"]["level"] == "warning"
+        said = f"job:1: asker asks to mend: aios runs approve {run}, or aios runs deny {run}"
+        assert (call.data["skill"], call.data["params"]["message"]) == ("notify", said)
+        await rig.until_event("daemon.act_done")
+        await rig.restart()
+        await asyncio.sleep(30.0)
+        assert len(rig.events("daemon.act_intended")) == 1
+        assert rig.acts == []
+
+    play(story, playbook("asker", mode="approve"))
+
+
 def test_a_person_who_was_to_be_called_when_the_daemon_died_is_called_by_the_next() -> None:
     """`reactor.called` is durable, the call itself was not begun: at least once, never in silence."""
 
