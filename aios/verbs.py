@@ -207,9 +207,13 @@ class Verbs:
             raise Refused(f"no event {args['event']!r} in the journal", "look for its id with: aios events --json")
         return {
             "event": event_json(event.event),
-            "considered": self.reactor.shelf.index.explain(event.event),
+            "considered": [self._with_mode(one) for one in self.reactor.shelf.index.explain(event.event)],
             "decisions": decisions[:100],
         }
+
+    def _with_mode(self, considered: dict[str, Any]) -> dict[str, Any]:
+        playbook = self.reactor.shelf.by_name[considered["playbook"]]
+        return {**considered, "mode": playbook.mode, "mode_in_force": lesser_mode(playbook.mode, self.settings.mode_max)}
 
     # --- commands
 

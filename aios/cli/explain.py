@@ -60,16 +60,24 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.say(f"{event.get('type', '')} · {event.get('subject', '')} · {terminal.when(event.get('time', ''))}", "bold")
     if considered:
         terminal.say()
-        rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", str(c.get("why", ""))) for c in considered]
+        rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", _why(c)) for c in considered]
         terminal.table(("playbook", "matched", "why"), rows)
     elif not decisions:
         terminal.say("No playbook is for it, so nothing was decided.")
     for decision in decisions:
-        _show_decision(decision, terminal)
+        _show_decision(decision, {c.get("playbook"): c for c in considered}, terminal)
 
 
-def _show_decision(decision: Mapping[str, Any], terminal: Terminal) -> None:
-    data = decision.get("data") or {}
+def _why(considered: Mapping[str, Any]) -> str:
+    """What its pattern said, and which of several that matched goes before it."""
+    return "; ".join(str(considered[name]) for name in ("order", "why") if considered.get(name))
+
+
+def _show_decision(decision: Mapping[str, Any], considered: Mapping[Any, Mapping[str, Any]], terminal: Terminal) -> None:
+    data = dict(decision.get("data") or {})
+    playbook = considered.get(data.get("playbook"), {})
+    if data.get("mode") == playbook.get("mode_in_force") != playbook.get("mode"):
+        data["mode"] = f"{data['mode']} (playbook says {playbook['mode']}, lowered by mode_max)"
     opened = decision.get("type") == "run.opened"
     word = "a run was opened" if opened else str(data.get("verdict", decision.get("type", "")))
     terminal.title(f"{terminal.local(decision.get('time', ''))}  {word}")

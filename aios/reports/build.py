@@ -229,7 +229,7 @@ class _Fold:
             took_s = event.taken - event.at
         except ValueError:
             return  # an event of another program whose time nobody can read
-        if took_s <= NOTICE_BELIEVED_S:
+        if took_s != 0 and took_s <= NOTICE_BELIEVED_S:  # without a time of its own an event has its arrival's: no measure
             self.notice.add(took_s * 1000)
 
     # --- runs

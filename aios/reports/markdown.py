@@ -141,7 +141,7 @@ def _figures(report: Report) -> Iterator[str]:
         ("outcomes", _outcomes(report.runs) or _NOTHING),
         ("success rate", _percent(report.runs.rate)),
         ("escalated", f"{report.escalated}"),
-        ("time to notice", _times(report.notice)),
+        *([("time to notice", _times(report.notice))] if report.notice.count else []),
         ("time to heal", _times(report.heal)),
         ("score", _score_words(report, score)),
         ("time degraded", _span_or_none(score.degraded_s)),

@@ -65,7 +65,8 @@ def told(exit_code: int, stdout: bytes, stderr: bytes) -> SkillResult:
 SKILL = Skill(
     name="run_command",
     kind="observe",
-    doc="Run a command (a list of arguments, no shell) and tell its exit code and output.",
+    doc="Run a command (a list of arguments, no shell) and tell its exit code and output. "
+    "It only looks where [skills] look_commands lists its program; else it counts and asks like an act.",
     params=Params,
     look=look,
     act=act,

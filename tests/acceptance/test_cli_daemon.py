@@ -250,6 +250,25 @@ def test_an_event_is_explained(tmp_path: Path) -> None:
         assert "No playbook is for it, so nothing was decided." in aios("explain", "e1", data=tmp_path).out
 
 
+def test_which_of_several_went_first_and_why_it_only_proposes_is_explained(tmp_path: Path) -> None:
+    """The order of those that matched, and what lowered the mode."""
+    modes = {"mode": "approve", "mode_in_force": "suggest"}
+    answer = {
+        "event": {"type": "a.b", "subject": "s", "time": format_time(NOON)},
+        "considered": [
+            {"playbook": "p", "matched": True, "why": "fits", "order": "first", **modes},
+            {"playbook": "q", "matched": True, "why": "fits", "order": "after p: its priority is 0, not 1", **modes},
+        ],
+        "decisions": [
+            {"type": "run.opened", "time": format_time(NOON), "data": {"run": "r", "playbook": "p", "mode": "suggest"}}
+        ],
+    }
+    with daemon(tmp_path, {"explain": answer}):
+        out = squeezed(aios("explain", "e1", data=tmp_path).out)
+    assert "p yes first; fits q yes after p: its priority is 0, not 1; fits" in out
+    assert "suggest (playbook says approve, lowered by mode_max)" in out
+
+
 def test_an_event_is_explained_from_the_journal_without_a_daemon(tmp_path: Path) -> None:
     """What was decided stands there for as long as the journal does."""
     caused = {"causationid": "e1"}

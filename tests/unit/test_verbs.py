@@ -103,6 +103,23 @@ def test_explain_says_what_was_considered_and_what_was_decided() -> None:
     play(story, playbook("mender"), playbook("picky", "work.broken, match: {subject: [other]}"))
 
 
+def test_explain_says_which_of_several_goes_first_and_in_what_mode() -> None:
+    """By priority, then by how narrowly it says what it is for, then by name."""
+
+    async def story(rig: Rig) -> None:
+        event = await rig.emit(subject="job:1")
+        said = {one["playbook"]: one for one in (await rig.do("explain", event=event))["considered"]}
+        assert said["urgent"]["order"] == "first"
+        assert said["narrow"]["order"] == "after urgent: its priority is 0, not 1"
+        assert said["a-wide"]["order"].startswith("after narrow: it says less narrowly what it is for")
+        assert said["b-wide"]["order"] == "after a-wide: by its name, for priority and specificity are the same"
+        assert (said["urgent"]["mode"], said["urgent"]["mode_in_force"]) == ("auto", "suggest")
+
+    urgent = playbook("urgent", head="priority: 1")
+    narrow = playbook("narrow", "work.broken, match: {subject: ['job:1']}")
+    play(story, playbook("a-wide"), playbook("b-wide"), urgent, narrow, mode_max="suggest")
+
+
 def test_emit_takes_all_or_nothing_and_never_an_own_type() -> None:
     async def story(rig: Rig) -> None:
         taken = await rig.do("emit", events=[{"type": "a.b", "id": "x1"}, {"type": "a.b", "id": "x2"}])

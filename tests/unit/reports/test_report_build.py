@@ -133,8 +133,17 @@ def test_a_wrong_clock_is_no_slow_sensor() -> None:
     stale = event("agent.error", "agent:a")
     old = Event("x", "t", stale.type, stale.subject, "2020-01-01T00:00:00Z", {}, stale.arrival)
     odd = Event("y", "t", stale.type, stale.subject, "some day", {}, stale.arrival)
-    report = report_of(old, odd, stale)
-    assert (report.alarms, report.notice.count, report.notice.longest_ms) == (3, 1, 0.0)
+    late = stale._replace(id="z", arrival=format_time(T0 + 12))
+    report = report_of(old, odd, stale, late)
+    assert (report.alarms, report.notice.count, report.notice.longest_ms) == (4, 1, 2000.0)
+
+
+def test_the_time_to_notice_is_told_only_where_an_alarm_says_when_it_happened() -> None:
+    """An event without a time of its own has that of its arrival: 0 ms would be a figure that nobody measured."""
+    alarm = event("service.down", "a.service")
+    assert "time to notice" not in to_markdown(report_of(alarm))
+    late = to_markdown(report_of(alarm._replace(arrival=format_time(T0 + 12))))
+    assert re.search(r"time to notice +\| median 2[^|]*p95 2", late)
 
 
 # --- blind time and scores
