@@ -48,7 +48,9 @@ class Aside:
             timeout_s, touches = spec.timeout_s, spec.touches(checked)
         run = f"aside-{self.entropy.new_id()}"
         folder = f"runs/{run}/{skill}.1"
-        call = SkillCall(run, skill, 1, skill, "act", checked, timeout_s, touches, folder, env=self.call_env)
+        call = SkillCall(
+            run, skill, 1, skill, "act", checked, timeout_s, touches, folder, env={**self.call_env, "subject": subject}
+        )
         data = {"skill": skill, "params": checked, "key": call.key, "by": by, "why": why}
         await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data, causationid=cause))
         result = await self._carry_out(call)

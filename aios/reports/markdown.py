@@ -14,6 +14,7 @@ from aios.events.event import parse_time
 from aios.reports import model
 from aios.reports.model import Alarm, Blind, Outcomes, PlaybookLine, Report, Rollback, RunLine, ScoreLine, Times, Wait
 from aios.reports.text import escaped, plain, span, width
+from aios.reports.waits import PAUSED
 from aios.scores.symptoms import is_level
 
 BLIND_WORTH_SAYING_S = 90.0
@@ -71,11 +72,16 @@ def _verdict(report: Report) -> str:
         said = dict.fromkeys(kind for kind in kinds if kind not in ("daemon", "pause"))
         named = [_many(kinds.count(kind), _WORDS.get(kind, kind)) for kind in said]
         silent = ["AIOS is not running"] if "daemon" in kinds else []
-        paused = [f"{escaped(wait.what)} since {_clock(report, wait.since)}" for wait in report.waits if wait.kind == "pause"]
+        paused = [_paused(report, wait) for wait in report.waits if wait.kind == "pause"]
         return f"Needs you: {', '.join([*silent, *paused, *named])}"
     if report.state == "blind":
         return "Nobody watched: AIOS was blind all the time"
     return "Nothing of this time needs you" if report.waits_after else "Nothing needs you"
+
+
+def _paused(report: Report, wait: Wait) -> str:
+    """`acts are paused since 12:00:00 by ann: upgrade`: when comes first, since a reason may be long."""
+    return f"{PAUSED} since {_clock(report, wait.since)}{escaped(wait.what.removeprefix(PAUSED))}"
 
 
 def _how_it_was(report: Report) -> str:

@@ -17,6 +17,7 @@ RELOAD_S = 2.0
 
 # The order in which a person should look: what runs out first, then what is broken, then what can wait.
 KINDS = ("daemon", "pause", "approval", "rollback", "escalation", "called", "dead letter", "suggestion", "playbook")
+PAUSED = "acts are paused"
 _ON_SUBJECT = ("escalation", "called", "suggestion")
 
 
@@ -143,7 +144,7 @@ class Waits:
 
     def _paused(self, event: Event, _trigger: str) -> None:
         until, reason = plain(event.data.get("until"), 40), plain(event.data.get("reason"))
-        what = f"acts are paused by {plain(event.data.get('by'), 40)}" + (f" until {until}" if until else "")
+        what = f"{PAUSED} by {plain(event.data.get('by'), 40)}" + (f" until {until}" if until else "")
         wait = _wait("pause", event, f"{what}: {reason}" if reason else what, ("aios resume",))
         try:
             ends = parse_time(until) if until else 0.0

@@ -29,7 +29,7 @@ def test_status_says_what_stands() -> None:
         said = await rig.do("status")
         assert said["playbooks"] == 1
         assert [one["subject"] for one in said["symptoms"]] == ["a.service"]
-        assert said["paused"]["by"] == "ann"
+        assert (said["paused"]["by"], said["paused"]["since"]) == ("ann", rig.events("daemon.paused")[0].arrival)
         assert said["mode_max"] == "auto"
 
     play(story, playbook("mender"))

@@ -236,7 +236,7 @@ def test_paused_acts_are_the_first_thing_said() -> None:
     paused = event("daemon.paused", "system", 60, by="root", reason="upgrade", until="")
     page = to_markdown(report_of(paused, event("service.down", "a", 61), now=T0 + 120))
     assert page.startswith("# Needs you: ")
-    assert "acts are paused by root: upgrade since 00:01:00" in page.splitlines()[0]
+    assert "acts are paused since 00:01:00 by root: upgrade" in page.splitlines()[0]
     assert "aios resume" in page
     resumed = event("daemon.resumed", "system", 70, by="root")
     assert not [w for w in report_of(paused, resumed, now=T0 + 120).waits if w.kind == "pause"]
