@@ -397,6 +397,8 @@ class Verbs:
         if args.get("dry", True):
             says = spec.dry_text(checked) if spec.dry_text is not None else f"would run {name}"
             return {"kind": spec.kind, "ok": True, "dry": True, "says": says, "params": checked}
+        if name in SERVICE_SKILLS.values():
+            await self._subject(str(checked["unit"]))  # refuses what nobody knows
         return await self._act(name, checked, peer, "asked for by hand", str(checked.get("unit", "host")))
 
     async def _act(self, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from aios.events.durations import LONGEST_S, parse_duration
+from aios.nearest import nearest
 
 TEXT_MAX = 4096
 ARGV_MAX = 256
@@ -59,6 +60,9 @@ def check_unit(value: Any) -> str:
     if _UNIT.fullmatch(text) or _AGENT.fullmatch(text):
         return text
     bare = re.sub(r"[^A-Za-z0-9_.@-]", "", text).lstrip("-.@_") or "nginx"
+    stem, dot, ending = bare.rpartition(".")
+    if dot and (near := nearest(ending, UNIT_SUFFIXES)):
+        raise ValueError(f"{_shown(text)} is no unit name; did you mean {stem}.{near}?")
     raise ValueError(f"{_shown(text)} is no unit name; write {bare}.service")
 
 

@@ -67,6 +67,8 @@ def test_a_service_is_found_by_its_name_and_one_that_nobody_knows_is_refused() -
             answer = await rig.ask("service_stop", subject=name)
             assert answer.error == f"there is no service {name!r}"
             assert "the settings list" in answer.hint
+        by_skill = await rig.ask("skill_run", skill="stop_service", params={"unit": "qqqqqqqq.service"}, dry=False)
+        assert by_skill.error == "there is no service 'qqqqqqqq.service'"
 
     play(story, playbook("mender"))
 

@@ -81,6 +81,7 @@ def test_each_skill_tells_what_it_is(name: str) -> None:
     [
         ("restart_service", {"unit": "nginx"}, "unit: 'nginx' is no unit name; write nginx.service"),
         ("restart_service", {"unit": "../x; rm -rf /"}, "unit: '../x; rm -rf /' is no unit name; write xrm-rf.service"),
+        ("restart_service", {"unit": "web.servce"}, "unit: 'web.servce' is no unit name; did you mean web.service?"),
         ("restart_service", {"unit": 5}, "unit: 5 is no unit name; write it as text"),
         ("restart_service", {"unit": "a.service\n"}, "control character"),
         ("restart_service", {}, "unit: is missing; restart_service needs unit"),
