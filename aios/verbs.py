@@ -19,7 +19,7 @@ from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
-from aios.nearest import did_you_mean
+from aios.nearest import did_you_mean, nearest
 from aios.playbooks.model import lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
@@ -369,7 +369,9 @@ class Verbs:
         if missing:
             listed = ", ".join(sorted(managed.values())[:10]) or "none"
             cure = f"the settings list {listed}; `aios service list` shows all that AIOS sees"
-            raise Refused(f"there is no service {name[:100]!r}", did_you_mean(name, known, cure))
+            stems = {one.removesuffix(".service"): one for one in known}  # all endings are alike, so they tell nothing
+            near = nearest(name.rpartition(".")[0] or name, stems)
+            raise Refused(f"there is no service {name[:100]!r}", f"did you mean {stems[near]!r}?" if near else cure)
         return subject
 
     async def do_services(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
             (
                 r["name"],
                 ", ".join(r.get("types", ())),
-                _mode(r),
+                _mode(r, "(says {})"),
                 ("on" if r.get("enabled", True) else "off") + (", last good version" if r.get("broken") else ""),
                 r.get("description", ""),
             )
@@ -132,11 +132,11 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
     return exits.OK
 
 
-def _mode(row: Mapping[str, Any]) -> str:
+def _mode(row: Mapping[str, Any], words: str = "(playbook says {}, lowered by mode_max)") -> str:
     """What is in force, and what the playbook itself says where the settings allow less."""
     own = str(row.get("mode", ""))
     now = str(row.get("mode_in_force") or own)
-    return own if now == own else f"{now} (playbook says {own}, lowered by mode_max)"
+    return own if now == own else f"{now} {words.format(own)}"
 
 
 def brief(playbook: Playbook) -> dict[str, Any]:

@@ -425,7 +425,7 @@ class InboxFolder:
             return
         program, slash, day = name.partition("/")
         if not _NAME.fullmatch(program) or (slash and not _DAY.fullmatch(day)):
-            self._refuse(name, _NO_NAME)
+            self._refuse(f"{name}.jsonl", _NO_NAME)
         elif len(self._known) + len(self._dirty) >= CURSORS_MAX:
             self._refuse(name, f"more than {CURSORS_MAX} files in the inbox")
         else:

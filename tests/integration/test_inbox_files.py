@@ -100,10 +100,10 @@ def test_a_file_with_a_wrong_name_is_told_once_when_it_comes_and_at_a_start(tmp_
         box.touched(name)
         box.touched(name)
     told = [(draft.type, draft.data["file"]) for draft in take_all(box)]
-    assert told == [("journal.inbox_failed", "inbox/w.json"), ("journal.inbox_failed", "inbox/bad name")]
+    assert told == [("journal.inbox_failed", "inbox/w.json"), ("journal.inbox_failed", "inbox/bad name.jsonl")]
     box.doubt()
     assert take_all(box) == []
-    assert {draft.data["file"] for draft in take_all(inbox(tmp_path))} == {"inbox/w.json", "inbox/bad name"}
+    assert {draft.data["file"] for draft in take_all(inbox(tmp_path))} == {"inbox/w.json", "inbox/bad name.jsonl"}
 
 
 def test_a_file_that_was_read_and_then_renamed_is_not_told_as_one_with_a_wrong_name(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_service_is_found_by_its_name_and_one_that_nobody_knows_is_refused() -
         assert await verbs._subject(unit) == unit
         near = await rig.ask("service_start", subject=unit.replace(".service", ".servce"))
         assert (near.ok, near.hint) == (False, f"did you mean {unit!r}?")
-        for name in ("qqqqqqqq.service", "qqqqqqqq"):
+        for name in ("nope.service", "qqqqqqqq"):
             answer = await rig.ask("service_stop", subject=name)
             assert answer.error == f"there is no service {name!r}"
             assert "the settings list" in answer.hint
