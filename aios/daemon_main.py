@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -78,12 +79,20 @@ log = get_logger("daemon")
 def main(settings: Settings) -> int:
     """Run the daemon until it is told to stop. Raises Refused when another one has the state folder."""
     configure(settings.log.format, settings.log.level)
+    _limit_memory(settings.memory_max_mb)
     files = OsFiles()
     lock = InstanceLock(files, settings.data, proc.myself())
     try:
         return asyncio.run(_life(settings, files))
     finally:
         lock.release()
+
+
+def _limit_memory(mb: int) -> None:
+    """Of this process alone: hands takes the limit off again, so that what it starts has none."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = mb << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 async def _life(settings: Settings, files: OsFiles) -> int:

@@ -6,6 +6,7 @@ Nothing here decides. It must stay small: no asyncio, no pydantic, no sensors.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 from functools import partial
@@ -31,6 +32,7 @@ def main() -> None:
     link = socket.socket(fileno=int(number))
     link.set_inheritable(False)
     os.chdir("/")
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2)  # the daemon's limit is its own
     serve(link, assemble(state_dir))
 
 
