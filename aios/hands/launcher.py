@@ -55,8 +55,10 @@ def _prepared(
         attempt.reserve(files, folder)
     except Temporary as error:
         return not_begun(f"no snapshot, so no act: {error}")
-    except (OSError, AiosError, ValueError) as error:
+    except OSError as error:
         return not_begun(f"no snapshot or no room for the result, so no act: {error}", again=False)
+    except (AiosError, ValueError) as error:  # it says itself what cannot be saved
+        return not_begun(f"no snapshot, so no act: {error}", again=False)
     result = yield ACT
     return result if result is not None else failed("the act left no result")
 

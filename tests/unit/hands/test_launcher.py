@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from aios.entropy import SeededEntropy
+from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, launcher, recovery
 from aios.ports import Files, ProcessId
@@ -179,5 +182,23 @@ def test_recovery_killed_at_every_disk_call_can_be_done_again() -> None:
             check(world, world.recover())
             if not fault.hits:
                 return
+
+    worlds(play)
+
+
+def test_what_cannot_be_saved_says_why_and_nothing_of_room() -> None:
+    """A unit that is not there is no full disk."""
+
+    def missing(_call: SkillCall) -> Mapping[str, Any]:
+        raise Permanent("there is no unit nope.service")
+
+    def play(make: object) -> None:
+        world = make()  # type: ignore[operator]
+        steps = launcher.launch(CALL, world.disk, STATE, LAUNCHER, missing)
+        with pytest.raises(StopIteration) as end:
+            while next(steps) != launcher.ACT:
+                pass
+        assert end.value.value.error == "no snapshot, so no act: there is no unit nope.service"
+        assert world.effects == 0
 
     worlds(play)
