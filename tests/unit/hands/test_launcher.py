@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -186,14 +186,10 @@ def test_recovery_killed_at_every_disk_call_can_be_done_again() -> None:
     worlds(play)
 
 
-def _end(steps: launcher.Launch) -> SkillResult:
-    """The result of one that never comes to act."""
-    while True:
-        try:
-            assert next(steps) != launcher.ACT
-        except StopIteration as end:
-            assert isinstance(end.value, SkillResult)
-            return end.value
+def _end(steps: launcher.Launch) -> Iterator[str]:
+    result = yield from steps
+    assert result is not None
+    yield result.error
 
 
 def test_what_cannot_be_saved_says_why_and_nothing_of_room() -> None:
@@ -205,7 +201,9 @@ def test_what_cannot_be_saved_says_why_and_nothing_of_room() -> None:
     def play(make: object) -> None:
         world = make()  # type: ignore[operator]
         steps = launcher.launch(CALL, world.disk, STATE, LAUNCHER, missing)
-        assert _end(steps).error == "no snapshot, so no act: there is no unit nope.service"
+        *said, why = _end(steps)
+        assert launcher.ACT not in said
+        assert why == "no snapshot, so no act: there is no unit nope.service"
         assert world.effects == 0
 
     worlds(play)
