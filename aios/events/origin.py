@@ -27,6 +27,7 @@ CURSORS_MAX = 10_000
 """Files whose cursors are remembered; beyond that the one that has been quiet longest is forgotten."""
 
 _NAMESPACE = bytes.fromhex("a105e4e27b1d5c0f9a3e6d2f80c14b57")  # drawn once, for AIOS
+_MARK = re.compile(r"[0-9a-f]{8}").fullmatch
 _TEXT = re.compile(r"inbox/(.+)@(\d+)\.(\d+)\.(\d+):(\d+)\+(\d+)~([0-9a-f]{8})", re.DOTALL)
 
 
@@ -80,14 +81,20 @@ def fold_origin(origins: MutableMapping[str, str], origin: str) -> None:
 def _not_behind(origin: str, known: str) -> bool:
     begin = origin.rfind(":") + 1
     if origin[:begin] == known[:begin]:  # the same file in the same generation, as nearly always
-        try:
-            return int(origin[begin : origin.index("+", begin)]) >= int(known[begin : known.index("+", begin)])
-        except ValueError:
-            pass  # one of them is no origin of ours
+        new_offset, old_offset = _offset(origin[begin:]), _offset(known[begin:])
+        if new_offset is not None and old_offset is not None:
+            return new_offset >= old_offset
     new, old = parse_origin(origin), parse_origin(known)
     if new is None or old is None:
         return old is None
     return (new[1].generation, new[1].offset) >= (old[1].generation, old[1].offset)
+
+
+def _offset(place: str) -> int | None:
+    """Of `OFFSET+LENGTH~MARK`; None for anything else."""
+    offset, _, rest = place.partition("+")
+    length, _, mark = rest.partition("~")
+    return int(offset) if offset.isdecimal() and length.isdecimal() and _MARK(mark) else None
 
 
 class _Cursors(Mapping[str, InboxCursor]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aios.events import origin as origins
@@ -28,6 +28,8 @@ def test_an_origin_reads_back_as_the_cursor_behind_its_line(
 
 
 @given(st.text(max_size=60))
+@example("0+")
+@example("5+1~0000000x")
 def test_other_texts_are_no_origin_and_move_nothing(text: str) -> None:
     cursors: dict[str, InboxCursor] = {}
     fold_cursor(cursors, event(text))
