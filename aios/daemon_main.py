@@ -133,6 +133,7 @@ def _spare_the_collector() -> None:
     """What is assembled stays: a full collection of it would hold the loop for 15 ms, again and again."""
     gc.collect()
     gc.freeze()
+    _LIBC.malloc_trim(0)
     gc.set_threshold(GC_YOUNG, 20, 20)
 
 
