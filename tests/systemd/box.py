@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import TracebackType
 
 BOOT_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.05
+_MADE_ANEW = ("/tmp/", "/run/", "/var/run/", "/dev/")
 _MASKED = (
     "systemd-udevd.service",
     "systemd-networkd.service",
@@ -42,6 +44,12 @@ def why_not() -> str:
     if shutil.which("dbus-daemon") is None:
         return "dbus-daemon is missing (Debian: dbus)"
     return ""
+
+
+def _hidden_paths() -> list[str]:
+    """The checkout and its Python, where they lie below folders that a booted system has anew (a clone in /tmp, say)."""
+    needed = {str(Path(__file__).resolve().parents[2]), sys.prefix, sys.base_prefix}
+    return sorted(path for path in needed if path.startswith(_MADE_ANEW))
 
 
 class CannotBoot(Exception):
@@ -150,6 +158,7 @@ class Box:
                     pass  # a controller that takes no process here: the box does without it
 
         argv = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit", "-b", "--console=pipe"]
+        argv += [f"--bind-ro={path}" for path in _hidden_paths()]
         with open(self.base / "log", "wb") as log:
             self._nspawn = subprocess.Popen(
                 [*argv, "--kill-signal=SIGRTMIN+3", "--private-network"],
