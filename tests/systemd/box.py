@@ -91,6 +91,11 @@ class Box:
             ["nsenter", "-t", str(self.leader), "-a", *argv], check=check, capture_output=True, text=True, timeout=timeout_s
         )
 
+    def run_online(self, *argv: str, timeout_s: float = 240.0) -> subprocess.CompletedProcess[str]:
+        """Run a command inside that reaches the network as the host does; nothing else in the box does."""
+        words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-p", *argv]
+        return subprocess.run(words, check=False, capture_output=True, text=True, timeout=timeout_s)
+
     def popen(self, *argv: str) -> subprocess.Popen[str]:
         """Start a command inside, with its standard output on a pipe."""
         return subprocess.Popen(["nsenter", "-t", str(self.leader), "-a", *argv], stdout=subprocess.PIPE, text=True)

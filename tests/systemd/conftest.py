@@ -11,7 +11,7 @@ from .box import Box, CannotBoot, why_not
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name == "systemd" and "box" in getattr(item, "fixturenames", ()):
+        if item.path.parent.name == "systemd" and {"box", "fresh"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.systemd)
 
 
