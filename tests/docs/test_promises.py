@@ -1,0 +1,33 @@
+"""The page of promises says of each shipped skill what the skill says of itself."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pages import text_of
+
+from aios.skills.catalogue import load_catalogue
+
+ROWS = {
+    words[0]: set(re.findall(r"`([a-z_]+)`", words[3]))
+    for line in text_of("docs/promises.md").splitlines()
+    if line.startswith("| `")
+    and len(words := [cell.strip().strip("`") if n == 0 else cell for n, cell in enumerate(line.strip("|").split("|"))]) == 4
+}
+
+
+@pytest.mark.parametrize("rerun", ["idempotent", "check_before_retry", "never_retry"])
+def test_each_skill_that_goes_through_hands_stands_in_the_row_of_its_class(rerun: str) -> None:
+    """Who decides by this page must not be told a friendlier class than the code has."""
+    skills = load_catalogue()
+    through_hands = {name for name, spec in skills.items() if spec.kind == "act"} | {"run_command", "notify"}
+    ours = {name for name in through_hands if skills[name].rerun == rerun}
+    assert ROWS[rerun] == ours
+
+
+def test_what_is_called_irreversible_is() -> None:
+    """And nothing else is."""
+    for name, spec in load_catalogue().items():
+        if spec.irreversible:
+            assert f"- `{name}`" in text_of("docs/promises.md")
