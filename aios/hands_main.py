@@ -9,21 +9,26 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from aios.blobs.store import BlobFolder
 from aios.clock import SystemClock
 from aios.disk import OsFiles
-from aios.errors import ConfigError, Permanent
-from aios.events.calls import SkillCall, SkillResult
+from aios.errors import ConfigError, Permanent, Temporary
+from aios.events.calls import RerunClass, SkillCall, SkillResult
+from aios.hands import launcher, undo
 from aios.hands.keeper import start_kept
 from aios.hands.processes import OsProcesses
 from aios.hands.safe_files import SafeFolder
 from aios.hands.server import Wiring, serve
-from aios.ports import ServiceActs, UnitState
+from aios.ports import Limits, ServiceActs, UnitState
 from aios.services.managed_acts import ManagedActs
 from aios.services.spec import ManagedService
-from aios.skills.api import ActContext, make_params
+from aios.skills.api import ActContext, Inverse, Skill, make_params
 from aios.skills.catalogue import SkillBodies, dry_sentence, load_bodies
 
 
@@ -49,6 +54,10 @@ def assemble(state_dir: str) -> Wiring:
     def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder) -> SkillResult:
         return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe, clock))
 
+    def inverses(call: SkillCall, folder: str, acts: Callable[[], ServiceActs]) -> SkillInverses:
+        safe = SafeFolder({}, "", files, blobs)  # an inverse changes no files: those are the snapshots' business
+        return SkillInverses(bodies, lambda: ActContext(state_dir, call.env, acts(), blobs, files, folder, call, safe, clock))
+
     def irreversible(skill: str) -> bool:
         return skill in bodies and bodies[skill].irreversible
 
@@ -60,7 +69,7 @@ def assemble(state_dir: str) -> Wiring:
             except ConfigError as error:  # told as the act's result, too: its launcher tries again
                 print(error, file=sys.stderr)
 
-    return Wiring(state_dir, clock, blobs, services, body, files, irreversible, warm)
+    return Wiring(state_dir, clock, blobs, services, body, files, inverses, irreversible, warm)
 
 
 def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
@@ -77,7 +86,32 @@ def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:
         done = skill.already_done(params, ctx)
         if done is not False:
             return looked_first(done)
+    if skill.inverse is not None and (not_seen := recorded(skill, skill.inverse, params, ctx)):
+        return not_seen
     return skill.act(params, ctx)
+
+
+def recorded(skill: Skill, inverse: Inverse, params: Any, ctx: ActContext) -> SkillResult | None:
+    """How the thing stands, written down before the act; without that there is no act, and what is returned says so."""
+    try:
+        with sorted_errors(skill.name):
+            done = undo.Done(skill.name, ctx.call.params, inverse.about(params), inverse.look(params, ctx))
+        undo.record(ctx.files, ctx.folder, done)
+    except (Permanent, Temporary, OSError) as error:
+        why = f"nobody can say how it stands before the act, so no act: {error}"
+        return launcher.not_begun(why, again=isinstance(error, Temporary))
+    return None
+
+
+@contextmanager
+def sorted_errors(skill: str) -> Iterator[None]:
+    """What anybody's code may raise, as one of our two kinds."""
+    try:
+        yield
+    except (Permanent, Temporary):
+        raise
+    except Exception as error:
+        raise Permanent(f"{skill}: {type(error).__name__}: {error}") from error
 
 
 def looked_first(done: bool | None) -> SkillResult:
@@ -86,6 +120,54 @@ def looked_first(done: bool | None) -> SkillResult:
         return SkillResult(True, {"already": True})
     error = "nobody can say whether the attempt before had its effect"
     return SkillResult(False, next=("human_check",), error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillInverses:
+    """`undo.Inverses`, as the skills say it."""
+
+    bodies: SkillBodies
+    context: Callable[[], ActContext]
+
+    def look(self, done: undo.Done) -> Mapping[str, Any]:
+        with sorted_errors(done.skill):
+            skill, inverse = self._of(done)
+            return inverse.look(make_params(skill, done.params), self._context_of(skill, done.params))
+
+    def inverse(self, done: undo.Done, now: Mapping[str, Any]) -> undo.Inverse | None:
+        with sorted_errors(done.skill):
+            skill, inverse = self._of(done)
+            found = inverse.undo(make_params(skill, done.params), done.before, now)
+        return None if found is None else undo.Inverse(found.skill, found.params)
+
+    def rerun(self, skill: str) -> RerunClass:
+        return self._skill(skill).rerun
+
+    def carry_out(self, inverse: undo.Inverse, *, recheck: bool) -> SkillResult:
+        with sorted_errors(inverse.skill):
+            skill = self._skill(inverse.skill)
+            ctx = self._context_of(skill, inverse.params)
+            params = make_params(skill, inverse.params)
+            if recheck and skill.already_done is not None and (done := skill.already_done(params, ctx)) is not False:
+                return looked_first(done)
+            if skill.act is None:
+                raise Permanent(f"{inverse.skill} does not act, so it takes nothing back")
+            return skill.act(params, ctx)
+
+    def _skill(self, name: str) -> Skill:
+        if name not in self.bodies:
+            raise Permanent(f"there is no skill {name!r} in hands; is the package that brings it installed?")
+        return self.bodies[name]
+
+    def _of(self, done: undo.Done) -> tuple[Skill, Inverse]:
+        skill = self._skill(done.skill)
+        if skill.inverse is None:
+            raise Permanent(f"{done.skill} does not say any more how it is taken back")
+        return skill, skill.inverse
+
+    def _context_of(self, skill: Skill, params: Mapping[str, Any]) -> ActContext:
+        ctx = self.context()
+        return replace(ctx, call=replace(ctx.call, skill=skill.name, params=params, timeout_s=skill.timeout_s))
 
 
 class LazyActs:
@@ -118,6 +200,12 @@ class LazyActs:
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self._of(subject).set_enabled(subject, enabled, masked)
+
+    def limits(self, subject: str) -> Limits:
+        return self._of(subject).limits(subject)
+
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        self._of(subject).set_limits(subject, limits)
 
 
 if __name__ == "__main__":

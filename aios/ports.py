@@ -231,6 +231,10 @@ class Services(Protocol):
     async def close(self) -> None: ...
 
 
+Limits = Mapping[str, int | None]
+"""Any of `memory_bytes`, `cpu_percent` (100: one processor), `tasks`; None: no limit."""
+
+
 class ServiceActs(Protocol):
     """Services, acted upon: used by skills' bodies, in a launcher. Blocking; all raise `Permanent` or `Temporary`."""
 
@@ -242,6 +246,10 @@ class ServiceActs(Protocol):
         ...
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None: ...
+    def limits(self, subject: str) -> Limits: ...
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        """Those that are named; they hold while the machine runs, for the service's whole control group."""
+        ...
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -323,6 +331,7 @@ __all__ = [
     "Inbox",
     "JournalReader",
     "JournalWriter",
+    "Limits",
     "Looker",
     "Peer",
     "ProcessId",

@@ -306,6 +306,8 @@ def _skill(spec: SkillSpec) -> list[str]:
         facts.append(f"after a crash: {spec.rerun.replace('_', ' ')}")
     if spec.irreversible:
         facts.append("**cannot be taken back**")
+    if spec.has_inverse:
+        facts.append("taken back by its inverse")
     return [*parts, "; ".join(facts) + "."]
 
 

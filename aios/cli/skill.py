@@ -73,7 +73,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
             ("gives", ", ".join(f"{name} ({kind})" for name, kind in spec.result_fields.items())),
             ("after a crash", spec.rerun.replace("_", " ")),
             ("time limit", f"{spec.timeout_s:g}s"),
-            ("taking it back", "cannot be taken back" if spec.irreversible else ""),
+            ("taking it back", taking_back(spec)),
         )
     )
     return exits.OK
@@ -86,6 +86,13 @@ def find(name: str, skills: SkillCatalogue) -> SkillSpec:
     return skills[name]
 
 
+def taking_back(spec: SkillSpec) -> str:
+    """What a rollback does about it; empty where snapshots say it all."""
+    if spec.irreversible:
+        return "cannot be taken back"
+    return "it is undone by its inverse" if spec.has_inverse else ""
+
+
 def plain(spec: SkillSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
@@ -94,6 +101,7 @@ def plain(spec: SkillSpec) -> dict[str, Any]:
         "rerun": spec.rerun,
         "timeout_s": spec.timeout_s,
         "irreversible": spec.irreversible,
+        "has_inverse": spec.has_inverse,
         "result_fields": dict(spec.result_fields),
     }
 

@@ -147,8 +147,8 @@ class SkillSpec:
 
     `check` takes raw parameters (after `${ }`) and returns plain JSON ones; it raises `ValueError` with one sentence
     that names the parameter and the cure. `touches`, `dry_text` (what it would do, one sentence) and `only_looks` take checked
-    parameters. `touch_params` decide what is touched; they may not depend on `steps.`. `only_looks(params, env)` says whether the
-    daemon may run it; else it goes through hands, like an act.
+    parameters. `touch_params` decide what is touched; they may not depend on `steps.`. `has_inverse`: it says itself how what is
+    no file is taken back. `only_looks(params, env)` says whether the daemon may run it; else it goes through hands, like an act.
     """
 
     name: str
@@ -160,6 +160,7 @@ class SkillSpec:
     rerun: RerunClass = "idempotent"
     timeout_s: float = 30.0
     irreversible: bool = False
+    has_inverse: bool = False
     result_fields: Mapping[str, str] = field(default_factory=dict)
     touch_params: tuple[str, ...] = ()
     dry_text: Callable[[Mapping[str, Any]], str] | None = None

@@ -1,8 +1,9 @@
 """The built-in call `rollback`: takes back what attempts did, the last one first, and proves it.
 
-`{attempts: [folder, …]}` in reverse order of acting. Handled by the launcher like any act; idempotent: what was found before the
-first thing was put back is written down once (`after.json` in each attempt's folder), so that the proof survives a crash. What an
-irreversible act touched is named and left as it is.
+`{attempts: [folder, …]}` in reverse order of acting; of each first its files and services (`snapshot.py`), then what is no file,
+by its skill's inverse (`undo.py`). Handled by the launcher like any act; idempotent: what was found before the first thing was
+put back is written down once (`after.json` in each attempt's folder), so that the proof survives a crash. At the end everything
+is looked at again: what does not stand as before the first act is a problem. What an irreversible act touched is named and left.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aios.hands import snapshot
 from aios.hands.attempt import AFTER, MANIFEST
 from aios.hands.keep import MANIFEST_MAX, proof_of
 from aios.hands.snapshot import RUNNING
+from aios.hands.undo import Inverses, Undoing
 from aios.ports import Blobs, Files, ServiceActs, UnitState
 
 PROOF_LINES = 60
@@ -27,23 +29,35 @@ Manifest = dict[str, Any]
 
 
 def rollback(
-    attempts: Sequence[str], state_dir: str, files: Files, blobs: Blobs, services: Callable[[], ServiceActs]
+    attempts: Sequence[str],
+    state_dir: str,
+    files: Files,
+    blobs: Blobs,
+    services: Callable[[], ServiceActs],
+    inverses: Inverses,
 ) -> SkillResult:
     """Raises OSError when it cannot even be seen what was there before."""
-    manifests = [(folder, manifest) for folder in _checked(attempts, state_dir) if (manifest := _manifest(files, folder))]
+    folders = {folder: _manifest(files, folder) for folder in _checked(attempts, state_dir)}
+    manifests = [(folder, manifest) for folder, manifest in folders.items() if manifest]
     after = _found_before(files, manifests)
-    problems = [problem for _, manifest in manifests for problem in snapshot.restore(manifest, blobs, services)]
+    undoing = Undoing(files, inverses)
+    problems = []
+    for folder, manifest in folders.items():
+        problems += snapshot.restore(manifest, blobs, services) if manifest else []
+        undoing.undo(folder)
     before = _first_wins([snapshot.labels(manifest) for _, manifest in reversed(manifests)])
     restored = _first_wins([snapshot.labels_now(manifest) for _, manifest in reversed(manifests)])
     lines = proof_of(before, after, restored)
-    lines += _unit_lines(manifests, services)
+    lines += _unit_lines(manifests, services) + undoing.proof()
+    problems += undoing.problems
     missed = [line["path"] for line in lines if not line["ok"]]
     problems += [f"{path} is not as it was before" for path in missed if not any(path in problem for problem in problems)]
+    undone = len({*(folder for folder, _ in manifests), *undoing.folders})
     whole = blobs.put(encode_json(lines))
     lost = sorted({root["path"] for _, manifest in manifests for root in manifest["roots"] if root.get("irreversible")})
     return SkillResult(
         ok=not problems,
-        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": len(manifests), "irreversible": lost},
+        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": undone, "irreversible": lost},
         evidence=({"kind": "proof", "blob": whole},),
         next=("human_check",) if problems else (),
         error="; ".join(problems)[:2000],

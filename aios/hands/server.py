@@ -31,6 +31,7 @@ from aios.events.codec import decode_json, encode_json
 from aios.hands import acting, attempt, keep, launcher, proc, recovery, snapshot
 from aios.hands.rollback import rollback
 from aios.hands.safe_files import SafeFolder
+from aios.hands.undo import Inverses
 from aios.ports import Blobs, Files, ProcessId, ServiceActs
 
 PACKET_MAX = 256 * 1024
@@ -49,6 +50,8 @@ class Wiring:
     services: Callable[[SkillCall], ServiceActs]
     body: Body
     files: Files
+    inverses: Callable[[SkillCall, str, Callable[[], ServiceActs]], Inverses]
+    """How what is no file is taken back; given the rollback's call and its folder."""
     irreversible: Callable[[str], bool]
     """Whether a skill's act cannot be taken back, so that its files are not saved."""
     warm: Callable[[str], None]
@@ -188,7 +191,8 @@ class _Tools:
         """In the act's process."""
         call, wiring = self._call, self._wiring
         if call.skill == "rollback":
-            return rollback(call.params["attempts"], wiring.state_dir, wiring.files, wiring.blobs, self._services)
+            inverses = wiring.inverses(call, self._folder, self._services)
+            return rollback(call.params["attempts"], wiring.state_dir, wiring.files, wiring.blobs, self._services, inverses)
         if call.skill == "keep_copy":
             return keep.keep_copy(call.params, wiring.state_dir, wiring.files, wiring.blobs)
         return wiring.body(call, self._folder, self._services(), self._safe())

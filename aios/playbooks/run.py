@@ -50,6 +50,8 @@ from aios.playbooks.run_words import (
 CRASH_RERUNS_MAX = 3
 """An act that a crash cut off is started again at most so often, beyond its own retries: a poisonous act must not loop."""
 ROLLBACK_ATTEMPTS_MAX = 3
+ROLLBACK_S, ROLLBACK_CEILING_S = 60.0, 600.0
+"""How long one rollback may take for each attempt that it takes back, and in all; a further one goes on where it stood."""
 VOIDS_MAX = 12
 """An act that cannot even begin (no room for its snapshot, hands away) is brought again so often, waiting longer each time."""
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
@@ -320,7 +322,9 @@ class Run(RunState):
         flight = self.in_flight
         spec = env.skills.get(flight["skill"])
         step = self._step(env.playbook, flight["step"])
-        timeout_s = step.timeout_s if step else (spec.timeout_s if spec else 60.0)
+        timeout_s = step.timeout_s if step else (spec.timeout_s if spec else ROLLBACK_S)
+        if flight["step"] == ROLLBACK:
+            timeout_s = min(ROLLBACK_S * len(flight["params"]["attempts"]), ROLLBACK_CEILING_S)
         touches = Touches(tuple(flight["files"]), tuple(flight["units"]))
         call_env = {
             **env.call_env,

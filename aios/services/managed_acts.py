@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aios.errors import Permanent, Temporary
-from aios.ports import Processes, ProcessId, UnitState
+from aios.ports import Limits, Processes, ProcessId, UnitState
 from aios.services.records import Intent, Records, Want
 from aios.services.spec import ManagedService
 
@@ -117,6 +117,12 @@ class ManagedActs:
         spec = self._spec(subject)
         if masked or enabled != spec.autostart:
             raise Permanent(f"whether {subject} starts with the daemon stands in the settings; change `autostart` there")
+
+    def limits(self, subject: str) -> Limits:
+        raise Permanent(f"{subject} has no control group of its own to limit; renice its process, or let systemd run it")
+
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        self.limits(subject)
 
     # --- how
 

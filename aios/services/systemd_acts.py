@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from aios.errors import Permanent, Temporary
-from aios.ports import UnitState
+from aios.ports import Limits, UnitState
 from aios.services.systemd_bus import MANAGER, MANAGER_RULE, SERVICE, UNIT, Bus, BusError, BusLost, Signal, open_bus
 from aios.services.systemd_units import WatchedUnit
 
@@ -51,6 +51,12 @@ class SystemdActs:
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self._run(subject, lambda bus: _set_enabled(bus, subject, enabled, masked))
+
+    def limits(self, subject: str) -> Limits:
+        return self._run(subject, lambda bus: _limits(bus, subject))
+
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        self._run(subject, lambda bus: _set_limits(bus, subject, limits))
 
     def _run(self, subject: str, act: Callable[[Bus], Awaitable[T]]) -> T:
         if not subject.endswith(".service"):
@@ -115,6 +121,32 @@ async def _set_enabled(bus: Bus, subject: str, enabled: bool, masked: bool) -> N
     if masked and not now.masked:
         await bus.manager("MaskUnitFiles", "asbb", [subject], False, True)
     await bus.manager("Reload")
+
+
+# --- limits
+
+INFINITY = (1 << 64) - 1
+_LIMITS = {"memory_bytes": ("MemoryMax", 1), "cpu_percent": ("CPUQuotaPerSecUSec", 10_000), "tasks": ("TasksMax", 1)}
+"""Ours -> systemd's property, and how much of its unit is one of ours (systemd.resource-control(5); all uint64)."""
+
+
+async def _limits(bus: Bus, subject: str) -> Limits:
+    known = await _properties(bus, subject)
+    if known.get("LoadState") == "not-found":
+        raise Permanent(f"systemd knows no unit {subject}; look at its name with `systemctl list-unit-files`")
+    found: dict[str, int | None] = {}
+    for name, (theirs, size) in _LIMITS.items():
+        value = known.get(theirs, INFINITY)
+        found[name] = None if value == INFINITY else value // size
+    return found
+
+
+async def _set_limits(bus: Bus, subject: str, limits: Limits) -> None:
+    wanted = []
+    for name, value in limits.items():
+        theirs, size = _LIMITS[name]
+        wanted.append([theirs, bus.variant("t", INFINITY if value is None else value * size)])
+    await bus.manager("SetUnitProperties", "sba(sv)", subject, True, wanted)
 
 
 # --- how

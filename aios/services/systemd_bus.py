@@ -75,6 +75,10 @@ class Bus:
         (found,) = await self.call(unit_path(unit), PROPERTIES, "GetAll", "s", interface)
         return dict(found)
 
+    def variant(self, signature: str, value: Any) -> Any:
+        """A value that says its own type, as `v` in a signature wants it."""
+        return self._variant(signature, value)
+
     async def match(self, rule: str) -> None:
         await self.call("/org/freedesktop/DBus", _BUS, "AddMatch", "s", rule, to=_BUS)
 

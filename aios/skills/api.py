@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aios.clock import Clock
 from aios.events.calls import Kind, RerunClass, SkillCall, SkillResult, Touches, failed
@@ -89,6 +89,30 @@ Act = Callable[[Any, ActContext], SkillResult]
 AlreadyDone = Callable[[Any, ActContext], bool | None]
 
 
+class Undo(NamedTuple):
+    """A call that takes an act back: a skill that acts, and its parameters."""
+
+    skill: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverse:
+    """How an act that changes no file is taken back. Files and services that the act touches come back without it.
+
+    about(params): the thing that it changes, for the proof; acts upon one thing say the same.
+    look(params, ctx): how that thing stands, as a small flat JSON object. Asked before the act, and what it says is on disk
+    before the act begins; asked again before and after the rollback. It may raise `Temporary` or `Permanent`: then no act.
+    undo(params, before, now): what leads back from `now` to `before`; None when nothing is to be undone. Whether the rollback
+    has worked is told by asking this once more. Raises `Permanent` where it must not be undone (somebody else has changed it
+    since), which calls a person.
+    """
+
+    about: Callable[[Any], str]
+    look: Callable[[Any, ActContext], Mapping[str, Any]]
+    undo: Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Undo | None]
+
+
 def touches_nothing(_params: Any) -> Touches:
     """What a skill that looks touches."""
     return Touches()
@@ -107,6 +131,7 @@ class Skill:
     touches: what the call changes. touch_params: the parameters that decide that; they may not depend on `steps.`.
     rerun: what may be done with an attempt that a crash cut off; `check_before_retry` needs `already_done`, which says True (the
     act has had its effect), False (it has not) or None (cannot say, a person is asked).
+    inverse: how it is taken back where it changes what is no file (see `Inverse`).
     dry: one sentence for what it would do. irreversible: no snapshot can take it back; it leaves a manifest instead.
     result_fields: name -> CEL type (string, int, double, bool, map, list) of what stands in `result`: an expression that names
     another field is told by lint. How to add a skill of ours, step by step: docs/architecture.md.
@@ -125,6 +150,7 @@ class Skill:
     timeout_s: float = 30.0
     dry: Callable[[Any], str] | None = None
     irreversible: bool = False
+    inverse: Inverse | None = None
     only_looks: Callable[[Any, Mapping[str, Any]], bool] = always_looks
     result_fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,6 +160,8 @@ class Skill:
             raise ValueError(f"skill {self.name}: kind {self.kind} needs {'act' if self.kind == 'act' else 'look'}=")
         if (self.rerun == "check_before_retry") != (self.already_done is not None):
             raise ValueError(f"skill {self.name}: already_done= goes with rerun='check_before_retry', and only with it")
+        if self.inverse is not None and (self.kind != "act" or self.irreversible):
+            raise ValueError(f"skill {self.name}: inverse= is for a skill that acts and is not irreversible")
         unknown = set(self.touch_params) - set(param_names(self.params))
         if unknown:
             raise ValueError(f"skill {self.name}: touch_params names no parameter: {', '.join(sorted(unknown))}")
@@ -178,12 +206,14 @@ __all__ = [
     "Act",
     "ActContext",
     "AlreadyDone",
+    "Inverse",
     "Look",
     "LookContext",
     "SafeFiles",
     "Skill",
     "SkillResult",
     "Touches",
+    "Undo",
     "failed",
     "make_params",
     "param_names",

@@ -229,6 +229,7 @@ def spec_of(skill: Skill) -> SkillSpec:
         rerun=skill.rerun,
         timeout_s=skill.timeout_s,
         irreversible=skill.irreversible,
+        has_inverse=skill.inverse is not None,
         result_fields=skill.result_fields,
         touch_params=skill.touch_params,
         dry_text=dry_text,

@@ -22,6 +22,14 @@ class Row(NamedTuple):
     memory_mb: float
 
 
+class Life(NamedTuple):
+    """`started` in clock ticks after the machine's start: with the pid it names one process for as long as the machine runs."""
+
+    parent: int
+    nice: int
+    started: int
+
+
 def rows() -> Iterator[Row]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -30,11 +38,25 @@ def rows() -> Iterator[Row]:
                 yield row
 
 
-def _row(pid: int) -> Row | None:
+def life_of(pid: int) -> Life | None:
+    """None when nobody has this pid; who has ended and is not waited for yet does nothing any more."""
+    raw = _stat(pid)
+    fields = raw[raw.rindex(b")") + 2 :].split() if raw else [b"Z"]
+    return None if fields[0] in b"ZXx" else Life(int(fields[1]), int(fields[16]), int(fields[19]))
+
+
+def _stat(pid: int) -> bytes:
+    """/proc/PID/stat (proc(5)); empty when it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            raw = file.read(4096)
+            return file.read(4096)
     except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        return b""
+
+
+def _row(pid: int) -> Row | None:
+    raw = _stat(pid)
+    if not raw:
         return None
     opening, closing = raw.index(b"("), raw.rindex(b")")
     fields = raw[closing + 2 :].split()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aios.events.calls import SkillResult, Touches, failed
 from aios.skills.api import ActContext, Skill
-from aios.skills.service_words import FIELDS, told
+from aios.skills.service_words import FIELDS, RUNNING_AGAIN, told
 from aios.skills.types import UnitName
 
 
@@ -32,6 +32,7 @@ SKILL = Skill(
     touch_params=("unit",),
     rerun="idempotent",
     timeout_s=30.0,
+    inverse=RUNNING_AGAIN,
     dry=lambda params: f"would stop {params.unit}",
     result_fields=FIELDS,
 )

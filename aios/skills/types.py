@@ -18,6 +18,9 @@ from aios.nearest import nearest
 TEXT_MAX = 4096
 ARGV_MAX = 256
 ARGV_BYTES_MAX = 64 * 1024
+PID_MAX = 1 << 22
+"""The kernel's own limit (PID_MAX_LIMIT)."""
+LIMIT_MAX = 1 << 30
 
 UNIT_SUFFIXES = ("service", "socket", "target", "timer", "mount", "path", "slice", "scope", "device", "swap", "automount")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]{0,240}\.(" + "|".join(UNIT_SUFFIXES) + ")", re.ASCII)
@@ -133,6 +136,26 @@ def check_whole(value: Any) -> int:
     return value
 
 
+def check_pid(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PID_MAX:
+        raise ValueError(f"{_shown(value)} is no process id; write a number from 1 to {PID_MAX}")
+    return value
+
+
+def check_nice(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -20 <= value <= 19:
+        raise ValueError(f"{_shown(value)} is no nice value; write a number from -20 to 19")
+    return value
+
+
+def check_limit(value: Any) -> int | str:
+    if value == "none":
+        return "none"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LIMIT_MAX:
+        raise ValueError(f"{_shown(value)} is no limit; write a number from 1 to {LIMIT_MAX}, or none")
+    return value
+
+
 def check_path_list(value: Any) -> list[str]:
     return check_paths(value) if not isinstance(value, list | tuple) or value else []
 
@@ -187,6 +210,14 @@ Duration = Annotated[float, Checked(check_duration, {"type": ["string", "number"
 Url = Annotated[str, Checked(check_url, {**_STR, "pattern": "^https?://", "examples": ["http://127.0.0.1/"]})]
 Host = Annotated[str, Checked(check_host, {**_STR, "examples": ["127.0.0.1"]})]
 Count = Annotated[int, Checked(check_count, {"type": "integer", "minimum": 1, "maximum": 10000})]
+Pid = Annotated[int, Checked(check_pid, {"type": "integer", "minimum": 1, "maximum": PID_MAX})]
+Nice = Annotated[int, Checked(check_nice, {"type": "integer", "minimum": -20, "maximum": 19})]
+Limit = Annotated[
+    int | str,
+    Checked(
+        check_limit, {"anyOf": [{"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}, {"const": "none"}], "examples": [512]}
+    ),
+]
 WholeNumber = Annotated[int, Checked(check_whole, {"type": "integer", "minimum": 0})]
 PathList = Annotated[tuple[str, ...], Checked(check_path_list, {"type": "array", "items": {**_STR, "pattern": "^/"}})]
 UnitNames = Annotated[tuple[str, ...], Checked(check_units, {"type": "array", "items": _STR})]

@@ -58,6 +58,15 @@ def read_effects(disk: SimDisk) -> list[Effect]:
 
 
 @dataclass(frozen=True, slots=True)
+class SimInverse:
+    """How the thing that an act changes stands, and what leads back: skill and parameters, or nothing."""
+
+    about: Callable[[Mapping[str, Any]], str]
+    look: Callable[[Mapping[str, Any], Box], Mapping[str, Any]]
+    undo: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], tuple[str, Mapping[str, Any]] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class SimSkill:
     """A skill of the simulated world. `already_done` is what `check_before_retry` asks: yes, no, or cannot say."""
 
@@ -70,6 +79,7 @@ class SimSkill:
     already_done: Callable[[SkillCall, Box], bool | None] | None = None
     touches_unit: bool = False
     timeout_s: float = 10.0
+    inverse: SimInverse | None = None
 
     def spec(self) -> SkillSpec:
         """The skill as the brains see it."""
@@ -82,6 +92,7 @@ class SimSkill:
             touches=self.touches,
             rerun=self.rerun,
             timeout_s=self.timeout_s,
+            has_inverse=self.inverse is not None,
         )
 
     def check(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +222,32 @@ class BodyDied(BaseException):
     """A body's process ends here without leaving a result."""
 
 
+def _start(call: SkillCall, box: Box) -> Body:
+    yield box.entropy.uniform(0.01, 0.3)
+    try:
+        state = box.acts.start(str(call.params["unit"]), call.timeout_s)
+    except Temporary as error:
+        return SkillResult(ok=False, next=("retry",), error=str(error))
+    except Permanent as error:
+        return failed(str(error))
+    return SkillResult(ok=True, result={"pid": state.pid})
+
+
+def _runs(params: Mapping[str, Any], box: Box) -> Mapping[str, Any]:
+    return {"state": box.acts.state(str(params["unit"])).state}
+
+
+def _runs_again(
+    params: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]] | None:
+    if before["state"] == "up" and now["state"] != "up":
+        return "start_service", {"unit": params["unit"]}
+    if before["state"] == "stopped" and now["state"] != "stopped":
+        return "stop_service", {"unit": params["unit"]}
+    return None
+
+
+_RUNNING = SimInverse(lambda params: f"{params['unit']} (running)", _runs, _runs_again)
 _UNIT: Mapping[str, Any] = {"unit": "web.service"}
 _COUNT: Mapping[str, Any] = {"tag": "", "busy_s": 0.2, "fails": 0.0}
 
@@ -223,7 +260,8 @@ SKILLS: Mapping[str, SimSkill] = {
         SimSkill("read_logs", "observe", _read_logs, "What a service said.", _UNIT),
         SimSkill("service_status", "observe", _service_check, "How a service stands.", _UNIT),
         SimSkill("restart_service", "act", _restart, "Starts a service again.", _UNIT, touches_unit=True),
-        SimSkill("stop_service", "act", _stop, "Stops a service.", _UNIT, touches_unit=True),
+        SimSkill("stop_service", "act", _stop, "Stops a service.", _UNIT, touches_unit=True, inverse=_RUNNING),
+        SimSkill("start_service", "act", _start, "Starts a service.", _UNIT, touches_unit=True, inverse=_RUNNING),
         SimSkill("count_idempotent", "act", _count, "Counts; may be run again.", _COUNT),
         SimSkill("count_checked", "act", _count, "Counts; looks first.", _COUNT, "check_before_retry", _counted),
         SimSkill("count_never", "act", _count, "Counts; never again.", _COUNT, "never_retry"),

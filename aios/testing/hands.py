@@ -44,7 +44,7 @@ class HandsCode:
     """The product's own code: launcher, recovery, the note of who acts, snapshots, and what undoes.
 
     `act_step` is the name that the launcher yields where its driver has to carry the act out. `own_acts` are acts that hands
-    itself brings (rollback): name -> what does it, given the call and the files of the process that does it.
+    itself brings (rollback): name -> what does it, given the call and what the process that does it may touch.
     """
 
     launch: Callable[[SkillCall, Files, str, ProcessId, TakeSnapshot], Launch]
@@ -52,7 +52,9 @@ class HandsCode:
     write_acting: Callable[[Files, str, ProcessId], None]
     act_step: str
     snapshot: Callable[[Files], TakeSnapshot]
-    own_acts: Mapping[str, Callable[[SkillCall, Files], SkillResult]] = field(default_factory=dict)
+    own_acts: Mapping[str, Callable[[SkillCall, Box], SkillResult]] = field(default_factory=dict)
+    before_act: Callable[[SkillCall, SimSkill, Box], None] = lambda _call, _skill, _box: None
+    """Writes down how a thing that is no file stands, where the skill has an inverse. Raises OSError."""
 
 
 @dataclass(slots=True)
@@ -159,7 +161,7 @@ class SimHandsWorld:
         own = self.code.own_acts.get(call.skill)
         if own is not None:
             await process.pass_time(self.entropy.uniform(0.0, self.luck.step_s))
-            return own(call, box.files)
+            return own(call, box)
         skill = self.skills.get(call.skill)
         if skill is None:
             return failed(f"there is no skill {call.skill}")
@@ -167,6 +169,7 @@ class SimHandsWorld:
             known = skill.already_done(call, box)
             if known is not False:
                 return _looked_first(known)
+        self.code.before_act(call, skill, box)
         return await self._drive(process, skill, call, box)
 
     async def _drive(self, process: SimProcess, skill: SimSkill, call: SkillCall, box: Box) -> SkillResult:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from aios.entropy import Entropy
 from aios.errors import Permanent, Temporary
-from aios.ports import UnitState, UnitWord
+from aios.ports import Limits, UnitState, UnitWord
 from aios.testing.loop import Life, VirtualClock, current_life
 from aios.testing.processes import SimProcess, SimProcesses
 
@@ -255,6 +255,12 @@ class SimActs:
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         _refuse_the_dead()
         self._units.enable(subject, enabled, masked)
+
+    def limits(self, subject: str) -> Limits:
+        raise Permanent(f"{subject} has no control group: this machine is simulated")
+
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        self.limits(subject)
 
 
 def _refuse_the_dead() -> None:

@@ -24,7 +24,7 @@ from aios.events.calls import Touches
 from aios.events.codec import decode_json, encode_json
 from aios.hands import snapshot, tree
 from aios.hands.safe_files import SafeFolder
-from aios.ports import ServiceActs, UnitState
+from aios.ports import Limits, ServiceActs, UnitState
 
 NAMES = st.sampled_from(["a", "b", "ü", "with space", "-dash", b"\xff\xfe".decode("utf-8", "surrogateescape")])
 DATA = st.binary(max_size=40)
@@ -360,6 +360,12 @@ class Units:
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self.acts.append(f"enabled={enabled} masked={masked}")
+
+    def limits(self, subject: str) -> Limits:
+        return {}
+
+    def set_limits(self, subject: str, limits: Limits) -> None:
+        self.acts.append(f"limits {limits}")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aios.events.calls import SkillCall, SkillResult
-from aios.hands import attempt, launcher, recovery, rollback, snapshot
+from aios.events.calls import RerunClass, SkillCall, SkillResult
+from aios.hands import attempt, launcher, recovery, rollback, snapshot, undo
 from aios.hands.client import HandsClient
 from aios.ports import Blobs, Files, ServiceActs
+from aios.testing.bodies import SKILLS, Box, SimInverse, SimSkill
 from aios.testing.hands import HandsCode, SimLink
 from aios.testing.loop import VirtualClock, VirtualLoop
 from aios.testing.machine import STATE_DIR, SimMachine, make_machine
@@ -23,10 +25,16 @@ def hands_code(acts: Callable[[], ServiceActs], blobs_of: BlobsOf) -> HandsCode:
     def take_snapshot(files: Files) -> Callable[[SkillCall], Mapping[str, Any]]:
         return lambda call: snapshot.take(call.touches, blobs_of(files), acts)
 
-    def roll_back(call: SkillCall, files: Files) -> SkillResult:
-        return rollback.rollback(call.params["attempts"], STATE_DIR, files, blobs_of(files), acts)
+    def roll_back(call: SkillCall, box: Box) -> SkillResult:
+        inverses = SimInverses(call, box)
+        return rollback.rollback(call.params["attempts"], STATE_DIR, box.files, blobs_of(box.files), acts, inverses)
 
-    def tell(_call: SkillCall, _files: Files) -> SkillResult:
+    def before_act(call: SkillCall, skill: SimSkill, box: Box) -> None:
+        if (inverse := skill.inverse) is not None:
+            done = undo.Done(call.skill, call.params, inverse.about(call.params), inverse.look(call.params, box))
+            undo.record(box.files, f"{STATE_DIR}/{call.folder}", done)
+
+    def tell(_call: SkillCall, _box: Box) -> SkillResult:
         return SkillResult(ok=True, result={"told": "the log"})
 
     return HandsCode(
@@ -36,7 +44,44 @@ def hands_code(acts: Callable[[], ServiceActs], blobs_of: BlobsOf) -> HandsCode:
         act_step=launcher.ACT,
         snapshot=take_snapshot,
         own_acts={"rollback": roll_back, "notify": tell},
+        before_act=before_act,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SimInverses:
+    """`undo.Inverses` of the simulated skills, for one rollback; an inverse's body takes no time of its own."""
+
+    call: SkillCall
+    box: Box
+
+    def look(self, done: undo.Done) -> Mapping[str, Any]:
+        return self._of(done.skill).look(done.params, self.box)
+
+    def inverse(self, done: undo.Done, now: Mapping[str, Any]) -> undo.Inverse | None:
+        found = self._of(done.skill).undo(done.params, done.before, now)
+        return None if found is None else undo.Inverse(*found)
+
+    def rerun(self, skill: str) -> RerunClass:
+        return SKILLS[skill].rerun
+
+    def carry_out(self, inverse: undo.Inverse, *, recheck: bool) -> SkillResult:
+        skill = SKILLS[inverse.skill]
+        call = replace(self.call, skill=skill.name, params=inverse.params)
+        if recheck and skill.already_done is not None and skill.already_done(call, self.box):
+            return SkillResult(ok=True)
+        body = skill.body(call, self.box)
+        while True:
+            try:
+                next(body)
+            except StopIteration as end:
+                result: SkillResult = end.value
+                return result
+
+    def _of(self, skill: str) -> SimInverse:
+        inverse = SKILLS[skill].inverse
+        assert inverse is not None, f"{skill} has no inverse, and something was written down before it"
+        return inverse
 
 
 def machine_with_hands(loop: VirtualLoop, clock: VirtualClock, seed: int, blobs_of: BlobsOf, sync_s: float = 0.0) -> SimMachine:

@@ -415,6 +415,23 @@ def test_enablement_is_set_and_taken_back(box: Box) -> None:
     assert acts.state(unit).enabled
 
 
+def test_limits_are_set_while_it_runs_and_taken_back(box: Box) -> None:
+    """What a rollback does about `limit_service`: the unit's control group is as before, and its process was never touched."""
+    unit = sleeper(box, "limits", more="TasksMax=40")
+    acts = SystemdActs(box.bus_address)
+    pid = acts.start(unit, 10.0).pid
+    before = acts.limits(unit)
+    assert (before["memory_bytes"], before["tasks"]) == (None, 40)
+    acts.set_limits(unit, {"memory_bytes": 64 * 1024 * 1024, "cpu_percent": 50, "tasks": 20})
+    assert acts.limits(unit) == {"memory_bytes": 64 * 1024 * 1024, "cpu_percent": 50, "tasks": 20}
+    assert box.systemctl("show", "-p", "MemoryMax", "--value", unit).strip() == str(64 * 1024 * 1024)
+    acts.set_limits(unit, before)
+    assert acts.limits(unit) == before
+    assert acts.state(unit).pid == pid
+    with pytest.raises(Permanent, match="knows no unit"):
+        acts.limits("aiost-nobody.service")
+
+
 def test_a_user_without_a_polkit_rule_is_refused_with_the_cure(box: Box) -> None:
     """Access denied is final, and names the rule that is needed; with the rule, exactly the named units can be managed."""
     allowed, other = sleeper(box, "allowed"), sleeper(box, "other")

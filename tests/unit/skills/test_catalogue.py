@@ -31,6 +31,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "restart_service": {"unit": "a.service"},
     "restore_files": {"from": "last_good", "files": ["/etc/nginx/"]},
     "write_file": {"path": "/etc/x", "content": "text\n", "mode": "640"},
+    "renice_process": {"pid": 4711, "nice": 10},
+    "limit_service": {"unit": "a.service", "memory_mb": 512, "tasks": "none"},
     "cleanup_files": {"paths": ["/var/tmp"], "older_than": "1d", "keep": 2},
     "run_job": {"argv": ["make", 3], "env": {"A": "b"}, "files": ["/srv"], "units": ["a.service"]},
     "http_check": {"url": "http://[::1]:8080/health?x=1", "status": 204, "contains": "ok"},
