@@ -7,6 +7,7 @@ below are written over the port, so they run on either.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from itertools import count
@@ -14,6 +15,8 @@ from itertools import count
 from aios.ports import Files, FileStat, Room
 
 _READ_CHUNK = 1 << 20
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2)."""
 _temporaries = count()
 
 
@@ -81,6 +84,13 @@ class OsFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def clone(self, source: int, target: int) -> bool:
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except OSError:
+            return False
+        return True
 
 
 def _as_file_stat(raw: os.stat_result) -> FileStat:

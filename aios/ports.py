@@ -65,6 +65,9 @@ class Files(Protocol):
     def unlink(self, path: str) -> None: ...
     def rmdir(self, path: str) -> None: ...
     def fsync_dir(self, path: str) -> None: ...
+    def clone(self, source: int, target: int) -> bool:
+        """Let an empty file share the bytes of a real file of the machine (a reflink). False where that cannot be."""
+        ...
 
 
 # --- the journal ----------------------------------------------------------------------------------------------------
@@ -120,8 +123,36 @@ class Inbox(Protocol):
         ...
 
 
+class BlobSink(Protocol):
+    """A large blob on its way, in constant memory. Whoever begins one ends it: `commit` or `drop`. All raise OSError."""
+
+    @property
+    def length(self) -> int:
+        """Of what was written so far, holes counted."""
+        ...
+
+    def write(self, data: bytes | memoryview) -> None: ...
+    def skip(self, length: int) -> None:
+        """So many zeros, which take no room where the file system can."""
+        ...
+
+    def clone(self, source: int, length: int) -> bool:
+        """Share the bytes of a real file, before anything was written. False where that cannot be: then write them."""
+        ...
+
+    def commit(self) -> str:
+        """Its name. Durable when it returns."""
+        ...
+
+    def drop(self) -> None: ...
+
+
 class Blobs(Protocol):
-    """Content-addressed (SHA-256, hex) bytes: what is there never changes."""
+    """Content-addressed (SHA-256, hex) bytes: what is there never changes.
+
+    Two kinds: small ones (`put`, `get`: evidence, texts), and bulks (`sink`, `read`: the bytes of saved files), which only
+    manifests of snapshots and last-good copies name.
+    """
 
     def put(self, data: bytes) -> str:
         """Durable when it returns. Putting the same bytes again is harmless."""
@@ -129,6 +160,18 @@ class Blobs(Protocol):
 
     def get(self, name: str) -> bytes:
         """The bytes, their hash checked. Raises KeyError when unknown, ValueError when damaged."""
+        ...
+
+    def sink(self, *, pack: bool = False) -> BlobSink:
+        """Begin a bulk."""
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> Iterator[bytes]:
+        """The bytes of a bulk, piece by piece, unchecked: who reads compares the hash of what it wants. KeyError when unknown."""
+        ...
+
+    def holds(self, name: str) -> bool:
+        """Whether a bulk is there; asking keeps it from being collected for an hour."""
         ...
 
 
@@ -321,6 +364,7 @@ class ControlHandler(Protocol):
 __all__ = [
     "Answer",
     "AttemptFate",
+    "BlobSink",
     "Blobs",
     "ControlHandler",
     "Emit",

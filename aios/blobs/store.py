@@ -7,16 +7,22 @@ checks the hash. Which blobs may go is not decided here.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from collections.abc import Iterator
 from hashlib import sha256
 
+from aios.blobs.bulk import BULK, PACKED, BulkFile, read_packed, read_raw
 from aios.disk import make_dirs, read_all, remove_if_there, write_small
-from aios.ports import Files
+from aios.ports import BlobSink, Files
 
 BLOB_MAX = 256 << 20
 _WORTH_PACKING = 4 << 10  # below one block there is nothing to gain
 _LEVEL = 3
+BULK_MAX = 1 << 40
+ASIDE = "aside"
+"""Where the collection puts what nothing seems to need, until it is sure."""
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ZSTD = ".zst"
 
@@ -61,10 +67,50 @@ class BlobFolder:
             raise ValueError(f"blob {name} is damaged: its bytes have another hash")
         return data
 
+    def sink(self, *, pack: bool = False) -> BlobSink:
+        """See `Blobs.sink`. Raises OSError."""
+        self._have_folder(self._folder)
+        return BulkFile(self._files, self._folder, self._place, pack=pack)
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> Iterator[bytes]:
+        """See `Blobs.read`. Raises OSError when the disk fails."""
+        path, packed = self._bulk(name)
+        fd = self._files.open(path, os.O_RDONLY)
+        try:
+            if packed:
+                yield from _part(read_packed(self._files, fd, name, BULK_MAX), offset, length)
+            else:
+                yield from read_raw(self._files, fd, offset, length)
+        finally:
+            self._files.close(fd)
+
+    def holds(self, name: str) -> bool:
+        """See `Blobs.holds`."""
+        try:
+            self._bulk(name)
+        except KeyError:
+            return False
+        return True
+
+    def _place(self, name: str) -> str:
+        folder = f"{self._folder}/{name[:2]}"
+        self._have_folder(folder)
+        return f"{folder}/{name}"
+
+    def _bulk(self, name: str) -> tuple[str, bool]:
+        """Where it stands, and whether packed. What a collection has set aside is taken back. Raises KeyError."""
+        if not _NAME.fullmatch(name):
+            raise KeyError(name)
+        for suffix in (BULK, PACKED):
+            path = f"{self._folder}/{name[:2]}/{name}{suffix}"
+            if _there(self._files, path) or _taken_back(self._files, f"{self._folder}/{ASIDE}/{name}{suffix}", path):
+                return path, suffix == PACKED
+        raise KeyError(name)
+
     def sweep(self, before: float) -> int:
         """Remove temporary files that a crash left and that were last changed before this time. How many. Raises OSError."""
         swept = 0
-        for folder in self._folders():
+        for folder in (self._folder, *self._folders()):
             for entry in self._files.listdir(folder):
                 path = f"{folder}/{entry}"
                 if entry.endswith(".tmp") and self._files.lstat(path).mtime_ns < before * 1e9:
@@ -76,7 +122,8 @@ class BlobFolder:
         """Both names durable, once in the life of this process: whoever made them may have died before they were."""
         if folder not in self._made:
             make_dirs(self._files, self._folder)
-            make_dirs(self._files, folder)
+            if folder != self._folder:
+                make_dirs(self._files, folder)
             self._made.add(folder)
 
     def _folders(self) -> list[str]:
@@ -117,3 +164,31 @@ def _packed(data: bytes) -> bytes | None:
 
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(data)
     return packed if len(packed) < len(data) * 7 // 8 else None
+
+
+def _there(files: Files, path: str) -> bool:
+    try:
+        files.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _taken_back(files: Files, aside: str, path: str) -> bool:
+    """Whoever asks for it needs it: it stands under its name again before the collection can look a second time."""
+    try:
+        files.rename(aside, path)
+    except OSError:
+        return False
+    return True
+
+
+def _part(pieces: Iterator[bytes], offset: int, length: int) -> Iterator[bytes]:
+    for piece in pieces:
+        part = piece[offset:] if length < 0 else piece[offset : offset + length]
+        offset = max(0, offset - len(piece))
+        if part:
+            yield part
+            length -= len(part) if length > 0 else 0
+        if length == 0:
+            return

@@ -24,15 +24,17 @@ Verdict = Literal["well", "not_well", "no_data"]
 class Touches:
     """What a call changes: snapshotted before it, locked while its run is open.
 
-    `files` are absolute paths (a folder means all below it), `units` canonical subjects of services.
+    `files` are absolute paths (a folder means all below it), `units` canonical subjects of services, `settings` of the kernel as
+    `sysctl` names them (`vm.swappiness`).
     """
 
     files: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def resources(self) -> frozenset[str]:
         """The names a run locks."""
-        return frozenset((*self.units, *(f"file:{path}" for path in self.files)))
+        return frozenset((*self.units, *(f"file:{path}" for path in self.files), *(f"setting:{name}" for name in self.settings)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class SkillCall:
             "timeout_s": self.timeout_s,
             "files": list(self.touches.files),
             "units": list(self.touches.units),
+            "settings": list(self.touches.settings),
             "folder": self.folder,
             "dry": self.dry,
             "env": dict(self.env),
@@ -134,7 +137,7 @@ class SkillCall:
             kind=raw["kind"],
             params=raw["params"],
             timeout_s=raw["timeout_s"],
-            touches=Touches(tuple(raw["files"]), tuple(raw["units"])),
+            touches=Touches(tuple(raw["files"]), tuple(raw["units"]), tuple(raw.get("settings", ()))),
             folder=raw["folder"],
             dry=raw["dry"],
             env=raw.get("env") or {},

@@ -5,7 +5,8 @@
     acting           the act's session, so that what is left of it can be found
     output           what the act printed, bounded
     result           what came of it, in room that was reserved before the act
-    after.json       what a rollback found (see `rollback.py`)
+    after.json       how the act left what it touched (see `after.py`)
+    found.json       what a rollback found (see `rollback.py`)
 
 Written by the launcher and by recovery, over the `Files` port.
 """
@@ -22,7 +23,8 @@ from aios.events.calls import SkillCall, SkillResult
 from aios.events.codec import decode_json, encode_json
 from aios.ports import Files, ProcessId
 
-STARTED, MANIFEST, ACTING, OUTPUT, RESULT, AFTER = "started", "manifest.json", "acting", "output", "result", "after.json"
+STARTED, MANIFEST, ACTING, OUTPUT, RESULT = "started", "manifest.json", "acting", "output", "result"
+AFTER, FOUND = "after.json", "found.json"
 RESERVED = "result.new"
 
 RESULT_ROOM = 64 * 1024

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aios.disk import make_dirs, read_all, remove_if_there, write_small
@@ -15,12 +16,12 @@ from aios.errors import Permanent
 from aios.events.calls import SkillResult, failed
 from aios.events.codec import decode_json, encode_json
 from aios.hands import snapshot
+from aios.hands.entry import Entry, entries_of, rows_of, shown
 from aios.hands.keeper import file_name
-from aios.hands.tree import Entry
 from aios.ports import Blobs, Files
 
 GENERATIONS = 2
-MANIFEST_MAX = 16 << 20
+MANIFEST_MAX = 64 << 20
 _SUFFIX = ".manifest.json"
 
 
@@ -31,7 +32,7 @@ def folder_of(state_dir: str, playbook: str, subject: str) -> str:
 def keep_copy(params: Mapping[str, Any], state_dir: str, files: Files, blobs: Blobs) -> SkillResult:
     """`{playbook, subject, files, older_than?}`: `older_than` is wall time; a file changed since then is not known to be good."""
     manifest = snapshot.take_files(params["files"], blobs)
-    entries = [Entry.from_json(raw) for root in manifest["roots"] for raw in root["entries"]]
+    entries = [entry for root in manifest["roots"] for entry in entries_of(root)]
     if not any(entry.kind != "absent" for entry in entries):
         return failed("there is nothing to keep: none of the files is there", kept=False)
     newest = max(entry.ctime_ns for entry in entries) / 1e9
@@ -104,12 +105,21 @@ def _part(root: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     below = path.removeprefix(root["path"] + "/")
     if below == path:
         return None
-    entries = [Entry.from_json(raw) for raw in root["entries"]]
+    entries = entries_of(root)
     if not any(entry.path == below for entry in entries):
         return None
     chosen = [entry for entry in entries if entry.path == below or entry.path.startswith(below + "/")]
-    moved = [{**entry.to_json(), "path": entry.path[len(below) + 1 :]} for entry in chosen]
-    return {"path": path, "real": os.path.join(root["real"], below), "missing": [], "entries": moved}
+    return {"path": path, "real": os.path.join(root["real"], below), "missing": [], "rows": rows_of(_moved(chosen, below))}
+
+
+def _moved(entries: Sequence[Entry], below: str) -> Iterator[Entry]:
+    """Relative to `below`. A group of hard links is named by the first of its names that lies there."""
+    leaders: dict[str, str] = {}
+    alone = {hard for hard, count in Counter(entry.hard for entry in entries).items() if count == 1}
+    for entry in entries:
+        path = entry.path[len(below) + 1 :]
+        hard = "" if entry.hard in alone else leaders.setdefault(entry.hard, path) if entry.hard else ""
+        yield entry._replace(path=path, hard=hard)
 
 
 def proof_of(before: Mapping[str, str], after_act: Mapping[str, str], restored: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -119,5 +129,5 @@ def proof_of(before: Mapping[str, str], after_act: Mapping[str, str], restored: 
         line = (before.get(path, "absent"), after_act.get(path, "absent"), restored.get(path, "absent"))
         if len(set(line)) > 1:
             ok = line[0] == line[2]
-            lines.append({"path": path, "before": line[0], "after_act": line[1], "restored": line[2], "ok": ok})
+            lines.append({"path": shown(path), "before": line[0], "after_act": line[1], "restored": line[2], "ok": ok})
     return lines

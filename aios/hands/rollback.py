@@ -1,22 +1,26 @@
 """The built-in call `rollback`: takes back what attempts did, the last one first, and proves it.
 
-`{attempts: [folder, …]}` in reverse order of acting; of each first its files and services (`snapshot.py`), then what is no file,
-by its skill's inverse (`undo.py`). Handled by the launcher like any act; idempotent: what was found before the first thing was
-put back is written down once (`after.json` in each attempt's folder), so that the proof survives a crash. At the end everything
-is looked at again: what does not stand as before the first act is a problem. What an irreversible act touched is named and left.
+`{attempts: [folder, …], force?}`, in reverse order of acting; of each first its files and services (`snapshot.py`), then what is
+no file, by its skill's inverse (`undo.py`). Handled by the launcher like any act; idempotent. Of files, what is taken back are
+our own changes: a path that an act left as it was is not touched, and where somebody else changed one of ours since,
+nothing at all is done, and a person is asked (`force` goes over it). Before the first thing is put back, what was found is
+written down (`found.json`), so that whoever goes on after a crash asks no more, and the proof survives. What an irreversible act
+touched is named and left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aios.disk import read_all, write_small
 from aios.errors import Permanent
 from aios.events.calls import SkillResult
 from aios.events.codec import decode_json, encode_json
-from aios.hands import snapshot
-from aios.hands.attempt import AFTER, MANIFEST
+from aios.hands import after, difference, kernel, snapshot
+from aios.hands.after import Standing, Undone
+from aios.hands.attempt import FOUND, MANIFEST
+from aios.hands.entry import Entry, shown
 from aios.hands.keep import MANIFEST_MAX, proof_of
 from aios.hands.snapshot import RUNNING
 from aios.hands.undo import Inverses, Undoing
@@ -24,8 +28,10 @@ from aios.ports import Blobs, Files, ServiceActs, UnitState
 
 PROOF_LINES = 60
 """What a result has room for; the whole proof is a blob."""
+CONFLICTS_SHOWN = 10
 
 Manifest = dict[str, Any]
+Services = Callable[[], ServiceActs]
 
 
 def rollback(
@@ -33,34 +39,64 @@ def rollback(
     state_dir: str,
     files: Files,
     blobs: Blobs,
-    services: Callable[[], ServiceActs],
+    services: Services,
     inverses: Inverses,
+    force: bool = False,
 ) -> SkillResult:
-    """Raises OSError when it cannot even be seen what was there before."""
-    folders = {folder: _manifest(files, folder) for folder in _checked(attempts, state_dir)}
-    manifests = [(folder, manifest) for folder, manifest in folders.items() if manifest]
-    after = _found_before(files, manifests)
+    """Raises OSError when it cannot even be seen what was there before, Permanent when that is gone or not to be read."""
+    folders = _checked(attempts, state_dir)
+    manifests = {folder: manifest for folder in folders if (manifest := _manifest(files, folder))}
+    saved = {folder: after.undone(files, folder, manifest) for folder, manifest in manifests.items()}
+    undone = list(saved.values())
+    now = _look(undone)
+    found = _found(files, folders[0]) if folders else {}
+    begun = bool(found) and not found.get("done")
+    if not begun and not force and (stolen := after.conflicts(undone, after.standing(now))):
+        return _asks(stolen, len(undone))
+    _refuse_what_is_gone(undone, now, blobs)
+    if undone and not begun:
+        kept = dict(found) or {"rows": after.to_rows(after.standing(now)), "diff": _diff(undone, now, blobs)}
+        found = {**kept, "done": False}
+        write_small(files, f"{folders[0]}/{FOUND}", encode_json(found))
     undoing = Undoing(files, inverses)
     problems = []
-    for folder, manifest in folders.items():
-        problems += snapshot.restore(manifest, blobs, services) if manifest else []
+    for folder in folders:
+        it = saved.get(folder)
+        problems += snapshot.restore(it.manifest, blobs, services, None if force else it.ours()) if it else []
         undoing.undo(folder)
-    before = _first_wins([snapshot.labels(manifest) for _, manifest in reversed(manifests)])
-    restored = _first_wins([snapshot.labels_now(manifest) for _, manifest in reversed(manifests)])
-    lines = proof_of(before, after, restored)
-    lines += _unit_lines(manifests, services) + undoing.proof()
-    problems += undoing.problems
+    lines = _proof(undone, found, force) + _setting_lines(undone) + _unit_lines(undone, services) + undoing.proof()
+    if undone:
+        write_small(files, f"{folders[0]}/{FOUND}", encode_json({**found, "done": True}))
+    count = len({*saved, *undoing.folders})
+    return _judged(lines, problems + undoing.problems, undone, count, str(found.get("diff", "")), blobs)
+
+
+def _judged(
+    lines: list[dict[str, Any]], problems: list[str], undone: Sequence[Undone], count: int, diff: str, blobs: Blobs
+) -> SkillResult:
     missed = [line["path"] for line in lines if not line["ok"]]
     problems += [f"{path} is not as it was before" for path in missed if not any(path in problem for problem in problems)]
-    undone = len({*(folder for folder, _ in manifests), *undoing.folders})
-    whole = blobs.put(encode_json(lines))
-    lost = sorted({root["path"] for _, manifest in manifests for root in manifest["roots"] if root.get("irreversible")})
+    lost = sorted({root["path"] for it in undone for root in it.manifest["roots"] if root.get("irreversible")})
+    evidence = [{"kind": "proof", "blob": blobs.put(encode_json(lines))}] + ([{"kind": "diff", "blob": diff}] if diff else [])
     return SkillResult(
         ok=not problems,
-        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": undone, "irreversible": lost},
-        evidence=({"kind": "proof", "blob": whole},),
+        result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": count, "irreversible": lost},
+        evidence=tuple(evidence),
         next=("human_check",) if problems else (),
         error="; ".join(problems)[:2000],
+    )
+
+
+def _asks(stolen: Sequence[str], attempts: int) -> SkillResult:
+    """Nothing was put back."""
+    named = ", ".join(shown(path) for path in stolen[:CONFLICTS_SHOWN])
+    more = f" and {len(stolen) - CONFLICTS_SHOWN} more" if len(stolen) > CONFLICTS_SHOWN else ""
+    return SkillResult(
+        ok=False,
+        result={"proof": [], "changed": 0, "attempts": attempts, "conflicts": [shown(path) for path in stolen[:PROOF_LINES]]},
+        next=("human_check",),
+        error=f"changed by somebody else since our act: {named}{more}; nothing was put back. "
+        f"To put it back all the same, and lose their change: aios runs rollback RUN --force",
     )
 
 
@@ -77,39 +113,114 @@ def _manifest(files: Files, folder: str) -> Manifest | None:
     try:
         raw: Manifest = decode_json(read_all(files, f"{folder}/{MANIFEST}", MANIFEST_MAX))
     except FileNotFoundError:
+        if not _there(files, folder):
+            raise Permanent(
+                f"{folder} is gone, so nobody can say any more what was there before: its time was over (setting runs.keep_days)"
+            ) from None
         return None
     return raw
 
 
-def _found_before(files: Files, manifests: Sequence[tuple[str, Manifest]]) -> dict[str, str]:
-    """Path -> label as the acts left it."""
-    found = []
-    for folder, manifest in manifests:
-        path = f"{folder}/{AFTER}"
+def _there(files: Files, folder: str) -> bool:
+    try:
+        files.lstat(folder)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _look(undone: Sequence[Undone]) -> dict[str, Entry]:
+    """Whole path -> entry, now. What cannot be read stands for itself, and its restore tells why."""
+    now: dict[str, Entry] = {}
+    for it in undone:
         try:
-            seen = decode_json(read_all(files, path, MANIFEST_MAX))
-        except (FileNotFoundError, ValueError):
-            seen = snapshot.labels_now(manifest)
-            write_small(files, path, encode_json(seen))
-        found.append(seen)
-    return _first_wins(found)
+            now.update(after.look(it.manifest))
+        except OSError:
+            continue
+    return now
 
 
-def _first_wins(maps: Sequence[dict[str, str]]) -> dict[str, str]:
-    merged: dict[str, str] = {}
-    for labels in maps:
-        merged = {**labels, **merged}
+def _found(files: Files, folder: str) -> Mapping[str, Any]:
+    """What a rollback before has found and written down; empty when there was none."""
+    try:
+        raw = decode_json(read_all(files, f"{folder}/{FOUND}", after.RECORD_MAX))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) and "rows" in raw else {}
+
+
+def _refuse_what_is_gone(undone: Sequence[Undone], now: Mapping[str, Entry], blobs: Blobs) -> None:
+    """Before anything is touched: everything that has to be put back is still there. Raises Permanent."""
+    for it in undone:
+        ours = it.ours()
+        for path, entry in it.entries.items():
+            due = (ours is None or path in ours) and entry.kind == "file" and not _has_bytes(now.get(path), entry)
+            if due and entry.at and not blobs.holds(str(entry.at[0])):
+                raise Permanent(
+                    f"what was saved of {shown(path)} is gone: its time was over (settings runs.keep_days, runs.size_max_mb); "
+                    f"nothing was put back"
+                )
+
+
+def _has_bytes(now: Entry | None, wanted: Entry) -> bool:
+    return now is not None and now.blob == wanted.blob
+
+
+def _diff(undone: Sequence[Undone], now: Mapping[str, Entry], blobs: Blobs) -> str:
+    """The blob that shows what is taken back; empty when it is nothing."""
+    before = _first_wins([it.entries for it in reversed(undone)])
+    places = after.real_places([it.manifest for it in undone], now)
+    text = difference.difference(before, now, difference.saved_bytes(blobs), difference.live_bytes(places))
+    return blobs.put(text.encode(errors="replace")) if text else ""
+
+
+def _first_wins(maps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for one in maps:
+        merged = {**one, **merged}
     return merged
 
 
-def _unit_lines(manifests: Sequence[tuple[str, Manifest]], services: Callable[[], ServiceActs]) -> list[dict[str, Any]]:
+def _proof(undone: Sequence[Undone], found: Mapping[str, Any], force: bool) -> list[dict[str, Any]]:
+    """One line for each path that an act changed: before the first act, as the last one left it, and now."""
+    before = _first_wins([_labels(it.before) for it in reversed(undone)])
+    seen = _labels(after.from_rows(found.get("rows", ())))
+    left = _first_wins([_labels(it.after) for it in undone if it.after is not None] + [seen])
+    if undone and all(it.after is not None for it in undone):
+        left = _first_wins([_labels(it.after) for it in undone if it.after is not None])
+    restored = _first_wins([snapshot.labels_now(it.manifest) for it in reversed(undone)])
+    lines = proof_of(before, left, restored)
+    if force or any(it.after is None for it in undone):
+        return lines
+    ours = {shown(path) for it in undone for path in it.ours() or ()}
+    return [line for line in lines if line["path"] in ours]
+
+
+def _labels(stood: Standing) -> dict[str, str]:
+    return {path: it.label for path, it in stood.items()}
+
+
+def _setting_lines(undone: Sequence[Undone]) -> list[dict[str, Any]]:
+    first = {one["name"]: one["value"] for it in undone for one in it.manifest.get("settings", ())}
+    return [_setting_line(name, value) for name, value in first.items()]
+
+
+def _setting_line(name: str, before: str) -> dict[str, Any]:
+    try:
+        now = kernel.read(name)
+    except OSError as error:
+        now = f"unreadable: {error.strerror}"
+    return {"path": f"setting:{name}", "before": before, "after_act": "", "restored": now, "ok": now == before}
+
+
+def _unit_lines(undone: Sequence[Undone], services: Services) -> list[dict[str, Any]]:
     """The services as the first attempt's snapshot has them, and as they are. One that did not run before may run now: a
     rollback undoes, it never stops what an act brought back."""
-    units = {unit["subject"]: unit for _, manifest in manifests for unit in manifest["units"]}
+    units = {unit["subject"]: unit for it in undone for unit in it.manifest["units"]}
     return [_unit_line(unit, services().state(subject)) for subject, unit in units.items()]
 
 
-def _unit_line(before: dict[str, Any], now: UnitState) -> dict[str, Any]:
+def _unit_line(before: Mapping[str, Any], now: UnitState) -> dict[str, Any]:
     undone = (before["enabled"], before["masked"]) == (now.enabled, now.masked)
     runs = before["state"] not in RUNNING or now.state in RUNNING
     return {

@@ -14,6 +14,7 @@ from typing import Any
 
 from aios.errors import Permanent
 from aios.hands import keep, tree
+from aios.hands.entry import Entry
 from aios.ports import Blobs, Files
 
 NEW_FILE_MODE = 0o644
@@ -92,15 +93,15 @@ def _files_below(folder: int, name: str, path: str, device: int, depth: int) -> 
             os.close(fd)
 
 
-def _dressed_like(folder: int, name: str, mode: int | None) -> tree.Entry:
+def _dressed_like(folder: int, name: str, mode: int | None) -> Entry:
     """Owner, mode and attributes of what is there; of a new file, ours."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
-        return tree.Entry("", "file", NEW_FILE_MODE if mode is None else mode, os.geteuid(), os.getegid())
+        return Entry("", "file", NEW_FILE_MODE if mode is None else mode, os.geteuid(), os.getegid())
     try:
         seen = tree.dress_of(fd)
     finally:
         os.close(fd)
     kept = seen.mode if mode is None else mode
-    return tree.Entry("", "file", kept, seen.uid, seen.gid, xattrs=seen.xattrs)
+    return Entry("", "file", kept, seen.uid, seen.gid, xattrs=seen.xattrs)

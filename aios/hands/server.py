@@ -28,9 +28,10 @@ from aios.clock import Clock
 from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult, failed
 from aios.events.codec import decode_json, encode_json
-from aios.hands import acting, attempt, keep, launcher, proc, recovery, snapshot
+from aios.hands import acting, attempt, changes, keep, latest, launcher, proc, recovery, snapshot
 from aios.hands.rollback import rollback
 from aios.hands.safe_files import SafeFolder
+from aios.hands.scan import Bounds
 from aios.hands.undo import Inverses
 from aios.ports import Blobs, Files, ProcessId, ServiceActs
 
@@ -164,16 +165,34 @@ class _Tools:
         return self._made
 
     def take_snapshot(self, call: SkillCall) -> Mapping[str, Any]:
+        wiring = self._wiring
         self._manifest = snapshot.take(
-            call.touches, self._wiring.blobs, self._services, irreversible=self._wiring.irreversible(call.skill)
+            call.touches,
+            wiring.blobs,
+            self._services,
+            irreversible=wiring.irreversible(call.skill),
+            bounds=Bounds(**call.env.get("snapshots", {})),
+            known=lambda real: latest.known_of(wiring.files, wiring.state_dir, wiring.blobs, real),
+            now_ns=int(wiring.clock.now() * 1e9),
         )
         return self._manifest
+
+    def _roll_back(self) -> SkillResult:
+        params, wiring = self._call.params, self._wiring
+        inverses = wiring.inverses(self._call, self._folder, self._services)
+        force = bool(params.get("force"))
+        return rollback(params["attempts"], wiring.state_dir, wiring.files, wiring.blobs, self._services, inverses, force)
+
+    def _with_what_changed(self, result: SkillResult) -> SkillResult:
+        return changes.told(result, self._manifest, self._folder, self._wiring.files, self._wiring.blobs)
 
     def carry_out(self, cancel: acting.Cancel) -> SkillResult:
         """Raises nothing: an act that cannot even be begun is a result."""
         wiring, folder = self._wiring, self._folder
+        if self._manifest:
+            latest.note(wiring.files, wiring.state_dir, f"{folder}/{attempt.MANIFEST}", self._manifest)
         try:
-            return acting.carry_out(
+            result = acting.carry_out(
                 self._body,
                 wiring.blobs,
                 self._call.timeout_s,
@@ -186,13 +205,13 @@ class _Tools:
             return launcher.not_begun(f"the act could not be begun: {error}")
         except OSError as error:
             return failed(f"the act could not be carried out: {error}")
+        return self._with_what_changed(result)
 
     def _body(self) -> SkillResult:
         """In the act's process."""
         call, wiring = self._call, self._wiring
         if call.skill == "rollback":
-            inverses = wiring.inverses(call, self._folder, self._services)
-            return rollback(call.params["attempts"], wiring.state_dir, wiring.files, wiring.blobs, self._services, inverses)
+            return self._roll_back()
         if call.skill == "keep_copy":
             return keep.keep_copy(call.params, wiring.state_dir, wiring.files, wiring.blobs)
         return wiring.body(call, self._folder, self._services(), self._safe())

@@ -1,50 +1,87 @@
 """Saves what a call touches, and puts it back with proof.
 
 `take` runs in the launcher before each act; `restore` in a rollback, and for last-good copies. A manifest is plain JSON: roots
-with every entry below them, and services with their enablement and state. Restoring is idempotent: it may be killed anywhere
-and run again. It undoes and never heals: a service is started again only if it ran before.
+with every entry below them, services with their enablement and state, kernel settings with their values. Restoring is idempotent:
+it may be killed anywhere and run again. It undoes and never heals: a service is started again only if it ran before.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from aios.errors import Permanent, Temporary
 from aios.events.calls import Touches
-from aios.hands import tree
-from aios.hands.tree import Entry
+from aios.hands import kernel, tree
+from aios.hands.entry import Entry, entries_of, path_below, rows_of
+from aios.hands.restore import Restore, restore_absence
+from aios.hands.saver import Saver
+from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
 from aios.ports import Blobs, ServiceActs, UnitState
 
 Manifest = Mapping[str, Any]
 Proof = dict[str, Any]
+KnownOf = Callable[[str], Known]
 
+VERSION = 2
+BOUNDS = Bounds()
+"""Where nobody has set any."""
 UNIT_TIMEOUT_S = 30.0
 RUNNING = ("up", "starting")
 
 
-def take(touches: Touches, blobs: Blobs, services: Callable[[], ServiceActs], *, irreversible: bool = False) -> dict[str, Any]:
+def nothing_known(_real: str) -> Known:
+    return NOTHING_KNOWN
+
+
+def take(
+    touches: Touches,
+    blobs: Blobs,
+    services: Callable[[], ServiceActs],
+    *,
+    irreversible: bool = False,
+    bounds: Bounds = BOUNDS,
+    known: KnownOf = nothing_known,
+    now_ns: int = 0,
+) -> dict[str, Any]:
     """The manifest of what stands now; every blob it names is durable. Raises OSError, Permanent or Temporary.
 
-    Before an irreversible act only where its files lie is written down: a copy of what it deletes would free nothing.
+    Before an irreversible act only where its files lie is written down: a copy of what it deletes would free nothing. `known` is
+    what an earlier snapshot saw at a real place: its files are not read again where they surely are unchanged. `now_ns` is wall
+    time.
     """
-    if not touches.files and not touches.units:
+    if not touches.resources():
         return {}
     return {
-        "version": 1,
-        "roots": [_place(path) if irreversible else _root(path, tree.Scan(blobs.put)) for path in touches.files],
+        "version": VERSION,
+        "taken_ns": now_ns,
+        "roots": [_place(path) for path in touches.files] if irreversible else _roots(touches.files, blobs, bounds, known),
         "units": [_unit(services().state(subject)) for subject in touches.units],
+        "settings": [kernel.saved(name) for name in touches.settings],
     }
 
 
-def take_files(paths: Iterable[str], blobs: Blobs) -> dict[str, Any]:
-    return {"version": 1, "roots": [_root(path, tree.Scan(blobs.put)) for path in paths], "units": []}
+def take_files(
+    paths: Iterable[str], blobs: Blobs, *, bounds: Bounds = BOUNDS, known: KnownOf = nothing_known, now_ns: int = 0
+) -> dict[str, Any]:
+    """The same of files alone."""
+    roots = _roots(paths, blobs, bounds, known)
+    return {"version": VERSION, "taken_ns": now_ns, "roots": roots, "units": [], "settings": []}
 
 
-def _root(path: str, scan: tree.Scan) -> dict[str, Any]:
-    real, missing = tree.real_place(path)
-    return {"path": path, "real": real, "missing": missing, "entries": [entry.to_json() for entry in scan.run(real)]}
+def _roots(paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf) -> list[dict[str, Any]]:
+    saver = Saver(blobs)
+    try:
+        scan = Scan(saver, bounds)
+        places = [(path, *tree.real_place(path)) for path in paths]
+        found = [scan.run(real, known(real)) for _, real, _ in places]
+        saver.finish()
+    finally:
+        saver.drop()
+    return [
+        {"path": path, "real": real, "missing": missing, "rows": rows_of(map(saver.placed, entries))}
+        for (path, real, missing), entries in zip(places, found, strict=True)
+    ]
 
 
 def _place(path: str) -> dict[str, Any]:
@@ -58,33 +95,45 @@ def _unit(state: UnitState) -> dict[str, Any]:
     return {"subject": state.subject, "state": state.state, "enabled": state.enabled, "masked": state.masked}
 
 
+def bulks_of(manifest: Manifest) -> set[str]:
+    """The bulks that a restore would read."""
+    return {str(entry.at[0]) for root in manifest["roots"] for entry in entries_of(root) if entry.at}
+
+
 # --- what stands now ------------------------------------------------------------------------------------------------
 
 
+def entries_by_path(manifest: Manifest) -> dict[str, Entry]:
+    """Whole path -> entry, of the manifest."""
+    return {path_below(root["path"], entry.path): entry for root in manifest["roots"] for entry in entries_of(root)}
+
+
 def labels(manifest: Manifest) -> dict[str, str]:
-    """Path -> label, of the manifest."""
-    found: dict[str, str] = {}
-    for root in manifest["roots"]:
-        entries = map(Entry.from_json, root["entries"])
-        found.update((_whole(root["path"], entry.path), entry.label()) for entry in entries)
-    return found
+    """Whole path -> label, of the manifest."""
+    return {path: entry.label() for path, entry in entries_by_path(manifest).items()}
+
+
+def seen_now(manifest: Manifest) -> list[tuple[Mapping[str, Any], list[Entry]]]:
+    """What stands now where the manifest's roots are. Raises OSError."""
+    scan = Scan(Hasher(), _WIDE)
+    return [(root, scan.run(root["real"], known_by(manifest, root))) for root in reversible(manifest)]
+
+
+def known_by(manifest: Manifest, root: Mapping[str, Any]) -> Known:
+    return Known(entries_of(root), int(manifest.get("taken_ns", 0)))
 
 
 def labels_now(manifest: Manifest) -> dict[str, str]:
-    """Path -> label, of what stands now where the manifest's roots are. What cannot be read says so."""
+    """Whole path -> label, of what stands now where the manifest's roots are. What cannot be read says so."""
     found: dict[str, str] = {}
     for root in reversible(manifest):
         try:
-            entries = tree.Scan(tree.hash_only).run(root["real"])
+            entries = Scan(Hasher(), _WIDE).run(root["real"], known_by(manifest, root))
         except OSError as error:
             found[root["path"]] = f"unreadable: {error.strerror}"
             continue
-        found.update((_whole(root["path"], entry.path), entry.label()) for entry in entries)
+        found.update((path_below(root["path"], entry.path), entry.label()) for entry in entries)
     return found
-
-
-def _whole(root: str, below: str) -> str:
-    return tree.shown(f"{root}/{below}" if below else root)
 
 
 def reversible(manifest: Manifest) -> list[Mapping[str, Any]]:
@@ -92,17 +141,31 @@ def reversible(manifest: Manifest) -> list[Mapping[str, Any]]:
     return [root for root in manifest["roots"] if not root.get("irreversible")]
 
 
+_WIDE = Bounds(1_000_000, 1 << 40)
+"""For looking only: an act may have made more than a snapshot may hold."""
+
+
 # --- putting back ---------------------------------------------------------------------------------------------------
 
 
-def restore(manifest: Manifest, blobs: Blobs, services: Callable[[], ServiceActs]) -> list[str]:
-    """Put everything back; what could not be is told in sentences, and the rest is put back all the same."""
+def restore(
+    manifest: Manifest, blobs: Blobs, services: Callable[[], ServiceActs], only: Collection[str] | None = None
+) -> list[str]:
+    """Put everything back; what could not be is told in sentences, and the rest is put back all the same.
+
+    `only`: of the files, no more than these whole paths.
+    """
     problems: list[str] = []
     for root in reversible(manifest):
         try:
-            restore_root(root, blobs)
+            restore_root(root, blobs, known_by(manifest, root), _below(root["path"], only))
         except (OSError, KeyError, ValueError) as error:  # a swapped link, a full disk, a blob that is gone or damaged
-            problems.append(f"{root['path']}: {error}")
+            problems.append(f"{root['path']}: {_said(error)}")
+    for setting in manifest.get("settings", ()):
+        try:
+            kernel.put_back(setting)
+        except (OSError, Permanent) as error:
+            problems.append(f"{setting['name']}: {_said(error)}")
     for unit in manifest["units"]:
         try:
             restore_unit(unit, services())
@@ -111,84 +174,32 @@ def restore(manifest: Manifest, blobs: Blobs, services: Callable[[], ServiceActs
     return problems
 
 
-def restore_root(root: Mapping[str, Any], blobs: Blobs) -> None:
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"what was saved is no longer there (blob {error.args[0]}): its time was over, or somebody removed it"
+    return str(error)
+
+
+def _below(root: str, paths: Collection[str] | None) -> set[str] | None:
+    """Of whole paths, those in this root, relative to it."""
+    if paths is None:
+        return None
+    return {path[len(root) + 1 :] for path in paths if path == root or path.startswith(f"{root}/")}
+
+
+def restore_root(
+    root: Mapping[str, Any], blobs: Blobs, known: Known = NOTHING_KNOWN, only: Collection[str] | None = None
+) -> None:
     """Raises OSError, and KeyError or ValueError when a blob is gone or damaged."""
-    entries = {entry.path: entry for entry in map(Entry.from_json, root["entries"])}
-    if entries[""].kind == "absent":
-        _restore_absence(root["real"], root["missing"])
+    if only is not None and not only:
+        return
+    entries = entries_of(root)
+    if entries[0].kind == "absent":
+        restore_absence(root["real"], root["missing"])
         return
     with tree.folder_of(root["real"]) as (folder, name):
-        now = {entry.path: entry for entry in tree.Scan(tree.hash_only).run(root["real"])}
-        _Restore(entries, now, blobs).entry(folder, name, "")
-
-
-def _restore_absence(real: str, missing: Sequence[str]) -> None:
-    try:
-        with tree.folder_of(real) as (folder, name):
-            tree.remove(folder, tree.temporary_of(name))
-            if tree.remove(folder, name):
-                os.fsync(folder)
-    except FileNotFoundError:
-        return  # not even its folder is there
-    for path in reversed(missing):
-        with tree.folder_of(path) as (folder, name):
-            try:
-                os.rmdir(name, dir_fd=folder)
-            except OSError:  # something else has been put there since: it is not ours to remove
-                return
-            os.fsync(folder)
-
-
-class _Restore:
-    """One root that was there."""
-
-    def __init__(self, entries: Mapping[str, Entry], now: Mapping[str, Entry], blobs: Blobs) -> None:
-        self._entries = entries
-        self._now = now
-        self._blobs = blobs
-        self._below: dict[str, list[str]] = {}
-        for path in entries:
-            if path:
-                self._below.setdefault(os.path.dirname(path), []).append(path)
-
-    def entry(self, folder: int, name: str, path: str) -> None:
-        wanted, now = self._entries[path], self._now.get(path)
-        if wanted.kind == "folder":
-            self._folder(folder, name, path, wanted)
-        elif wanted.kind == "other" or (now is not None and now.label() == wanted.label()):
-            self._same(folder, name, wanted, now)
-        elif wanted.kind == "link":
-            tree.put_link(folder, name, wanted)
-        else:
-            tree.put_file(folder, name, self._blobs.get(wanted.blob), wanted)
-
-    def _same(self, folder: int, name: str, wanted: Entry, now: Entry | None) -> None:
-        if wanted.kind == "file" and now is not None and now.mtime_ns != wanted.mtime_ns:
-            os.utime(name, ns=(wanted.mtime_ns, wanted.mtime_ns), dir_fd=folder, follow_symlinks=False)
-
-    def _folder(self, folder: int, name: str, path: str, wanted: Entry) -> None:
-        now = self._now.get(path)
-        if now is not None and now.kind != "folder":
-            tree.remove(folder, name)
-        if now is None or now.kind != "folder":
-            os.mkdir(name, 0o700, dir_fd=folder)
-            os.fsync(folder)
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            self._contents(fd, path)
-            tree.dress(fd, wanted)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def _contents(self, fd: int, path: str) -> None:
-        wanted = self._below.get(path, [])
-        names = {os.path.basename(below) for below in wanted}
-        for extra in os.listdir(fd):
-            if extra not in names:
-                tree.remove(fd, extra)
-        for below in wanted:
-            self.entry(fd, os.path.basename(below), below)
+        now = Scan(Hasher(), _WIDE).run(root["real"], known)
+        Restore(entries, now, blobs, only).run(folder, name)
 
 
 def restore_unit(before: Mapping[str, Any], services: ServiceActs) -> None:
@@ -199,3 +210,19 @@ def restore_unit(before: Mapping[str, Any], services: ServiceActs) -> None:
         services.set_enabled(subject, before["enabled"], before["masked"])
     if before["state"] in RUNNING and now.state not in RUNNING:
         services.start(subject, UNIT_TIMEOUT_S)
+
+
+__all__ = [
+    "RUNNING",
+    "Manifest",
+    "bulks_of",
+    "entries_by_path",
+    "labels",
+    "labels_now",
+    "restore",
+    "restore_root",
+    "restore_unit",
+    "reversible",
+    "take",
+    "take_files",
+]

@@ -77,7 +77,9 @@ def three_acts(one: Bench) -> dict[str, Any]:
     before = cpu_s(daemon), cpu_s(hands)
     _send(one, "bench.three", 1000, RUNS)
     _until(one, b'"type":"run.healed"', 20 + RUNS)
-    of_daemon, of_hands = ((after - then) / RUNS * 1000.0 for after, then in zip((cpu_s(daemon), cpu_s(hands)), before, strict=True))
+    of_daemon, of_hands = (
+        (after - then) / RUNS * 1000.0 for after, then in zip((cpu_s(daemon), cpu_s(hands)), before, strict=True)
+    )
     return {
         "cpu_ms_a_run": round(of_daemon + of_hands, 2),
         "daemon_ms": round(of_daemon, 2),

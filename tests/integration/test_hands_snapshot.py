@@ -24,6 +24,7 @@ from aios.events.calls import Touches
 from aios.events.codec import decode_json, encode_json
 from aios.hands import snapshot, tree
 from aios.hands.safe_files import SafeFolder
+from aios.hands.scan import Bounds, Hasher, Scan
 from aios.ports import Limits, ServiceActs, UnitState
 
 NAMES = st.sampled_from(["a", "b", "ü", "with space", "-dash", b"\xff\xfe".decode("utf-8", "surrogateescape")])
@@ -76,7 +77,7 @@ def place() -> Iterator[tuple[str, BlobFolder]]:
 
 def seen(path: str) -> list[tuple[str, str, int]]:
     """All that a restore brings back, and the times of files."""
-    entries = tree.Scan(tree.hash_only).run(path)
+    entries = Scan(Hasher(), Bounds()).run(path)
     return [(entry.path, entry.label(), entry.mtime_ns if entry.kind == "file" else 0) for entry in entries]
 
 
@@ -311,8 +312,9 @@ def test_a_blob_that_is_gone_is_told_and_the_rest_is_put_back(tmp_path: Path) ->
     one.write_text("one")
     two.write_text("two")
     manifest = snapshot.take(Touches(files=(str(one), str(two))), blobs, no_services)
-    name = manifest["roots"][0]["entries"][0]["blob"]
-    (tmp_path / "blobs" / name[:2] / name).unlink()
+    (name,) = snapshot.bulks_of(manifest)
+    pack = tmp_path / "blobs" / name[:2] / f"{name}.bulk"
+    pack.write_bytes(b"ONE" + pack.read_bytes()[3:])
     one.write_text("spoiled")
     two.write_text("spoiled")
     (problem,) = snapshot.restore(manifest, blobs, no_services)
@@ -320,19 +322,15 @@ def test_a_blob_that_is_gone_is_told_and_the_rest_is_put_back(tmp_path: Path) ->
     assert two.read_text() == "two"
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value"), [("ENTRIES_MAX", 3), ("FILE_BYTES_MAX", 10), ("TOTAL_BYTES_MAX", 30), ("DEPTH_MAX", 1)]
-)
-def test_what_is_too_much_to_save_is_refused_with_a_cure(
-    tmp_path: Path, attribute: str, value: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tree, attribute, value)
+@pytest.mark.parametrize("bounds", [Bounds(files=3), Bounds(bytes=30)])
+def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds: Bounds) -> None:
     mine = tmp_path / "mine"
     (mine / "a" / "b" / "c").mkdir(parents=True)
     for n in range(5):
         (mine / f"f{n}").write_text("0123456789x")
     with pytest.raises(OSError, match="name fewer or smaller"):
-        saved(str(mine), BlobFolder(OsFiles(), str(tmp_path / "blobs")))
+        snapshot.take(Touches(files=(str(mine),)), BlobFolder(OsFiles(), str(tmp_path / "blobs")), no_services, bounds=bounds)
+    assert not list((tmp_path / "blobs").glob("*/*")), "nothing is left of it"
 
 
 # --- services -------------------------------------------------------------------------------------------------------

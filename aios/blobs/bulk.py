@@ -1,0 +1,140 @@
+"""Bulks: the bytes of files that snapshots and last-good copies hold, streamed, as `NAME.bulk` beside the other blobs.
+
+A bulk is written once, piece by piece, and named by the SHA-256 of what it holds (holes count as zeros). Only manifests name
+bulks, so that the collection (`collect.py`) can tell them from evidence by their suffix alone. Used by `BlobFolder`; what is
+packed stands as `NAME.bulk.zst`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+from aios.disk import remove_if_there, temporary_beside, write_all
+from aios.ports import Files
+
+BULK, PACKED = ".bulk", ".bulk.zst"
+LEVEL = 1
+PIECE = 1 << 20
+_WRITE_BACK = 16 << 20
+"""So much is written before the kernel is told to begin with it: then the last sync has little left, and the cache stays free."""
+
+
+class BulkFile:
+    """See `BlobSink`. `place(name, packed)` makes its folder and gives its path; it has no name until `commit`."""
+
+    def __init__(self, files: Files, folder: str, place: Any, *, pack: bool) -> None:
+        self._files = files
+        self._place = place
+        self._temporary = temporary_beside(f"{folder}/bulk")
+        self._fd = files.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND)
+        self._hash = sha256()
+        self._written = 0
+        self._on_disk = 0
+        self._not_begun = 0
+        self._packer: Any = _packer() if pack else None
+
+    @property
+    def length(self) -> int:
+        """Of what it holds, so far."""
+        return self._written
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Raises OSError."""
+        self._hash.update(data)
+        self._written += len(data)
+        self._put(self._packer.compress(data) if self._packer else data)
+
+    def skip(self, length: int) -> None:
+        """Zeros that take no room. Raises OSError."""
+        zeros = bytes(min(length, PIECE))
+        for start in range(0, length, PIECE):
+            part = zeros[: min(PIECE, length - start)]
+            self._hash.update(part)
+            if self._packer:
+                self._put(self._packer.compress(part))
+        self._written += length
+        if not self._packer:
+            self._on_disk += length
+            self._files.ftruncate(self._fd, self._on_disk)
+
+    def clone(self, source: int, length: int) -> bool:
+        """Share the bytes of a whole file, where the file system can; False when it cannot. Only as the first thing."""
+        if self._packer or not self._files.clone(source, self._fd):
+            return False
+        while self._written < length and (
+            piece := self._files.pread(self._fd, min(PIECE, length - self._written), self._written)
+        ):
+            self._hash.update(piece)
+            self._written += len(piece)
+        if self._files.fstat(self._fd).size != self._written:
+            self._files.ftruncate(self._fd, self._written)  # it grew meanwhile: what was hashed is what is held
+        self._on_disk = self._written
+        return True
+
+    def commit(self) -> str:
+        """Its name; durable when it returns. Raises OSError."""
+        try:
+            if self._packer:
+                self._put(self._packer.flush())
+            self._files.fsync(self._fd)
+            self._files.close(self._fd)
+            self._fd = -1
+            name = self._hash.hexdigest()
+            path = self._place(name) + (PACKED if self._packer else BULK)
+            self._files.rename(self._temporary, path)
+            self._files.fsync_dir(os.path.dirname(path))
+        except OSError:
+            self.drop()
+            raise
+        return name
+
+    def drop(self) -> None:
+        """It is not wanted after all."""
+        if self._fd >= 0:
+            self._files.close(self._fd)
+            self._fd = -1
+        remove_if_there(self._files, self._temporary)
+
+    def _put(self, data: Any) -> None:
+        write_all(self._files, self._fd, data)
+        self._on_disk += len(data)
+        self._not_begun += len(data)
+        if self._not_begun >= _WRITE_BACK:
+            self._not_begun = 0
+            self._files.drop_cache(self._fd)
+
+
+def read_raw(files: Files, fd: int, offset: int, length: int) -> Iterator[bytes]:
+    """`length` bytes from `offset`, or to the end when it is negative. Raises OSError."""
+    left = length
+    while left and (piece := files.pread(fd, PIECE if left < 0 else min(PIECE, left), offset)):
+        offset += len(piece)
+        left -= len(piece) if left > 0 else 0
+        yield piece
+
+
+def read_packed(files: Files, fd: int, name: str, limit: int) -> Iterator[bytes]:
+    """All that it holds. Raises OSError; ValueError when it is damaged."""
+    import zstandard  # loads on first use: 1.5 MB that most processes never need
+
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    whole = 0
+    try:
+        for piece in read_raw(files, fd, 0, -1):
+            data = unpacker.decompress(piece)
+            whole += len(data)
+            if whole > limit:
+                raise ValueError(f"blob {name} is damaged: it unpacks to more than {limit} bytes")
+            if data:
+                yield data
+    except zstandard.ZstdError as error:
+        raise ValueError(f"blob {name} is damaged: {error}") from None
+
+
+def _packer() -> Any:
+    import zstandard  # loads on first use: 1.5 MB that most processes never need
+
+    return zstandard.ZstdCompressor(level=LEVEL).compressobj()

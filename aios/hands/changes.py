@@ -1,0 +1,45 @@
+"""What an act changed in the files it touches: recorded beside the attempt, and told as evidence in its result.
+
+Called by the launcher's driver (`server.py`) right after the act; `after.py` is what a rollback makes of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from aios.events.calls import SkillResult
+from aios.events.codec import encode_json
+from aios.hands import after, difference, snapshot
+from aios.hands.entry import Entry, shown
+from aios.ports import Blobs, Files
+
+
+def told(result: SkillResult, manifest: Mapping[str, Any], folder: str, files: Files, blobs: Blobs) -> SkillResult:
+    """The result with the proof of what was changed. What cannot be seen or written is said; the act has happened all the
+    same.
+    """
+    if not manifest or not snapshot.reversible(manifest):
+        return result
+    try:
+        now = after.look(manifest)
+        after.record(files, folder, now)
+        return _with_evidence(result, manifest, now, blobs)
+    except OSError as error:
+        return replace(result, evidence=(*result.evidence, {"kind": "changes", "error": f"cannot be told: {error}"}))
+
+
+def _with_evidence(result: SkillResult, manifest: Mapping[str, Any], now: Mapping[str, Entry], blobs: Blobs) -> SkillResult:
+    before = snapshot.entries_by_path(manifest)
+    paths = difference.changed_paths(before, now)
+    if not paths:
+        return result
+    absent = Entry("", "absent")
+    lines = [{"path": shown(p), "before": before.get(p, absent).label(), "after": now.get(p, absent).label()} for p in paths]
+    evidence: list[Mapping[str, Any]] = [{"kind": "changes", "files": len(paths), "blob": blobs.put(encode_json(lines))}]
+    places = after.real_places([manifest], now)
+    text = difference.difference(before, now, difference.saved_bytes(blobs), difference.live_bytes(places))
+    if text:
+        evidence.append({"kind": "diff", "blob": blobs.put(text.encode(errors="replace"))})
+    return replace(result, evidence=(*result.evidence, *evidence))

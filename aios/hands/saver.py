@@ -1,0 +1,130 @@
+"""Stores the bytes of a tree that is scanned: one bulk (the pack) for all small files of a snapshot, one for each large file.
+
+So a thousand small files cost one sync, and a gigabyte streams through constant memory. What zstd makes smaller is packed; what
+it does not, is not. Used by `snapshot.take`; `read_content` is the way back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+from aios.hands.entry import Entry
+from aios.hands.scan import PIECE, Content, extents_of, pieces, read_whole
+from aios.ports import Blobs, BlobSink
+
+LARGE = PIECE
+WORTH_PACKING = 4 << 10
+"""Below one block there is nothing to gain."""
+_SAMPLE = 64 << 10
+_ENOUGH = 7 / 8
+_LEVEL = 1
+
+
+class Saver:
+    """A `Keep` for one snapshot. `pack_name` is known, and all of it durable, after `finish`."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._pack: BlobSink | None = None
+        self._zstd: Any = None
+        self._in_pack: dict[str, tuple[object, ...]] = {}
+        self.pack_name = ""
+
+    def content(self, fd: int, seen: os.stat_result) -> Content:
+        if seen.st_size <= LARGE:
+            data = read_whole(fd, LARGE + 1)
+            if len(data) <= LARGE:
+                return self._small(data, fd, seen)
+        return self._large(fd, seen)
+
+    def finish(self) -> None:
+        """Raises OSError."""
+        if self._pack is not None:
+            self.pack_name = self._pack.commit()
+            self._pack = None
+
+    def drop(self) -> None:
+        if self._pack is not None:
+            self._pack.drop()
+            self._pack = None
+
+    def placed(self, entry: Entry) -> Entry:
+        """With the pack's name, once it has one."""
+        return entry._replace(at=(self.pack_name, *entry.at[1:])) if entry.at and entry.at[0] == "" else entry
+
+    def _small(self, data: bytes, fd: int, seen: os.stat_result) -> Content:
+        blob = sha256(data).hexdigest()
+        at = self._in_pack.get(blob)
+        if at is None:
+            if self._pack is None:
+                self._pack = self._blobs.sink()
+            packed = self._packed(data)
+            at = self._in_pack[blob] = ("", self._pack.length, len(packed or data), int(packed is not None))
+            self._pack.write(packed or data)
+        return Content(blob, at, len(data), extents_of(fd, seen))
+
+    def _packed(self, data: bytes) -> bytes | None:
+        """None when that would save less than an eighth."""
+        if len(data) < WORTH_PACKING:
+            return None
+        if self._zstd is None:
+            import zstandard  # loads on first use: most snapshots are of a few small files, and never need it
+
+            self._zstd = zstandard.ZstdCompressor(level=_LEVEL)
+        packed: bytes = self._zstd.compress(data)
+        return packed if len(packed) < len(data) * _ENOUGH else None
+
+    def _large(self, fd: int, seen: os.stat_result) -> Content:
+        extents = extents_of(fd, seen)
+        worth = self._packed(os.pread(fd, _SAMPLE, extents[0][0] if extents else 0)) is not None
+        sink = self._blobs.sink(pack=worth)
+        try:
+            if not sink.clone(fd, seen.st_size):
+                for piece in pieces(fd, seen.st_size, extents):
+                    if isinstance(piece, int):
+                        sink.skip(piece)
+                    else:
+                        sink.write(piece)
+            size = sink.length
+            name = sink.commit()
+        except BaseException:
+            sink.drop()
+            raise
+        return Content(name, (name, 0, -1, 0), size, extents)
+
+
+def read_content(entry: Entry, blobs: Blobs) -> Iterator[bytes]:
+    """A file's bytes as they were saved, hash checked: the last piece comes only if it is right.
+
+    Raises OSError; KeyError or ValueError when they are gone or damaged.
+    """
+    digest, held = sha256(), b""
+    for piece in _stored(entry, blobs):
+        digest.update(piece)
+        if held:
+            yield held
+        held = piece
+    if digest.hexdigest() != entry.blob:
+        raise ValueError(f"blob {entry.blob} is damaged: its bytes have another hash")
+    if held:
+        yield held
+
+
+def _stored(entry: Entry, blobs: Blobs) -> Iterator[bytes]:
+    if not entry.at:
+        yield blobs.get(entry.blob)
+        return
+    bulk, offset, stored, packed = entry.at
+    if not packed:
+        yield from blobs.read(bulk, offset, stored)
+        return
+    import zstandard  # loads on first use: what is small was not packed
+
+    data = b"".join(blobs.read(bulk, offset, stored))
+    try:
+        yield zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.size)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"blob {bulk} is damaged: {error}") from None

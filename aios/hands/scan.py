@@ -1,0 +1,295 @@
+"""Looks at a tree, whole, within bounds: metadata of every name, and the hash of every file's bytes.
+
+`Scan` walks; what is done with the bytes is its `keep`'s affair: `Hasher` only hashes, `Saver` (`saver.py`) stores them too.
+What a snapshot before has seen is believed without reading it again (`known`), if it is surely unchanged. Memory is constant,
+whatever the size of a file; holes are found (SEEK_DATA) and not read.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+from aios.hands.entry import NO_XATTRS, Entry
+from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
+
+PIECE = 1 << 20
+EXTENTS_MAX = 10_000
+"""Of a sparse file; with more, its holes from there on are read as zeros."""
+HOLES_MAX = 64 << 30
+"""Bytes of holes in all: they cost no room, but their zeros are hashed."""
+SETTLED_NS = 60_000_000_000
+"""A file is known to be unchanged only if it had rested for so long when it was saved. A change in the same tick of the file
+system's clock cannot be told by its times, nor can one through a shared mapping before the kernel has written it back (30 s)."""
+
+Extents = Sequence[tuple[int, int]]
+"""(offset, length) of each part that is no hole, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one snapshot may hold."""
+
+    files: int = 20_000
+    bytes: int = 2 << 30
+
+
+class Content(NamedTuple):
+    """A file's bytes: their hash, where they lie (see `Entry.at`), how many, and its parts when it has holes."""
+
+    blob: str
+    at: Sequence[object]
+    size: int
+    data: Extents | None
+
+
+class Keep(Protocol):
+    """What is done with the bytes of an open file. Raises OSError."""
+
+    def content(self, fd: int, seen: os.stat_result) -> Content: ...
+
+
+class Hasher:
+    """Reads and keeps nothing."""
+
+    def content(self, fd: int, seen: os.stat_result) -> Content:
+        if seen.st_size <= PIECE:
+            data = read_whole(fd, PIECE + 1)
+            if len(data) <= PIECE:
+                return Content(sha256(data).hexdigest(), (), len(data), None)
+        digest, size = sha256(), 0
+        extents = extents_of(fd, seen)
+        for piece in pieces(fd, seen.st_size, extents):
+            digest.update(bytes(piece) if isinstance(piece, int) else piece)
+            size += piece if isinstance(piece, int) else len(piece)
+        return Content(digest.hexdigest(), (), size, extents)
+
+
+class Known:
+    """What was seen before, by path: entries of one root, and when that was (ns of wall time)."""
+
+    def __init__(self, entries: Sequence[Entry] = (), seen_ns: int = 0) -> None:
+        self._before = {entry.path: entry for entry in entries if entry.kind == "file"}
+        self._rested_ns = seen_ns - SETTLED_NS
+
+    def unchanged(self, path: str, seen: os.stat_result) -> Entry | None:
+        """The entry, when this file surely still is what it was then."""
+        was = self._before.get(path)
+        if was is None or not 0 < was.ctime_ns < self._rested_ns:
+            return None
+        same = (was.inode, was.ctime_ns, was.mtime_ns, was.size, was.device) == (
+            seen.st_ino,
+            seen.st_ctime_ns,
+            seen.st_mtime_ns,
+            seen.st_size,
+            seen.st_dev,
+        )
+        return was if same else None
+
+
+NOTHING_KNOWN = Known()
+
+
+class Scan:
+    """One root at a time; the bounds are for all that one scan looks at."""
+
+    def __init__(self, keep: Keep, bounds: Bounds, known: Known = NOTHING_KNOWN) -> None:
+        self._keep = keep
+        self._bounds = bounds
+        self._known = known
+        self._bytes = self._holes = self._count = 0
+        self._entries: list[Entry] = []
+        self._inodes: dict[tuple[int, int], list[int]] = {}
+
+    def run(self, path: str, known: Known | None = None) -> list[Entry]:
+        """`path` must be a real place. Raises OSError."""
+        self._entries, self._inodes = [], {}
+        self._known = known or self._known
+        try:
+            with folder_of(path) as (fd, name):
+                self._one(fd, name, "", 0)
+        except FileNotFoundError:
+            self._entries = [Entry("", "absent")]
+        self._tie()
+        return self._entries
+
+    def _one(self, folder: int, name: str, path: str, depth: int) -> None:
+        self._count += 1
+        if self._count > self._bounds.files or depth > DEPTH_MAX:
+            raise TooMuch(f"more than {self._bounds.files} files or {DEPTH_MAX} levels", path)
+        seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(seen.st_mode):
+            self._file(folder, name, path, seen)
+        elif stat.S_ISDIR(seen.st_mode):
+            self._folder(folder, name, path, depth)
+        elif stat.S_ISLNK(seen.st_mode):
+            self._entries.append(entry_of(path, "link", seen)._replace(target=os.readlink(name, dir_fd=folder), mode=0))
+        else:
+            self._entries.append(_noted(path, seen))
+
+    def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> None:
+        entry = self._known.unchanged(path, seen)
+        if entry is None:
+            fd = open_to_read(folder, name)
+            try:
+                entry = self._read(fd, path or name)._replace(path=path)
+            finally:
+                os.close(fd)
+        elif entry.hard or entry.links != seen.st_nlink:
+            entry = entry._replace(hard="", links=seen.st_nlink)
+        if entry.links > 1:
+            self._inodes.setdefault((entry.device, entry.inode), []).append(len(self._entries))
+        self._charge(entry)
+        self._entries.append(entry)
+
+    def _read(self, fd: int, path: str) -> Entry:
+        seen = os.fstat(fd)
+        if not stat.S_ISREG(seen.st_mode):
+            raise OSError(errno.ESTALE, "it was replaced while it was read", path)
+        if self._bytes + min(seen.st_size, seen.st_blocks * 512) > self._bounds.bytes:
+            self._refuse_bytes(path)
+        content = self._keep.content(fd, seen)
+        entry = entry_of(path, "file", seen, read_xattrs(fd))._replace(**content._asdict())
+        after = os.fstat(fd)
+        if (after.st_ctime_ns, after.st_size) != (seen.st_ctime_ns, content.size):
+            entry = entry._replace(ctime_ns=0)
+        return entry
+
+    def _charge(self, entry: Entry) -> None:
+        held = entry.size if entry.data is None else sum(length for _, length in entry.data)
+        self._bytes += held
+        self._holes += entry.size - held
+        if self._bytes > self._bounds.bytes:
+            self._refuse_bytes(entry.path)
+        if self._holes > HOLES_MAX:
+            raise TooMuch(f"more than {HOLES_MAX >> 30} GiB of holes in sparse files", entry.path)
+
+    def _refuse_bytes(self, path: str) -> None:
+        raise TooMuch(f"more than {self._bounds.bytes >> 20} MiB in all", path)
+
+    def _folder(self, folder: int, name: str, path: str, depth: int) -> None:
+        fd = open_below(folder, name)
+        try:
+            self._entries.append(entry_of(path, "folder", os.fstat(fd), read_xattrs(fd)))
+            below = path + "/" if path else ""
+            for child in sorted(os.listdir(fd)):
+                if not is_ours(child):
+                    self._one(fd, child, below + child, depth + 1)
+        finally:
+            os.close(fd)
+
+    def _tie(self) -> None:
+        """Names of one inode name the first of them."""
+        for places in self._inodes.values():
+            if len(places) > 1:
+                first = self._entries[places[0]].path
+                for place in places:
+                    self._entries[place] = self._entries[place]._replace(hard=first or ".")
+
+
+def entry_of(path: str, kind: str, seen: os.stat_result, xattrs: Mapping[str, str] = NO_XATTRS) -> Entry:
+    return Entry(
+        path,
+        kind,
+        stat.S_IMODE(seen.st_mode),
+        seen.st_uid,
+        seen.st_gid,
+        seen.st_mtime_ns,
+        seen.st_atime_ns,
+        seen.st_ctime_ns,
+        0,
+        seen.st_dev,
+        seen.st_ino,
+        seen.st_nlink if kind == "file" else 1,
+        xattrs=xattrs,
+    )
+
+
+def _noted(path: str, seen: os.stat_result) -> Entry:
+    """What has no bytes that could be saved: it is noted, and left alone."""
+    entry = entry_of(path, "other", seen)
+    if stat.S_ISFIFO(seen.st_mode):
+        return entry._replace(kind="fifo")
+    if stat.S_ISSOCK(seen.st_mode):
+        return entry._replace(kind="socket")
+    letter = "b" if stat.S_ISBLK(seen.st_mode) else "c"
+    return entry._replace(kind="device", target=f"{letter}{os.major(seen.st_rdev)}:{os.minor(seen.st_rdev)}")
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def open_to_read(folder: int, name: str) -> int:
+    """Never through a link, never waiting for a FIFO, and without a trace in its time of access where we may."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
+    except PermissionError:  # somebody else's file
+        return os.open(name, flags, dir_fd=folder)
+
+
+def read_whole(fd: int, limit: int) -> bytes:
+    """From its beginning, at most `limit` bytes."""
+    data = os.pread(fd, limit, 0)
+    if not data or len(data) == limit:
+        return data
+    parts = [data]
+    length = len(data)
+    while length < limit and (more := os.pread(fd, limit - length, length)):
+        parts.append(more)
+        length += len(more)
+    return b"".join(parts)
+
+
+def extents_of(fd: int, seen: os.stat_result) -> Extents | None:
+    """None when it has no holes, or its file system does not tell."""
+    if seen.st_blocks * 512 >= seen.st_size:
+        return None
+    found: list[tuple[int, int]] = []
+    end = 0
+    while end < seen.st_size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = min(os.lseek(fd, start, os.SEEK_HOLE), seen.st_size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole to its end
+                break
+            if error.errno == errno.EINVAL:
+                return None
+            raise
+        if len(found) == EXTENTS_MAX:
+            end = seen.st_size
+        if end > start:
+            found.append((start, end - start))
+    return None if found == [(0, seen.st_size)] else found
+
+
+def pieces(fd: int, size: int, extents: Extents | None) -> Iterator[memoryview | int]:
+    """The bytes up to `size`, in pieces that are good until the next one; an int is so many zeros of a hole."""
+    buffer = memoryview(bytearray(PIECE))
+    done = 0
+    for start, length in [(0, size)] if extents is None else extents:
+        yield from _hole(start - done)
+        done = start
+        while done < start + length:
+            got = os.preadv(fd, [buffer[: min(PIECE, start + length - done)]], done)
+            if got == 0:
+                return  # it became shorter meanwhile
+            yield buffer[:got]
+            done += got
+    yield from _hole(size - done)
+
+
+def _hole(length: int) -> Iterator[int]:
+    for start in range(0, length, PIECE):
+        yield min(PIECE, length - start)
+
+
+def decode_xattrs(xattrs: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in xattrs.items()}
