@@ -1,7 +1,7 @@
 """Random trees, random acts, rollbacks that are killed and go on: what comes back is what was there, to the last attribute.
 
-A tree has folders, files, links, hard links, modes, owners, times, extended attributes, ACLs, holes, FIFOs, and names in any bytes.
-`AIOS_TREES=N` makes more of them than the suite does.
+A tree has folders, files, links, hard links, modes, owners, times, extended attributes, ACLs, holes, FIFOs, and names in any
+bytes. `AIOS_TREES=N` makes more of them than the suite does.
 """
 
 from __future__ import annotations
@@ -250,21 +250,8 @@ def place(on_disk: bool) -> Iterator[Place]:
         shutil.rmtree(folder)
 
 
-CALLS = [
-    "rename",
-    "link",
-    "symlink",
-    "unlink",
-    "rmdir",
-    "mkdir",
-    "chown",
-    "fchown",
-    "fchmod",
-    "utime",
-    "setxattr",
-    "write",
-    "fsync",
-]
+CALLS = ("rename", "link", "symlink", "unlink", "rmdir", "mkdir", "chown", "fchown", "fchmod", "utime", "setxattr")
+CALLS_OF_FILES = ("write", "fsync", "ftruncate")
 
 
 @contextmanager
@@ -282,7 +269,7 @@ def killed_at(n: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return call
 
     with monkeypatch.context() as patch:
-        for name in CALLS:
+        for name in (*CALLS, *CALLS_OF_FILES):
             patch.setattr(os, name, dying(getattr(os, name)))
         yield
 
