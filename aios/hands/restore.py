@@ -55,9 +55,9 @@ class Restore:
         self._leaders: dict[str, tuple[str, int]] = {}
         """First name of a group of hard links -> the one of them that stands by now, and its inode."""
         for entry in self._wanted.values():
-            now = self._now.get(entry.path)
-            if entry.hard and not self._may_change(entry.path) and now is not None and entry.same_as(now):
-                self._leaders.setdefault(entry.hard, (entry.path, now.inode))
+            stands = self._now.get(entry.path)
+            if entry.hard and not self._may_change(entry.path) and stands is not None and entry.same_as(stands):
+                self._leaders.setdefault(entry.hard, (entry.path, stands.inode))
 
     def run(self, folder: int, name: str) -> None:
         """Raises OSError; KeyError or ValueError when a blob is gone or damaged."""
