@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Set
 from datetime import datetime
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, cast
 from zlib import crc32
 
@@ -159,28 +160,25 @@ def decode(line: bytes) -> Event:
         raise BadLine(f"longer than {LINE_MAX} bytes")
     if not is_whole(line):
         raise BadLine("its checksum is missing or wrong")
+    return decode_sure(line)
+
+
+_ALWAYS_THERE = itemgetter("id", "source", "type", "subject", "time", "data", "arrival", "severity")
+_new = tuple.__new__  # half of what an event's own `__new__` takes, and a busy day is a million of them
+
+
+def decode_sure(line: bytes) -> Event:
+    """As `decode`, of a line whose bytes are sure: it stands in a block that has a checksum of its own. Raises BadLine."""
     if line.count(b"{") + line.count(b"[") > LEVELS_MAX and depth_of(line) > LEVELS_MAX:
         raise BadLine(f"nested deeper than {LEVELS_MAX} levels")
     body = decode_json(line)
     try:
-        data = body["data"]
-        event = Event(
-            body["id"],
-            body["source"],
-            body["type"],
-            body["subject"],
-            body["time"],
-            data,
-            body["arrival"],
-            body["severity"],
-            body.get("origin", ""),
-            body.get("causationid", ""),
-            body.get("correlationid", ""),
-            body["dataversion"],
-        )
+        get = body.get
+        rest = (get("origin", ""), get("causationid", ""), get("correlationid", ""), body["dataversion"])
+        event = _new(Event, (*_ALWAYS_THERE(body), *rest))
     except (KeyError, TypeError, AttributeError) as error:
         raise BadLine(f"an attribute is missing: {error}") from None
-    if type(data) is not dict:
+    if type(event.data) is not dict:
         raise BadLine("data is not an object")
     return event
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from aios.disk import OsFiles
 from aios.errors import Refused
-from aios.events.codec import BadLine, decode, encode_json
+from aios.events.codec import BadLine, decode, decode_sure, encode_json
 from aios.events.event import Event, Position, Stored, parse_time
 from aios.events.filters import ANY, EventFilter, is_wildcard
 from aios.journal.archive import IMPORTED_FROM
@@ -201,14 +201,16 @@ def _of_segment(segment: Segment, query: Query, back: bool, asked: Asked, watch:
     after = query.after.offset if query.after and segment.part == (query.after.day, query.after.part) else -1
     sift = _sift_of(query)
     judge = _Judge(query, asked)
+    day, number = segment.part
     for chunk in segment.chunks(_wanted_of(query), asked.effort, after, back):
         lines = sift.lines(chunk.raw)
         for begin, line in reversed(list(lines)) if back else lines:
-            if chunk.offset + begin <= after:
+            offset = chunk.offset + begin
+            if offset <= after:
                 continue
-            event = judge.event(line)
+            event = judge.event(line, chunk.sure)
             if event is not None and event.id not in segment.repeated():
-                yield Stored(event, Position(*segment.part, chunk.offset + begin))
+                yield Stored(event, Position(day, number, offset))
         if watch:
             watch(asked.effort)
 
@@ -228,9 +230,9 @@ class _Judge:
         self._text = text_as_bytes(query.text)
         self._timed = query.since > 0 or query.until < inf
 
-    def event(self, line: bytes) -> Event | None:
+    def event(self, line: bytes, sure: bool) -> Event | None:
         try:
-            event = decode(line)
+            event = decode_sure(line) if sure else decode(line)
         except BadLine:
             return None
         return event if self.passes(event) else None

@@ -32,10 +32,14 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Chunk(NamedTuple):
-    """Whole lines, and the offset of the first in its raw part. What does not end with a newline is no line."""
+    """Whole lines, and the offset of the first in its raw part. What does not end with a newline is no line.
+
+    `sure`: the bytes have passed a checksum since each of its lines was found whole.
+    """
 
     offset: int
     raw: bytes
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Segment:
             if crc32(raw) != columns["crc"][block]:  # somebody has changed the part: its index says nothing about it any more
                 yield from self._all(fd, *((0, begin + length) if back else (begin, size)), effort, back)
                 return
-            yield Chunk(begin, raw)
+            yield Chunk(begin, raw, not columns["bad"][block])
 
     def _all(self, fd: int, begin: int, end: int, effort: Effort, back: bool) -> Iterator[Chunk]:
         walk = backward(self._files, fd, begin, end) if back else forward(self._files, fd, begin, end)
@@ -139,9 +143,11 @@ class Segment:
             for block in _chosen(index, wanted, effort, after, back, index.file_size / max(1, index.part_size)):
                 effort.bytes_read += index.columns["stored"][block]
                 try:
-                    yield Chunk(index.columns["offset"][block], part.block(block))
+                    raw = part.block(block)
                 except DamagedBlock:
                     effort.damaged += 1
+                    continue
+                yield Chunk(index.columns["offset"][block], raw, not index.columns["bad"][block])
         finally:
             part.close()
 

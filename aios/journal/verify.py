@@ -144,7 +144,7 @@ class _Verifier:
     def _lines(self, part: Part, name: str, opened: OpenPart, number: int, newest: bool) -> None:
         columns = opened.index.columns
         try:
-            raw = opened.block(number)
+            raw = opened.block(number, twice=True)
         except DamagedBlock as damaged:
             self._find("error", name, columns["offset"][number], f"a block is damaged: {damaged}", _NEIGHBOURS)
             raw = opened.unchecked(number)
