@@ -16,6 +16,7 @@ from aios.events.durations import format_duration
 from aios.nearest import nearest
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
+from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched
 from aios.playbooks.load import Loaded
 from aios.playbooks.model import Playbook, Step
 from aios.playbooks.read import node_at
@@ -34,6 +35,10 @@ CODES: Mapping[str, str] = {
     "unknown-field": "The type's data has no such field.",
     "unknown-result": "The skill's result has no such field.",
     "unreachable": "Another playbook always goes first.",
+    "never-matches": "No event can match this pattern.",
+    "constant-when": "The condition does not depend on anything.",
+    "beside-or": "A field stands beside $or and in it; only what stands in it counts.",
+    "same-resource": "Another playbook acts on the same thing, for other events.",
     "same-trigger": "Another playbook has the same trigger and priority; the name alone decides.",
     "nothing-kept": "It puts last-good copies back, and nothing takes them.",
     "never-put-back": "It takes last-good copies, and nothing puts them back.",
@@ -43,6 +48,7 @@ CODES: Mapping[str, str] = {
 }
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
+    "never-matches", "constant-when", "beside-or",
 ))  # fmt: skip
 
 
@@ -61,16 +67,14 @@ class Finding:
 def lint(loaded: Loaded, skills: SkillCatalogue) -> list[Finding]:
     """Every finding, by file and line."""
     found = [Finding("load", "error", e.path, e.line, e.column, e.message, e.hint, e.snippet) for e in loaded.errors]
+    touches = {playbook.name: touched(playbook, skills) for playbook in loaded.playbooks}
     for playbook in loaded.playbooks:
         place = _Places(playbook, loaded.texts[playbook.name])
         for check in _CHECKS:
             found += [place.finding(*said) for said in check(playbook, skills)]
         found += [place.finding(*said) for said in _beside_others(playbook, loaded.playbooks)]
+        found += [place.finding(*said) for said in same_resource(playbook, loaded.playbooks, touches)]
     return sorted(found, key=lambda f: (f.path, f.line, f.column, f.code))
-
-
-Said = tuple[str, tuple[str | int, ...], str, str]
-"""(code, where in the file, message, cure)"""
 
 
 class _Places:
@@ -205,7 +209,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
-    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _manners,
+    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _manners, impossible, beside_or,
 )  # fmt: skip
 
 

@@ -119,6 +119,39 @@ def test_covering_is_never_claimed_wrongly(wide: Mapping[str, object], narrow: M
     assert covers(wide, narrow) is says
 
 
+@pytest.mark.parametrize(
+    ("code", "right", "wrong"),
+    [
+        ("never-matches", '{failures: [{numeric: [">=", 2]}]}', '{failures: ["2"]}'),
+        ("never-matches", '{failures: [{numeric: [">=", 2]}]}', "{failures: [true, {prefix: a}]}"),
+        ("never-matches", '{failures: [{numeric: [">=", 2]}]}', '{reason: [{numeric: [">=", 2]}]}'),
+        ("constant-when", "when: score < 0.9", "when: 1 > 2"),
+        ("beside-or", "subject: [nginx.service]", "subject: [nginx.service]\n    $or: [{subject: [a]}, {severity: [error]}]"),
+    ],
+)
+def test_what_can_never_match_is_found(code: str, right: str, wrong: str) -> None:
+    """A playbook that waits for ever looks just like one that is never needed."""
+    assert right in GOOD
+    assert code in codes(GOOD.replace(right, wrong, 1))
+
+
+def test_a_pattern_that_may_match_is_let_be() -> None:
+    """One value of the right kind is enough, and `exists` asks about nothing else."""
+    for fine in ('{failures: ["2", 3]}', "{failures: [{exists: false}]}", "{failures: [{anything-but: [2]}]}"):
+        assert codes(GOOD.replace('{failures: [{numeric: [">=", 2]}]}', fine, 1)) == []
+
+
+def test_two_that_act_on_one_resource_are_found() -> None:
+    """Each waits for the other; said once, and not where one is the other's fallback."""
+    second = GOOD.replace("nginx-down", "web-full").replace("type: service.down", "type: resource.disk_full", 1)
+    second = second.replace('data: {failures: [{numeric: [">=", 2]}]}', "data: {path: [/var]}").split("tests:")[0]
+    second = second.replace("keep: {files: [/etc/nginx], after: 60s}\n", "")
+    found = [f for f in findings(GOOD, second) if f.code == "same-resource"]
+    assert [(f.path, f.level, "nginx.service" in f.message) for f in found] == [("1.yaml", "info", True)]
+    ladder = second.replace('[{notify: "nginx is still down"}]', "[{fallback: nginx-down}]")
+    assert "same-resource" not in codes(GOOD, ladder)
+
+
 def test_every_code_is_explained() -> None:
     """A person who meets a code can read what it means."""
     assert all(words.endswith(".") for words in CODES.values())
