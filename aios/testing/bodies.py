@@ -110,7 +110,7 @@ class SimSkill:
 
 def _service_check(call: SkillCall, box: Box) -> Body:
     yield box.entropy.uniform(0.001, 0.02)
-    state = box.units.state(str(call.params["unit"]))
+    state = box.units.seen(str(call.params["unit"]))
     if state.state in {"unknown", "missing"}:
         return SkillResult(ok=False, result={"verdict": "no_data", "state": state.state}, error="nobody knows this service")
     well = state.state == "up"
@@ -145,6 +145,7 @@ def _no_data_check(call: SkillCall, box: Box) -> Body:
 
 def _restart(call: SkillCall, box: Box) -> Body:
     yield box.entropy.uniform(0.01, 0.3)
+    yield from _asked(call, box)
     try:
         state = box.acts.restart(str(call.params["unit"]), call.timeout_s)
     except Temporary as error:
@@ -155,12 +156,34 @@ def _restart(call: SkillCall, box: Box) -> Body:
     return SkillResult(ok=True, result={"pid": state.pid})
 
 
+def _asked(call: SkillCall, box: Box) -> Generator[float, None, None]:
+    """The job that systemd is asked for: done late, or never answered, which takes as long as an answer is waited for."""
+    yield call.timeout_s / 2.0 if box.units.deaf else box.entropy.uniform(0.0, box.units.late_s)
+
+
 def _stop(call: SkillCall, box: Box) -> Body:
     yield box.entropy.uniform(0.01, 0.3)
+    yield from _asked(call, box)
     try:
         box.acts.stop(str(call.params["unit"]), call.timeout_s)
+    except Temporary as error:
+        return SkillResult(ok=False, next=("retry",), error=str(error))
     except Permanent as error:
         return failed(str(error))
+    return SkillResult(ok=True)
+
+
+def _set_unit(call: SkillCall, box: Box) -> Body:
+    """Enablement and mask as asked."""
+    yield box.entropy.uniform(0.01, 0.3)
+    yield from _asked(call, box)
+    try:
+        box.acts.set_enabled(str(call.params["unit"]), bool(call.params["enabled"]), bool(call.params["masked"]))
+    except Temporary as error:
+        return SkillResult(ok=False, next=("retry",), error=str(error))
+    except Permanent as error:
+        return failed(str(error))
+    yield box.entropy.uniform(0.01, 0.3)
     return SkillResult(ok=True)
 
 
@@ -262,6 +285,9 @@ SKILLS: Mapping[str, SimSkill] = {
         SimSkill("restart_service", "act", _restart, "Starts a service again.", _UNIT, touches_unit=True),
         SimSkill("stop_service", "act", _stop, "Stops a service.", _UNIT, touches_unit=True, inverse=_RUNNING),
         SimSkill("start_service", "act", _start, "Starts a service.", _UNIT, touches_unit=True, inverse=_RUNNING),
+        SimSkill(
+            "set_unit", "act", _set_unit, "Enables and masks.", {**_UNIT, "enabled": True, "masked": False}, touches_unit=True
+        ),
         SimSkill("count_idempotent", "act", _count, "Counts; may be run again.", _COUNT),
         SimSkill("count_checked", "act", _count, "Counts; looks first.", _COUNT, "check_before_retry", _counted),
         SimSkill("count_never", "act", _count, "Counts; never again.", _COUNT, "never_retry"),

@@ -28,6 +28,7 @@ DEVICE = 1
 FOLDER_BITS = 0o040000
 FILE_BITS = 0o100000
 FIRST_FD = 3
+_ROOMY = 1 << 40
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -162,7 +163,7 @@ class SimDisk:
     def __init__(
         self,
         clock: Clock | None = None,
-        capacity: int = 1 << 40,
+        capacity: int = _ROOMY,
         sync_s: float = 0.0,
         spend: Callable[[float], None] | None = None,
     ) -> None:
@@ -390,15 +391,20 @@ class SimDisk:
 
     @contextmanager
     def spared(self) -> Iterator[None]:
-        """No planned fault strikes or counts within: for what the story itself does to the disk."""
-        faults, self._store.faults = self._store.faults, []
+        """No planned fault strikes or counts within, and there is room: for what the story itself does to the disk."""
+        store = self._store
+        kept, store.faults, store.capacity, store.sync_s = (store.faults, store.capacity, store.sync_s), [], _ROOMY, 0.0
         try:
             yield
         finally:
-            self._store.faults = faults
+            store.faults, store.capacity, store.sync_s = kept
 
     def limit(self, capacity: int) -> None:
         self._store.capacity = capacity
+
+    def slow(self, sync_s: float) -> None:
+        """Every sync takes so long from now on."""
+        self._store.sync_s = sync_s
 
     def power_cut(self, entropy: Entropy) -> None:
         """What was synced stays; of all else, each block and each name stays or goes by chance. Every descriptor is gone."""

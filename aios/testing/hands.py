@@ -11,7 +11,7 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aios.entropy import Entropy
@@ -20,7 +20,7 @@ from aios.events.codec import decode_json
 from aios.ports import Fate, Files, ProcessId
 from aios.testing.bodies import SKILLS, BodyDied, Box, SimSkill
 from aios.testing.disk import SimDisk
-from aios.testing.loop import Life, VirtualClock, VirtualLoop, current_life
+from aios.testing.loop import Life, VirtualClock, VirtualLoop, current_life, outside
 from aios.testing.processes import SimProcess, SimProcesses
 from aios.testing.services import SimActs, SimUnits
 
@@ -57,15 +57,32 @@ class HandsCode:
     """Writes down how a thing that is no file stands, where the skill has an inverse. Raises OSError."""
 
 
-@dataclass(slots=True)
-class HandsLuck:
-    """Chances, each for one step or one act; for how long hands lives on average (0: for ever); how long a step may take."""
+MISHAPS: Mapping[str, str] = {
+    "launcher_dies": "a launcher is killed between two of its steps",
+    "launcher_dies_in_act": "a launcher is killed while its act goes on",
+    "body_dies": "an act is killed between two of its steps",
+    "body_hangs": "an act hangs until it is ended",
+    "body_is_slow": "an act takes so many seconds longer",
+    "body_detaches": "the leader of an act's group ends, and what it started goes on",
+    "body_lies": "an act does nothing and says that it did it, or does it and says that it failed",
+    "hands_dies_at_fork": "hands is killed when it has forked a launcher and not said so",
+    "told_again": "a result is told once more, so many seconds later",
+    "look_hangs": "a look never answers by itself",
+}
+"""What can go wrong with processes, in words; each befalls one step, act, fork or look."""
 
-    launcher_dies: float = 0.0
-    body_dies: float = 0.0
-    hands_lives_s: float = 0.0
-    hands_dies_at_fork: float = 0.0
-    step_s: float = 0.002
+
+@dataclass(slots=True)
+class Mishap:
+    """Befalls the `nth` that could suffer it, counted from when it was planned."""
+
+    kind: str
+    nth: int = 1
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in MISHAPS:
+            raise ValueError(f"no mishap is called {self.kind!r}")
 
 
 @dataclass(slots=True)
@@ -80,15 +97,28 @@ class SimHandsWorld:
     units: SimUnits
     code: HandsCode
     state_dir: str
-    luck: HandsLuck = field(default_factory=HandsLuck)
+    step_s: float = 0.002
+    """How long a step of a launcher, or a packet on its way, takes at most."""
+    mishaps: list[Mishap] = field(default_factory=list)
     skills: Mapping[str, SimSkill] = field(default_factory=lambda: SKILLS)
     acts: int = 0
+    before_act: Callable[[SkillCall], None] = lambda _call: None
+    """Called when an act is about to begin: all that must stand before it stands by now."""
+    lied: set[str] = field(default_factory=set)
+    """Keys of the calls whose bodies lied about their result."""
 
     def box_for(self, life: Life) -> Box:
         return Box(self.disk.seen_by(life), self.units, SimActs(self.units), self.clock, self.entropy)
 
-    def lucky(self, chance: float) -> bool:
-        return chance > 0.0 and self.entropy.uniform(0.0, 1.0) < chance
+    def strikes(self, kind: str) -> Mishap | None:
+        """The mishap of this kind whose turn it is; every other one comes nearer."""
+        struck = None
+        for mishap in [one for one in self.mishaps if one.kind == kind] if self.mishaps else ():
+            mishap.nth -= 1
+            if mishap.nth <= 0 and struck is None:
+                struck = mishap
+                self.mishaps.remove(mishap)
+        return struck
 
     def folder_of(self, call: SkillCall) -> str:
         return f"{self.state_dir}/{call.folder}"
@@ -119,10 +149,10 @@ class SimHandsWorld:
             self.processes.kill_group(body.group)
 
     async def _between_steps(self, process: SimProcess) -> None:
-        if self.lucky(self.luck.launcher_dies):
+        if self.strikes("launcher_dies"):
             self.processes.kill(process)
             process.life.check()
-        await process.pass_time(self.entropy.uniform(0.0, self.luck.step_s))
+        await process.pass_time(self.entropy.uniform(0.0, self.step_s))
 
     # --- the act's process
 
@@ -133,21 +163,38 @@ class SimHandsWorld:
         over = asyncio.Event()
         body = self.processes.make(f"act:{call.key}")
         body.life.on_death.append(lambda: launcher.life.run(over.set) if launcher.alive else None)
+        begun: list[bool] = []
+        # Until it is let go it waits for a word on a pipe: no word, and the end of the pipe is its end.
+        launcher.life.on_death.append(lambda: None if begun else self.processes.end(body, 0))
         try:
             self.code.write_acting(files, self.folder_of(call), body.who)
         except OSError as error:
             self.processes.kill(body)
             return failed(f"the act could not be carried out: {error}")
+        self.before_act(call)
+        begun.append(True)
         body.life.spawn(self._body(body, call, said))
+        if self.strikes("launcher_dies_in_act"):
+            self.loop.call_later(self.entropy.uniform(0.0, 0.3), self.processes.kill, launcher, context=outside())
         try:
             async with asyncio.timeout(call.timeout_s):
                 await over.wait()
         except TimeoutError:
             self.processes.kill_group(body.group)
-            return failed(f"timeout: it did not end within {call.timeout_s:g} s and was killed", timed_out=True, cut_off=True)
-        return said[0] if said else failed("it ended without a result, or was cancelled", cut_off=True)
+            why = f"timeout: it did not end within {call.timeout_s:g} s and was killed"
+            return failed(why, timed_out=True, cut_off=True, attempt=call.attempt)
+        self.processes.kill_group(body.group)
+        result = said[0] if said else failed("it ended without a result, or was cancelled", cut_off=True)
+        # Which attempt says so, so that a law can tell whether it was taken for another's.
+        return replace(result, result={**result.result, "attempt": call.attempt}) if call.skill in self.skills else result
 
     async def _body(self, process: SimProcess, call: SkillCall, said: list[SkillResult]) -> None:
+        if self.strikes("body_detaches"):
+            child = self.processes.make(f"act:{call.key}", process.group)
+            child.life.spawn(self._body(child, call, []))
+            await process.pass_time(self.entropy.uniform(0.0, 0.05))
+            self.processes.end(process, 0)
+            return
         try:
             said.append(await self._run_body(process, call))
         except BodyDied:
@@ -160,7 +207,7 @@ class SimHandsWorld:
         box = self.box_for(process.life)
         own = self.code.own_acts.get(call.skill)
         if own is not None:
-            await process.pass_time(self.entropy.uniform(0.0, self.luck.step_s))
+            await process.pass_time(self.entropy.uniform(0.0, self.step_s))
             return own(call, box)
         skill = self.skills.get(call.skill)
         if skill is None:
@@ -173,6 +220,12 @@ class SimHandsWorld:
         return await self._drive(process, skill, call, box)
 
     async def _drive(self, process: SimProcess, skill: SimSkill, call: SkillCall, box: Box) -> SkillResult:
+        if self.strikes("body_lies"):
+            return await self._lie(process, skill, call, box)
+        if self.strikes("body_hangs"):
+            await process.pass_time(call.timeout_s + 3600.0)
+        if (slow := self.strikes("body_is_slow")) is not None:
+            await process.pass_time(slow.seconds)
         body = skill.body(call, box)
         while True:
             try:
@@ -181,15 +234,24 @@ class SimHandsWorld:
                 result: SkillResult = end.value
                 return result
             await process.pass_time(seconds)
-            if self.lucky(self.luck.body_dies):
+            if self.strikes("body_dies"):
                 self.processes.kill(process)
                 process.life.check()
+
+    async def _lie(self, process: SimProcess, skill: SimSkill, call: SkillCall, box: Box) -> SkillResult:
+        """Half of them do nothing and say that they did it, half do it and say that they failed."""
+        self.lied.add(call.key)
+        if self.entropy.uniform(0.0, 1.0) < 0.5:
+            await process.pass_time(0.01)
+            return SkillResult(ok=True)
+        await self._drive(process, skill, call, box)
+        return SkillResult(ok=False, next=("retry",), error="it says that it failed")
 
     # --- recovery
 
     async def recover(self, process: SimProcess, call: SkillCall) -> Found:
         files = self.disk.seen_by(process.life)
-        await process.pass_time(self.entropy.uniform(0.0, self.luck.step_s))
+        await process.pass_time(self.entropy.uniform(0.0, self.step_s))
         return self.code.recover(files, self.folder_of(call), process.who, self.processes.alive, self._end_session)
 
     def _end_session(self, leader: ProcessId) -> None:
@@ -235,7 +297,7 @@ class SimLink:
     def send(self, packet: bytes) -> None:
         _refuse_the_dead()
         if self._hands.alive and not self._closed:
-            delay_s = self._world.entropy.uniform(0.0, self._world.luck.step_s)
+            delay_s = self._world.entropy.uniform(0.0, self._world.step_s)
             self._hands.life.run(self._world.loop.call_later, delay_s, self._obey, decode_json(packet))
 
     def read(self) -> None:
@@ -264,12 +326,7 @@ class SimLink:
 
     async def _hands_main(self, _process: SimProcess) -> int:
         """Listens until its end of the socket is closed; what arrives comes through `_obey`."""
-        mean_s = self._world.luck.hands_lives_s
-        if not mean_s:
-            await asyncio.Event().wait()
-        await asyncio.sleep(self._world.entropy.uniform(0.0, 2.0 * mean_s))
-        if not self._world.luck.hands_lives_s:  # the trouble is over
-            await asyncio.Event().wait()
+        await asyncio.Event().wait()
         return 1
 
     def _hands_gone(self) -> None:
@@ -296,7 +353,7 @@ class SimLink:
         call = SkillCall.from_json(message["call"])
         if message["do"] == "start":
             process = self._fork(f"launcher:{call.key}", lambda process: self._launch(process, call))
-            if self._world.lucky(self._world.luck.hands_dies_at_fork):
+            if self._world.strikes("hands_dies_at_fork"):
                 self._world.processes.kill(self._hands)
             self._hands.life.check()
             self._tell({"say": "launched", "key": call.key, **process.who._asdict()})
@@ -312,7 +369,10 @@ class SimLink:
     async def _launch(self, process: SimProcess, call: SkillCall) -> int:
         result = await self._world.launch(process, call)
         if result is not None:
-            self._tell({"say": "done", "key": call.key, "result": result.to_json()})
+            message = {"say": "done", "key": call.key, "result": result.to_json()}
+            self._tell(message)
+            if (again := self._world.strikes("told_again")) is not None:
+                self._world.loop.call_later(again.seconds, self._tell, message, context=outside())
         return 0
 
     async def _recover(self, process: SimProcess, call: SkillCall) -> int:

@@ -1,22 +1,22 @@
 """The `Looker` port's twin: bodies that look, run in the daemon's own life, in virtual time.
 
 A body that takes longer than its timeout is cut off there; a body that raises is a result that is not ok. Some answers come
-late or not at all, by a chance that the harness sets.
+late or not at all, as the harness plans it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aios.events.calls import SkillCall, SkillResult, failed
 from aios.testing.bodies import SKILLS, Box, SimSkill
 
 
 class SimLooker:
-    """Looks at the simulated world. `hangs` is the chance that a look never answers by itself."""
+    """Looks at the simulated world. `hangs()` says of each look whether it never answers by itself."""
 
-    def __init__(self, box: Box, skills: Mapping[str, SimSkill] = SKILLS, hangs: float = 0.0) -> None:
+    def __init__(self, box: Box, skills: Mapping[str, SimSkill] = SKILLS, hangs: Callable[[], bool] = lambda: False) -> None:
         self._box = box
         self._skills = skills
         self.hangs = hangs
@@ -36,7 +36,7 @@ class SimLooker:
             return failed(f"{call.skill} failed: {error}")
 
     async def _drive(self, skill: SimSkill, call: SkillCall) -> SkillResult:
-        if self.hangs and self._box.entropy.uniform(0.0, 1.0) < self.hangs:
+        if self.hangs():
             await asyncio.sleep(call.timeout_s + 1.0)
         body = skill.body(call, self._box)
         while True:

@@ -82,7 +82,7 @@ class Life:
         self.loop.bury(self)
         callbacks, self.on_death = self.on_death, []
         for callback in callbacks:
-            _outside().run(callback)  # it may be the dead one's own step that we are in
+            outside().run(callback)  # it may be the dead one's own step that we are in
 
 
 _life: contextvars.ContextVar[Life | None] = contextvars.ContextVar("aios_simulated_life", default=None)
@@ -93,7 +93,7 @@ def current_life() -> Life | None:
     return _life.get()
 
 
-def _outside() -> contextvars.Context:
+def outside() -> contextvars.Context:
     """A context that belongs to no life."""
     context = contextvars.copy_context()
     context.run(_life.set, None)
@@ -205,7 +205,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for handle in [*self._ready, *self._scheduled]:  # type: ignore[attr-defined]  # the loop's own queues
             if handle._context.get(_life) is life:
                 handle.cancel()
-        self._ready.appendleft(asyncio.Handle(_close_coroutines, (self, life), self, _outside()))  # type: ignore[attr-defined]
+        self._ready.appendleft(asyncio.Handle(_close_coroutines, (self, life), self, outside()))  # type: ignore[attr-defined]
 
     # --- what virtual time refuses
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aios.entropy import SeededEntropy
 from aios.testing.bodies import EFFECTS, Box
 from aios.testing.disk import SimDisk
-from aios.testing.hands import HandsCode, HandsLuck, SimHandsWorld
+from aios.testing.hands import HandsCode, SimHandsWorld
 from aios.testing.loop import Life, VirtualClock, VirtualLoop
 from aios.testing.processes import SimProcesses
 from aios.testing.services import SimActs, SimUnits
@@ -47,9 +47,7 @@ class SimMachine:
         return Box(self.disk.seen_by(life), self.units, SimActs(self.units), self.clock, self.luck)
 
 
-def make_machine(
-    loop: VirtualLoop, clock: VirtualClock, seed: int, code: HandsCode, hands_luck: HandsLuck | None = None, sync_s: float = 0.0
-) -> SimMachine:
+def make_machine(loop: VirtualLoop, clock: VirtualClock, seed: int, code: HandsCode, sync_s: float = 0.0) -> SimMachine:
     """A machine with an empty state folder and a folder for effects, both durable."""
     chance, luck = SeededEntropy(seed), SeededEntropy(seed ^ 0xD15C)
     disk = SimDisk(clock, sync_s=sync_s, spend=clock.spend)
@@ -57,5 +55,5 @@ def make_machine(
     disk.make_folders(EFFECTS)
     processes = SimProcesses(loop, clock)
     units = SimUnits(processes, clock, luck)
-    hands = SimHandsWorld(loop, clock, luck, processes, disk, units, code, STATE_DIR, hands_luck or HandsLuck())
+    hands = SimHandsWorld(loop, clock, luck, processes, disk, units, code, STATE_DIR)
     return SimMachine(loop, clock, chance, luck, disk, processes, units, hands)

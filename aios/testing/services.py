@@ -46,6 +46,10 @@ class SimUnits:
     clock: VirtualClock
     entropy: Entropy
     units: dict[str, SimUnit] = field(default_factory=dict)
+    deaf: bool = False
+    """Nobody answers at the other end of the bus: how a unit stands is unknown, and what is asked for does not happen."""
+    late_s: float = 0.02
+    """How long an answer takes at most."""
     listeners: list[tuple[Life | None, Listener]] = field(default_factory=list)
 
     def add(self, subject: str, heals: float = 1.0, needs: tuple[str, ...] = ()) -> SimUnit:
@@ -70,6 +74,10 @@ class SimUnits:
             exit_status=unit.exit_status,
             falls=unit.falls,
         )
+
+    def seen(self, subject: str) -> UnitState:
+        """As it is told over the bus."""
+        return UnitState(subject, "unknown", "managed") if self.deaf else self.state(subject)
 
     # --- the story
 
@@ -170,13 +178,11 @@ async def _work_for_ever(_process: SimProcess) -> int:
 
 
 class SimServices:
-    """The `Services` port: what the daemon sees. Answers come after up to `latency_s`; while `deaf` nobody can say."""
+    """The `Services` port: what the daemon sees. Answers come late, and while the bus is deaf nobody can say."""
 
-    def __init__(self, units: SimUnits, entropy: Entropy, latency_s: float = 0.02) -> None:
+    def __init__(self, units: SimUnits, entropy: Entropy) -> None:
         self._units = units
         self._entropy = entropy
-        self._latency_s = latency_s
-        self.deaf = False
 
     async def start(self, on_change: Listener) -> None:
         """First every ill unit is told, then every change."""
@@ -187,13 +193,11 @@ class SimServices:
 
     async def state(self, subject: str) -> UnitState:
         await self._answer_late()
-        if self.deaf:
-            return UnitState(subject, "unknown", "managed")
-        return self._units.state(subject)
+        return self._units.seen(subject)
 
     async def list(self) -> list[UnitState]:
         await self._answer_late()
-        return [self._units.state(subject) for subject in self._units.units]
+        return [self._units.seen(subject) for subject in self._units.units]
 
     async def dependents(self, subject: str) -> frozenset[str]:
         return frozenset(_all_dependents(subject, self._units.units))
@@ -207,8 +211,8 @@ class SimServices:
         self._units.listeners = [entry for entry in self._units.listeners if entry[0] is not life]
 
     async def _answer_late(self) -> None:
-        if self._latency_s:
-            await asyncio.sleep(self._entropy.uniform(0.0, self._latency_s))
+        if self._units.late_s:
+            await asyncio.sleep(self._entropy.uniform(0.0, self._units.late_s))
 
 
 def _all_dependents(subject: str, units: Mapping[str, SimUnit]) -> Iterator[str]:
@@ -230,20 +234,21 @@ class SimActs:
 
     def state(self, subject: str) -> UnitState:
         _refuse_the_dead()
-        return self._units.state(subject)
+        return self._units.seen(subject)
 
     def start(self, subject: str, timeout_s: float) -> UnitState:
-        _refuse_the_dead()
+        self._refuse()
         self._units.begin(subject)
         return self._units.state(subject)
 
     def stop(self, subject: str, timeout_s: float) -> UnitState:
-        _refuse_the_dead()
+        self._refuse()
         self._units.stop(subject)
         return self._units.state(subject)
 
     def restart(self, subject: str, timeout_s: float) -> UnitState:
-        before = self.state(subject)
+        self._refuse()
+        before = self._units.state(subject)
         if before.state == "up":
             self._units.stop(subject)
         self._units.begin(subject)
@@ -253,7 +258,7 @@ class SimActs:
         return after
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
-        _refuse_the_dead()
+        self._refuse()
         self._units.enable(subject, enabled, masked)
 
     def limits(self, subject: str) -> Limits:
@@ -261,6 +266,11 @@ class SimActs:
 
     def set_limits(self, subject: str, limits: Limits) -> None:
         self.limits(subject)
+
+    def _refuse(self) -> None:
+        _refuse_the_dead()
+        if self._units.deaf:
+            raise Temporary("the bus does not answer", delay_s=1.0)
 
 
 def _refuse_the_dead() -> None:

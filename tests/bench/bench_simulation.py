@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from aios.testing.disk import SimDisk
-from tests.simulation.day import CALM, Troubles
+from tests.simulation.happenings import CALM, Troubles
 from tests.simulation.harness import play_day
 
 QUIET_S = 600.0

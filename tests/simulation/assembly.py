@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.blobs.store import BlobFolder
-from aios.clock import Clock
 from aios.daemon import Daemon, Outside, assemble
 from aios.disk import make_dirs
 from aios.entropy import SeededEntropy
@@ -39,18 +38,19 @@ from tests.simulation.playbooks import TEXTS
 from tests.simulation.wiring import SimHands
 
 FOLDERS = ("", "/events", "/inbox", "/quarantine", "/blobs", "/runs", "/reports", "/services", "/logs", "/keep")
-SETTINGS: Mapping[str, Any] = {"data": STATE_DIR, "acts_per_hour": 100_000}
+SETTINGS: Mapping[str, Any] = {
+    "data": STATE_DIR,
+    "acts_per_hour": 100_000,
+    "approval_expires": "20m",
+    "queue_max": 100,
+}
 
 
 @dataclass(slots=True)
 class Parts:
-    """What a test may swap for a broken one, to see that the laws notice."""
+    """What a test may look at or swap."""
 
-    journal_files: Callable[[Files], Files] = lambda files: files
-    writer: Callable[[JournalWriter], JournalWriter] = lambda writer: writer
-    clock: Callable[[Clock], Clock] = lambda clock: clock
     remembered: Callable[[World], None] = lambda _world: None
-    knows_what_it_took: bool = True
     assembled: Callable[[Daemon], None] = lambda _daemon: None
     durable: Callable[[Event, Position], None] = lambda _event, _position: None
 
@@ -106,24 +106,19 @@ def _tell(parts: Parts, stored: Any) -> None:
 def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy, parts: Parts) -> Outside:
     """Every port, simulated, as this life sees it."""
     files = machine.disk.seen_by(process.life)
-    clock = parts.clock(machine.clock)
+    clock = machine.clock
     for folder in FOLDERS:
         make_dirs(files, STATE_DIR + folder)
     services = SimServices(machine.units, machine.luck)
 
     def make_writer(tell: Callable[[Draft], None]) -> JournalWriter:
-        file = JournalFile(
-            parts.journal_files(files), f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True
-        )
+        file = JournalFile(files, f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True)
         file.open(clock.now())
-        return parts.writer(InlineWriter(file, clock, machine.loop, tell))
+        return InlineWriter(file, clock, machine.loop, tell)
 
     def make_inbox(cursors: Mapping[str, InboxCursor], wake: Callable[[], None]) -> Inbox:
         ids = IdMemory(1 << 12)
-        if parts.knows_what_it_took:
-            recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
-        else:
-            cursors = {}
+        recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
         inbox = InboxFolder(files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=cursors, ids=ids)
         _watch_inbox(files, process, inbox, wake)
         return inbox
@@ -146,7 +141,7 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
         checkpoints=Memories(Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION), files, f"{STATE_DIR}/{DIGESTS}"),
         upkeep=Upkeep(files, STATE_DIR, RetentionLimits(raw_days=2, keep_days=3), lambda day: {"day": day}),
         hands=SimHands(machine),
-        looker=SimLooker(machine.box_for(process.life)),
+        looker=SimLooker(machine.box_for(process.life), hangs=lambda: machine.hands.strikes("look_hangs") is not None),
         skills=skills(),
         services=services,
         make_sensors=make_sensors,

@@ -1,4 +1,4 @@
-"""A day on the simulated machine: work arrives, services fall, and whatever can die dies, all from one seed; then it gets quiet.
+"""A day on the simulated machine: a list of happenings (`happenings.py`) is played, then the faults stop and it gets quiet.
 
 `Day.run` plays it and gives back a `History` for the laws. The daemon is started (again and again, as systemd would) through
 the function that was passed in; nothing here knows what is inside it.
@@ -6,54 +6,26 @@ the function that was passed in; nothing here knows what is inside it.
 
 from __future__ import annotations
 
-import asyncio
-import errno
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aios.daemon import Daemon
-from aios.entropy import SeededEntropy
-from aios.events.codec import encode_json
-from aios.events.event import Event, Stored
+from aios.events.calls import SkillCall
+from aios.events.event import Event, Position, Stored
+from aios.hands.attempt import MANIFEST
+from aios.ports import Peer
 from aios.testing.bodies import Effect, read_effects
 from aios.testing.disk import Fault
-from aios.testing.hands import HandsLuck
+from aios.testing.hands import Mishap
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
-from tests.simulation.laws import Acknowledged
+from tests.simulation.happenings import UNITS, Happening
+from tests.simulation.laws import Acknowledged, Attempt, Began, Restored
 
 INBOX = f"{STATE_DIR}/inbox/story.jsonl"
-UNITS: Mapping[str, tuple[float, tuple[str, ...]]] = {
-    "web.service": (0.9, ("db.service",)),
-    "db.service": (0.8, ()),
-    "agent:coder": (0.6, ()),
-}
-GARBAGE: Sequence[bytes] = (b"not json\n", b'{"type": "run.healed"}\n', b'{"no": "type"}\n', b"\xff\xfe\n", b"[" * 200 + b"\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Troubles:
-    """How much befalls the machine: mean seconds between two of a kind (0: never), and chances."""
-
-    work_s: float = 60.0
-    falls_s: float = 900.0
-    kill_daemon_s: float = 600.0
-    kill_at_call_s: float = 900.0
-    power_cut_s: float = 2400.0
-    disk_s: float = 1200.0
-    leap_s: float = 0.0
-    answers_s: float = 400.0
-    garbage: float = 0.05
-    repeats: float = 0.1
-    rots: bool = False
-    """At each death of the daemon one byte of each part of the journal is another one."""
-    kill_at: tuple[int, ...] = ()
-    """Whoever makes one of these changing calls below the state folder dies there; counted from the first start."""
-    hands: HandsLuck = field(default_factory=lambda: HandsLuck(0.01, 0.005, 1500.0, 0.005))
-
-
-CALM = Troubles(kill_daemon_s=0, kill_at_call_s=0, power_cut_s=0, disk_s=0, garbage=0, repeats=0, hands=HandsLuck())
+CAPACITY = 1 << 40
+ACTORS = ("launcher:", "recovery:", "act:")
 
 
 @dataclass(slots=True)
@@ -65,11 +37,17 @@ class History:
     effects: list[Effect]
     lines: list[str]
     acknowledged: list[Acknowledged]
+    began: list[Began]
+    restored: list[Restored]
+    lied: frozenset[str]
+    left: list[str]
+    """Processes of attempts that live after the quiet end."""
     starts: int
     power_cuts: int
     journal: dict[str, bytes]
     hours: float
-    leaps: bool
+    happened: frozenset[str]
+    """Kinds of happenings."""
     calls: int
 
     @property
@@ -84,35 +62,41 @@ ReadJournal = Callable[[SimMachine], list[Stored]]
 @dataclass(slots=True)
 class Day:
     machine: SimMachine
-    troubles: Troubles
+    plan: Sequence[Happening]
     start_daemon: StartDaemon
     seed: int
     lines: list[str] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
+    began: list[Began] = field(default_factory=list)
+    restored: list[Restored] = field(default_factory=list)
     starts: int = 0
     daemon: SimProcess | None = None
     over: bool = False
     _daemon: Daemon | None = None
-    _written: list[bytes] = field(default_factory=list)
+    _on_disk: set[Attempt] = field(default_factory=set)
 
     async def run(self, hours: float, quiet_s: float, read: ReadJournal) -> History:
-        """Trouble for so many hours, then quiet for so long."""
+        """What is planned for so many hours, then quiet for so long."""
+        clock = self.machine.clock
         for subject, (heals, needs) in UNITS.items():
             self.machine.units.add(subject, heals, needs)
-        self.machine.hands.luck = self.troubles.hands
-        for number in self.troubles.kill_at:
-            self.machine.disk.fail(Fault("any", first=number, kill=True, path=f"{STATE_DIR}/"))
+        self.machine.hands.before_act = self._before_act
+        began = clock.monotonic()
         self._start()
-        ends = self.machine.clock.monotonic() + hours * 3600.0
-        tasks = [asyncio.create_task(each) for each in self._all_troubles(ends)]
-        await asyncio.gather(*tasks, self.machine.clock.sleep_until(ends))
-        await self._quiet(quiet_s)
+        for happening in self.plan:
+            if began + happening.at > clock.monotonic():
+                await clock.sleep_until(began + happening.at)
+            getattr(self, f"do_{happening.do}")(**happening.args)
+        await clock.sleep_until(began + hours * 3600.0)
+        self._calm_down()
+        await clock.sleep_until(clock.monotonic() + quiet_s)
         self.over = True
+        left = [process.name for process in self.machine.processes.living() if process.name.startswith(ACTORS)]
         if self.daemon is not None:
             self.machine.processes.kill(self.daemon)
-        return self._history(hours, read)
+        return self._history(hours, left, read)
 
-    def _history(self, hours: float, read: ReadJournal) -> History:
+    def _history(self, hours: float, left: list[str], read: ReadJournal) -> History:
         disk = self.machine.disk
         return History(
             seed=self.seed,
@@ -121,12 +105,27 @@ class Day:
             effects=read_effects(disk),
             lines=self.lines,
             acknowledged=self.acknowledged,
+            began=self.began,
+            restored=self.restored,
+            lied=frozenset(self.machine.hands.lied),
+            left=left,
             starts=self.starts,
             power_cuts=self.machine.power_cuts,
             journal=disk.tree(f"{STATE_DIR}/events"),
             hours=hours,
-            leaps=self.troubles.leap_s > 0,
+            happened=frozenset(happening.do for happening in self.plan),
         )
+
+    def _calm_down(self) -> None:
+        """Everything works from here on."""
+        self.machine.disk.mend()
+        self.machine.disk.limit(CAPACITY)
+        self.machine.disk.slow(0.0)
+        self.machine.hands.mishaps.clear()
+        self.machine.units.deaf = False
+        self.machine.units.late_s = 0.02
+        for unit in self.machine.units.units.values():
+            unit.heals = 1.0
 
     # --- the daemon, as systemd keeps it
 
@@ -141,126 +140,156 @@ class Day:
         if not self.over:
             self.machine.loop.call_later(self.machine.chance.uniform(0.1, 3.0), self._start)
 
-    # --- what befalls it
-
-    def _all_troubles(self, ends: float) -> list[Coroutine[Any, Any, None]]:
-        plan: Sequence[tuple[float, Callable[[SeededEntropy], None]]] = (
-            (self.troubles.work_s, self._work),
-            (self.troubles.falls_s, self._fall),
-            (self.troubles.kill_daemon_s, self._kill_daemon),
-            (self.troubles.kill_at_call_s, self._kill_at_call),
-            (self.troubles.power_cut_s, self._power_cut),
-            (self.troubles.disk_s, self._disk_fails),
-            (self.troubles.leap_s, self._leap),
-            (self.troubles.answers_s, self._answer),
-        )
-        return [
-            self._now_and_then(mean_s, SeededEntropy(self.seed * 31 + number), ends, befall)
-            for number, (mean_s, befall) in enumerate(plan)
-            if mean_s > 0
-        ]
-
-    async def _now_and_then(
-        self, mean_s: float, chance: SeededEntropy, ends: float, befall: Callable[[SeededEntropy], None]
-    ) -> None:
-        while True:
-            await asyncio.sleep(chance.uniform(0.0, 2.0 * mean_s))
-            if self.machine.clock.monotonic() >= ends:
-                return
-            befall(chance)
-
-    def _work(self, chance: SeededEntropy) -> None:
-        """Another program appends a line or a few, synced; sometimes garbage between them, sometimes what it said before."""
-        for _ in range(1 + int(chance.uniform(0.0, 3.0))):
-            if chance.uniform(0.0, 1.0) < self.troubles.garbage:
-                self._append(GARBAGE[int(chance.uniform(0.0, len(GARBAGE)))])
-            if self._written and chance.uniform(0.0, 1.0) < self.troubles.repeats:
-                self._append(self._written[int(chance.uniform(0.0, len(self._written)))])
-            else:
-                self._new_line(chance)
-
-    def _new_line(self, chance: SeededEntropy) -> None:
-        number = len(self.lines)
-        kinds = ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "alarm", "nobody")
-        kind = kinds[int(chance.uniform(0.0, len(kinds)))]
-        event = {
-            "id": f"line-{self.seed}-{number}",
-            "type": "resource.cpu_spike" if kind == "alarm" else f"work.{kind}",
-            "subject": f"job:{kind}-{int(chance.uniform(0.0, 40.0))}",
-            "data": {"tag": f"t{number}", "used": 0.99},
-        }
-        self.lines.append(str(event["id"]))
-        line = encode_json(event) + b"\n"
-        self._written = [*self._written[-20:], line]
-        self._append(line)
-
-    def _append(self, line: bytes) -> None:
-        """The faults of the story are the daemon's; whoever writes here got its line onto the disk."""
-        with self.machine.disk.spared():
-            self.machine.disk.append(INBOX, line, durable=True)
-
-    def _fall(self, chance: SeededEntropy) -> None:
-        subjects = list(UNITS)
-        self.machine.units.crash(subjects[int(chance.uniform(0.0, len(subjects)))])
-
-    def _kill_daemon(self, chance: SeededEntropy) -> None:
-        """Mostly kill -9; now and then it is told to stop, and ends in order."""
-        if self.daemon is None or not self.daemon.alive:
-            return
-        if self._daemon is not None and self._daemon.ready.is_set() and chance.uniform(0.0, 1.0) < 0.3:
-            self.daemon.life.run(self._daemon.stop, "SIGTERM")
-        else:
-            self.machine.processes.kill(self.daemon)
-        if self.troubles.rots:
-            self._rot(chance)
-
-    def _rot(self, chance: SeededEntropy) -> None:
-        for path, data in self.machine.disk.tree(f"{STATE_DIR}/events").items():
-            if data:
-                self.machine.disk.flip(path, int(chance.uniform(0.0, len(data) - 1)))
-
-    def _kill_at_call(self, chance: SeededEntropy) -> None:
-        """Whoever makes the n-th changing call below the state folder from now dies at it: daemon, launcher or recovery."""
-        self.machine.disk.fail(Fault("any", first=1 + int(chance.uniform(0.0, 30.0)), kill=True, path=f"{STATE_DIR}/"))
-
-    def _power_cut(self, _chance: SeededEntropy) -> None:
-        self.machine.power_cut()
-
-    def _disk_fails(self, chance: SeededEntropy) -> None:
-        first = 1 + int(chance.uniform(0.0, 10.0))
-        last = first + int(chance.uniform(0.0, 6.0))
-        kinds = (
-            Fault("fdatasync", first, last, errno.EIO, path="/events/"),
-            Fault("fsync", first, last, errno.EIO, path=f"{STATE_DIR}/"),
-            Fault("write", first, last, errno.ENOSPC, path=f"{STATE_DIR}/"),
-            Fault("write", first, last, keep=int(chance.uniform(0.0, 200.0)), path="/events/"),
-            Fault("fsync_dir", first, last, errno.EIO, path=f"{STATE_DIR}/"),
-        )
-        self.machine.disk.fail(kinds[int(chance.uniform(0.0, len(kinds)))])
-
-    def _leap(self, chance: SeededEntropy) -> None:
-        self.machine.clock.leap(chance.uniform(-7200.0, 7200.0))
-
-    # --- people
+    # --- what is noted at the edges
 
     def meet(self, daemon: Daemon) -> None:
         """The daemon that people talk to from now on."""
         self._daemon = daemon
 
-    def _answer(self, chance: SeededEntropy) -> None:
-        """A person looks at what waits for an answer, and says yes or no to one of them."""
-        daemon, process = self._daemon, self.daemon
-        if daemon is None or process is None or not process.alive or not daemon.ready.is_set():
-            return
-        asking = [run for run in daemon.world.runs.values() if run.asked is not None]
-        if asking:
-            run = asking[int(chance.uniform(0.0, len(asking)))]
-            process.life.spawn(daemon.reactor.runner.answer(run, chance.uniform(0.0, 1.0) < 0.7, "ann"))
+    def durable(self, event: Event, position: Position) -> None:
+        """The daemon was told that this is on the disk: is it?"""
+        path = f"{STATE_DIR}/events/{position.day}.{position.part}.jsonl"
+        on_disk = event.id.encode() in self.machine.disk.durable(path, position.offset, 300)
+        self.acknowledged.append(Acknowledged(event.id, on_disk))
+        if event.type == "run.step_intended" and on_disk:
+            self._on_disk.add(Attempt(event.data["run"], event.data["step"], event.data["attempt"]))
+        elif event.type == "daemon.act_intended" and on_disk:
+            self._on_disk.add(attempt_of(event.data["key"]))
+        elif event.type == "run.rolled_back":
+            self.restored.append(Restored(event, bool(event.data["ok"]), self._settings()))
 
-    async def _quiet(self, quiet_s: float) -> None:
-        """Everything works from here on, and the daemon is up."""
-        self.machine.disk.mend()
-        self.machine.hands.luck = HandsLuck()
-        for unit in self.machine.units.units.values():
-            unit.heals = 1.0
-        await asyncio.sleep(quiet_s)
+    def _before_act(self, call: SkillCall) -> None:
+        attempt = attempt_of(call.key)
+        manifest = f"{STATE_DIR}/{call.folder}/{MANIFEST}"
+        touches = bool(call.touches.files or call.touches.units)
+        saved = not touches or bool(self.machine.disk.durable(manifest))
+        settings = {unit: setting for unit, setting in self._settings().items() if unit in call.touches.units}
+        self.began.append(Began(attempt, attempt in self._on_disk, saved, settings))
+
+    def _settings(self) -> dict[str, tuple[bool, bool]]:
+        return {unit.subject: (unit.enabled, unit.masked) for unit in self.machine.units.units.values()}
+
+    # --- work, and services that fall
+
+    def do_append(self, line: str, id: str = "") -> None:
+        """The faults of the story are the daemon's; whoever writes here got its line onto the disk."""
+        if id:
+            self.lines.append(id)
+        with self.machine.disk.spared():
+            self.machine.disk.append(INBOX, line.encode("latin-1"), durable=True)
+
+    def do_fall(self, unit: str) -> None:
+        self.machine.units.crash(unit)
+
+    def do_hang(self, unit: str) -> None:
+        self.machine.units.hang(unit)
+
+    # --- kills, and the power
+
+    def do_kill_daemon(self) -> None:
+        if self.daemon is not None:
+            self.machine.processes.kill(self.daemon)
+
+    def do_stop_daemon(self) -> None:
+        """In order; one that is not ready yet is killed."""
+        if self.daemon is None or not self.daemon.alive:
+            return
+        if self._daemon is not None and self._daemon.ready.is_set():
+            self.daemon.life.run(self._daemon.stop, "SIGTERM")
+        else:
+            self.machine.processes.kill(self.daemon)
+
+    def do_rot(self, where: float) -> None:
+        for path, data in self.machine.disk.tree(f"{STATE_DIR}/events").items():
+            if data:
+                self.machine.disk.flip(path, int(where * (len(data) - 1)))
+
+    def do_kill_at_call(self, nth: int) -> None:
+        """Whoever makes the n-th changing call below the state folder from now dies at it: daemon, launcher or recovery."""
+        self.machine.disk.fail(Fault("any", first=nth, kill=True, path=f"{STATE_DIR}/"))
+
+    def do_power_cut(self) -> None:
+        self.machine.power_cut()
+
+    def do_hands_dies(self) -> None:
+        for process in self.machine.processes.named("hands"):
+            self.machine.processes.kill(process)
+
+    def do_mishap(self, kind: str, nth: int, seconds: float = 0.0) -> None:
+        self.machine.hands.mishaps.append(Mishap(kind, nth, seconds))
+
+    # --- the disk, the clock, the bus
+
+    def do_disk_fails(self, kind: str, first: int, last: int, path: str, error: int = 0, keep: int = -1) -> None:
+        self.machine.disk.fail(Fault(kind, first, last, error=error, keep=keep, path=path))
+
+    def do_disk_full(self, room: int, for_s: float) -> None:
+        disk = self.machine.disk
+        disk.limit(disk.used + room)
+        self._after(for_s, lambda: disk.limit(CAPACITY))
+
+    def do_disk_slow(self, sync_s: float, for_s: float) -> None:
+        self.machine.disk.slow(sync_s)
+        self._after(for_s, lambda: self.machine.disk.slow(0.0))
+
+    def do_leap(self, seconds: float) -> None:
+        self.machine.clock.leap(seconds)
+
+    def do_bus_deaf(self, for_s: float) -> None:
+        self.machine.units.deaf = True
+        self._after(for_s, lambda: setattr(self.machine.units, "deaf", False))
+
+    def do_bus_late(self, late_s: float, for_s: float) -> None:
+        self.machine.units.late_s = late_s
+        self._after(for_s, lambda: setattr(self.machine.units, "late_s", 0.02))
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        self.machine.loop.call_later(seconds, call)
+
+    # --- people: all of it through the door that the command line has, too
+
+    def do_answer(self, which: float, yes: bool) -> None:
+        """A person looks at what waits for an answer, and says yes or no to one of them."""
+        self._say("approve" if yes else "deny", "asking", which)
+
+    def do_cancel(self, which: float) -> None:
+        self._say("cancel", "open", which)
+
+    def do_take_back(self, which: float) -> None:
+        self._say("rollback", "ended", which)
+
+    def do_pause(self, for_s: float) -> None:
+        self._verb("pause", {})
+        self._after(for_s, lambda: self._verb("resume", {}))
+
+    def _say(self, verb: str, of: str, which: float) -> None:
+        if self._daemon is None:
+            return
+        world = self._daemon.world
+        runs = {
+            "asking": [run for run in world.runs.values() if run.asked is not None],
+            "open": list(world.runs.values()),
+            "ended": [run for run in world.recent.values() if run.acted],
+        }[of]
+        if runs:
+            self._verb(verb, {"run": runs[min(len(runs) - 1, int(which * len(runs)))].id})
+
+    def _verb(self, verb: str, args: Mapping[str, Any]) -> None:
+        daemon, process = self._daemon, self.daemon
+        if daemon is not None and process is not None and process.alive and daemon.ready.is_set():
+            process.life.spawn(_asked(daemon, verb, args))
+
+
+def attempt_of(key: str) -> Attempt:
+    """Of RUN/STEP.ATTEMPT."""
+    run, _, rest = key.partition("/")
+    step, _, number = rest.rpartition(".")
+    return Attempt(run, step, int(number))
+
+
+ANN = Peer(pid=4242, uid=1000, name="ann")
+
+
+async def _asked(daemon: Daemon, verb: str, args: Mapping[str, Any]) -> None:
+    """A refusal is an answer, too; anything else that rises is a bug."""
+    await daemon.verbs(ANN, verb, args)

@@ -1,23 +1,30 @@
-"""Plays a day from a seed with the product's own wiring, and holds its history against every law."""
+"""Plays a day from a seed with the product's own wiring, and holds its history against every law (`LAWS`)."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from aios.entropy import SeededEntropy
-from aios.events.calls import RerunClass
-from aios.events.event import Event, Position
+from aios.errors import Temporary
+from aios.events.calls import RerunClass, SkillCatalogue
+from aios.events.event import Event
+from aios.playbooks import load
+from aios.reactor import shelf
+from aios.reactor.pump import OPEN_RUNS_MAX
 from aios.scheduler.priority import priority
 from aios.testing.bodies import SKILLS
-from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
+from aios.testing.loop import START_OF_TIME, VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from tests.simulation import laws
-from tests.simulation.assembly import Parts, blobs_of, read_journal, run_daemon
-from tests.simulation.day import Day, History, Troubles
-from tests.simulation.laws import Acknowledged
-from tests.simulation.playbooks import GUARDS, MATCHED, TIMEOUTS_S
+from tests.simulation.assembly import SETTINGS, Parts, blobs_of, read_journal, run_daemon
+from tests.simulation.day import Day, History
+from tests.simulation.happenings import EVERY_FAULT, Happening, Troubles, plan_of
+from tests.simulation.laws import Breach
+from tests.simulation.playbooks import ATTEMPTS, GUARDS, MATCHED, TIMEOUTS_S
 from tests.simulation.wiring import machine_with_hands
 
 QUIET_S = 3 * 3600.0
@@ -27,7 +34,12 @@ CLASSES: dict[str, RerunClass] = {skill.name: skill.rerun for skill in SKILLS.va
 def play_day(
     seed: int, hours: float = 1.0, troubles: Troubles | None = None, parts: Parts | None = None, quiet_s: float = QUIET_S
 ) -> History:
-    """One day, whole. Deterministic: the same arguments give the same journal."""
+    """One day, whole, as it comes from its seed. Deterministic: the same arguments give the same journal."""
+    return play(seed, plan_of(seed, hours, troubles or EVERY_FAULT), hours, parts, quiet_s)
+
+
+def play(seed: int, plan: Sequence[Happening], hours: float, parts: Parts | None = None, quiet_s: float = QUIET_S) -> History:
+    """One day with just these happenings; the seed gives what else is chance (how long things take, what a power cut leaves)."""
 
     async def main(clock: VirtualClock, _: SeededEntropy) -> History:
         loop = asyncio.get_running_loop()
@@ -36,25 +48,21 @@ def play_day(
         machine.disk.make_folders(f"{STATE_DIR}/inbox")
 
         def start(day: Day) -> SimProcess:
-            def durable(event: Event, position: Position) -> None:
-                path = f"{STATE_DIR}/events/{position.day}.{position.part}.jsonl"
-                stands = machine.disk.durable(path, position.offset, 300)
-                day.acknowledged.append(Acknowledged(event.id, event.id.encode() in stands))
-
-            mine = replace(parts or Parts(), durable=durable, assembled=day.meet)
+            mine = replace(parts or Parts(), durable=day.durable, assembled=day.meet)
             number = day.starts
             return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, number, seed, mine))
 
-        return await Day(machine, troubles or Troubles(), start, seed).run(hours, quiet_s, read_journal)
+        return await Day(machine, plan, start, seed).run(hours, quiet_s, read_journal)
 
-    return run_virtual(main, seed)
+    with _compiled_once():
+        return run_virtual(main, seed)
 
 
 async def _one_life(machine: SimMachine, process: SimProcess, number: int, seed: int, parts: Parts) -> int:
-    """A disk that refuses at the start ends the daemon in order, and it is started again; any other error is a bug and rises."""
+    """A disk that refuses, at the start or at the end, ends it in order; it is started again. Any other error is a bug and rises."""
     try:
         return await run_daemon(machine, process, number, seed, parts)
-    except OSError:
+    except (OSError, Temporary):
         return 1
 
 
@@ -62,24 +70,101 @@ def is_matched(event: Event) -> bool:
     return event.type in MATCHED
 
 
-def broken_laws(history: History) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Law:
+    """`holds_for`: whether a history can be held against it. Name and sentence are those of the function in `laws`."""
+
+    name: str
+    sentence: str
+    breaches: Callable[[History], Sequence[Breach]]
+    holds_for: Callable[[History], bool] = lambda _: True
+
+
+def _law(
+    law: Callable[..., Sequence[Breach]],
+    breaches: Callable[[History], Sequence[Breach]],
+    holds_for: Callable[[History], bool] = lambda _: True,
+) -> Law:
+    return Law(law.__name__, " ".join((law.__doc__ or "").split("\n\n")[0].split()), breaches, holds_for)
+
+
+def _clock_is_steady(history: History) -> bool:
+    return "leap" not in history.happened
+
+
+def _disk_is_quick(history: History) -> bool:
+    return "disk_slow" not in history.happened
+
+
+LAWS: Sequence[Law] = (
+    _law(laws.acknowledged_is_durable, lambda h: laws.acknowledged_is_durable(h.acknowledged)),
+    _law(laws.acknowledged_is_kept, lambda h: laws.acknowledged_is_kept(h.acknowledged, h.events)),
+    _law(laws.lines_are_taken_once, lambda h: laws.lines_are_taken_once(h.lines, h.events)),
+    _law(laws.everything_is_dealt_with, lambda h: laws.everything_is_dealt_with(h.events, is_matched)),
+    _law(laws.no_effect_without_intent, lambda h: laws.no_effect_without_intent(h.events, h.effects)),
+    _law(laws.an_act_begins_with_its_intent_on_the_disk, lambda h: laws.an_act_begins_with_its_intent_on_the_disk(h.began)),
+    _law(laws.a_snapshot_stands_before_the_act, lambda h: laws.a_snapshot_stands_before_the_act(h.began)),
+    _law(laws.an_attempt_is_carried_out_once, lambda h: laws.an_attempt_is_carried_out_once(h.effects)),
+    _law(laws.attempts_are_counted, lambda h: laws.attempts_are_counted(h.events)),
+    _law(laws.attempts_keep_to_their_limit, lambda h: laws.attempts_keep_to_their_limit(h.events, h.effects, ATTEMPTS)),
+    _law(laws.effects_fit_the_rerun_class, lambda h: laws.effects_fit_the_rerun_class(h.events, h.effects, CLASSES, lied=h.lied)),
+    _law(laws.results_are_their_own, lambda h: laws.results_are_their_own(h.events)),
+    _law(laws.no_run_twice, lambda h: laws.no_run_twice(h.events)),
+    _law(laws.every_run_ends, lambda h: laws.every_run_ends(h.events, asking_is_an_end=False)),
+    _law(laws.one_run_on_a_resource, lambda h: laws.one_run_on_a_resource(h.events)),
+    _law(laws.what_failed_is_as_before, lambda h: laws.what_failed_is_as_before(h.began, h.restored)),
+    _law(laws.healed_is_well, lambda h: laws.healed_is_well(h.events, h.effects)),
+    _law(laws.modes_are_kept, lambda h: laws.modes_are_kept(h.events)),
+    _law(laws.an_answer_counts_once, lambda h: laws.an_answer_counts_once(h.events)),
+    _law(laws.guards_hold, lambda h: laws.guards_hold(h.events, GUARDS), _clock_is_steady),
+    _law(laws.priorities_are_kept, lambda h: laws.priorities_are_kept(h.events, priority, is_matched), _clock_is_steady),
+    _law(laws.timeouts_are_kept, lambda h: laws.timeouts_are_kept(h.events, TIMEOUTS_S), _disk_is_quick),
+    _law(laws.queues_are_bounded, lambda h: laws.queues_are_bounded(h.events, SETTINGS["queue_max"], OPEN_RUNS_MAX + 5)),
+    _law(laws.nothing_is_left, lambda h: laws.nothing_is_left(h.events, h.left)),
+)
+
+
+class Broken(str):
+    """A law that does not hold: the whole sentence, with seed, time and event; `law` is its name."""
+
+    __slots__ = ("law",)
+    law: str
+
+    def __new__(cls, seed: int, law: str, breach: Breach) -> Broken:
+        event = breach.event
+        when = f" at {_clock(event.taken)}, {event.type} {event.id} of {event.subject}" if event is not None else ""
+        broken = super().__new__(cls, f"seed {seed}{when}: {law}: {breach}")
+        broken.law = law
+        return broken
+
+
+def _clock(at: float) -> str:
+    seconds = at - START_OF_TIME
+    return f"{'-' if seconds < 0 else ''}{abs(seconds) // 3600:02.0f}:{abs(seconds) % 3600 // 60:02.0f}:{abs(seconds) % 60:06.3f}"
+
+
+def broken_laws(history: History) -> list[Broken]:
     """Everything that is wrong with a history."""
-    events, effects = history.events, history.effects
-    found = [
-        *laws.acknowledged_is_durable(history.acknowledged),
-        *laws.acknowledged_is_kept(history.acknowledged, events),
-        *laws.lines_are_taken_once(history.lines, events),
-        *laws.everything_is_dealt_with(events, is_matched),
-        *laws.no_effect_without_intent(events, effects),
-        *laws.an_attempt_is_carried_out_once(effects),
-        *laws.attempts_are_counted(events),
-        *laws.effects_fit_the_rerun_class(events, effects, CLASSES),
-        *laws.no_run_twice(events),
-        *laws.every_run_ends(events),
-        *laws.one_run_on_a_resource(events),
-        *laws.modes_are_kept(events),
-        *([] if history.leaps else laws.guards_hold(events, GUARDS)),
-        *([] if history.leaps else laws.priorities_are_kept(events, priority, is_matched)),
-        *laws.timeouts_are_kept(events, TIMEOUTS_S),
-    ]
-    return [f"seed {history.seed}: {sentence}" for sentence in found]
+    return [Broken(history.seed, law.name, breach) for law in LAWS if law.holds_for(history) for breach in law.breaches(history)]
+
+
+# Every restart reads the same playbooks, and nothing of a loaded playbook ever changes: here each folder is compiled once. The
+# product is not asked and does not know.
+_load_many = shelf.load_many
+_compiled: dict[tuple[tuple[str, str], ...], load.Loaded] = {}
+
+
+def _load_once(texts: Mapping[str, str], skills: SkillCatalogue) -> load.Loaded:
+    key = tuple(texts.items())
+    if key not in _compiled:
+        _compiled[key] = _load_many(texts, skills)
+    return _compiled[key]
+
+
+@contextmanager
+def _compiled_once() -> Iterator[None]:
+    shelf.load_many = _load_once
+    try:
+        yield
+    finally:
+        shelf.load_many = _load_many

@@ -1,8 +1,9 @@
 """The laws of the product as pure functions: a history in, sentences about what broke it out; none for a history in order.
 
-A history is the journal's events in order, the effects that acts left outside (`aios.testing.bodies`), and what the harness noted
-at the edges: which lines were put into the inbox, and whether an event was on the disk when it was acknowledged. Nothing here
-knows how the product works inside; it reads what anybody could read.
+A history is the journal's events in order, the effects that acts left outside (`aios.testing.bodies`), and what the harness
+noted at the edges: which lines were put into the inbox, whether an event was on the disk when it was acknowledged, how things
+stood when an act began and when it was taken back. Nothing here knows how the product works inside.
+`harness.LAWS` holds a day against all of them; the crash tests hold a real daemon against those that its journal can tell.
 """
 
 from __future__ import annotations
@@ -17,8 +18,22 @@ from aios.events.event import Event
 from aios.playbooks.run_table import TABLE
 from aios.testing.bodies import Effect
 
+
+class Breach(str):
+    """A sentence about what broke a law; `event` is where it showed, if it showed at one."""
+
+    __slots__ = ("event",)
+    event: Event | None
+
+    def __new__(cls, what: str, event: Event | None = None) -> Breach:
+        breach = super().__new__(cls, what)
+        breach.event = event
+        return breach
+
+
 ENDS = frozenset(("run.healed", "run.cleared", "run.observed", "run.suggested", "run.escalated"))
 RESERVED = ("rollback", "symptom", "verify", "rung")
+CRASH_RERUNS = 3
 GRACE_S = 6.0
 """How much longer than its own timeout an act may take until it is told: the daemon's own grace, and the launcher's work."""
 
@@ -41,33 +56,51 @@ class Attempt(NamedTuple):
     attempt: int
 
 
+class Began(NamedTuple):
+    """An act began: whether its intent and its snapshot were on the disk, and how the services that it touches stood."""
+
+    attempt: Attempt
+    intended: bool
+    saved: bool
+    settings: Mapping[str, tuple[bool, bool]]
+
+
+class Restored(NamedTuple):
+    """A run was told to be rolled back, `ok` or not; how services (enabled, masked) stood then."""
+
+    event: Event
+    ok: bool
+    settings: Mapping[str, tuple[bool, bool]]
+
+
 # --- 1: nothing lost
 
 
-def acknowledged_is_durable(acknowledged: Iterable[Acknowledged]) -> list[str]:
+def acknowledged_is_durable(acknowledged: Iterable[Acknowledged]) -> list[Breach]:
     """What was acknowledged was on the disk by then, whatever is cut off a moment later."""
-    return [f"event {ack.id} was acknowledged before it was on the disk" for ack in acknowledged if not ack.on_disk]
+    return [Breach(f"event {ack.id} was acknowledged before it was on the disk") for ack in acknowledged if not ack.on_disk]
 
 
-def acknowledged_is_kept(acknowledged: Iterable[Acknowledged], events: Sequence[Event]) -> list[str]:
+def acknowledged_is_kept(acknowledged: Iterable[Acknowledged], events: Sequence[Event]) -> list[Breach]:
     """What was acknowledged is in the journal for good."""
     kept = {event.id for event in events}
-    return [f"event {ack.id} was acknowledged and is not in the journal" for ack in acknowledged if ack.id not in kept]
+    return [Breach(f"event {ack.id} was acknowledged and is not in the journal") for ack in acknowledged if ack.id not in kept]
 
 
-def lines_are_taken_once(lines: Iterable[str], events: Sequence[Event]) -> list[str]:
+def lines_are_taken_once(lines: Iterable[str], events: Sequence[Event]) -> list[Breach]:
     """Every line of an inbox (by its event's id) is in the journal, once, however often it was put in or read."""
     count = Counter(event.id for event in events if event.origin)
-    wrong = []
+    wrong: list[Breach] = []
     for line in dict.fromkeys(lines):
         if count[line] == 0:
-            wrong.append(f"inbox line {line} never came into the journal")
+            wrong.append(Breach(f"inbox line {line} never came into the journal"))
         elif count[line] > 1:
-            wrong.append(f"inbox line {line} was taken {count[line]} times")
+            again = [event for event in events if event.id == line]
+            wrong.append(Breach(f"inbox line {line} was taken {count[line]} times", again[-1]))
     return wrong
 
 
-def everything_is_dealt_with(events: Sequence[Event], matches: Callable[[Event], bool]) -> list[str]:
+def everything_is_dealt_with(events: Sequence[Event], matches: Callable[[Event], bool]) -> list[Breach]:
     """Each event that a playbook matches was decided: opened a run, joined or coalesced, was held, or is a dead letter."""
     decided: set[str] = set()
     for event in events:
@@ -75,7 +108,7 @@ def everything_is_dealt_with(events: Sequence[Event], matches: Callable[[Event],
             decided.add(event.data["event"])
             decided.update(event.data.get("others", ()))
     return [
-        f"event {event.id} ({event.type} of {event.subject}) was taken and never dealt with"
+        Breach(f"event {event.id} ({event.type} of {event.subject}) was taken and never dealt with", event)
         for event in events
         if not is_own(event.type) and matches(event) and event.id not in decided
     ]
@@ -84,39 +117,45 @@ def everything_is_dealt_with(events: Sequence[Event], matches: Callable[[Event],
 # --- 2: no act twice by accident
 
 
-def no_effect_without_intent(events: Sequence[Event], effects: Iterable[Effect]) -> list[str]:
+def no_effect_without_intent(events: Sequence[Event], effects: Iterable[Effect]) -> list[Breach]:
     """Whatever happened outside was announced in the journal, attempt by attempt."""
-    intended = set(_intents(events))
+    intended = {attempt for attempt, _ in _intents(events)}
     return [
-        f"{effect.skill} had an effect in {effect.run}/{effect.step}.{effect.attempt} without a durable intent"
+        Breach(f"{effect.skill} had an effect in {effect.run}/{effect.step}.{effect.attempt} without a durable intent")
         for effect in effects
         if Attempt(effect.run, effect.step, effect.attempt) not in intended
     ]
 
 
-def an_attempt_is_carried_out_once(effects: Iterable[Effect]) -> list[str]:
+def an_attempt_is_carried_out_once(effects: Iterable[Effect]) -> list[Breach]:
     """The fence: one attempt, one launcher, whoever started it and however often it was recovered."""
     count = Counter((effect.run, effect.step, effect.attempt) for effect in effects)
-    return [f"attempt {run}/{step}.{number} had {n} effects" for (run, step, number), n in count.items() if n > 1]
+    return [Breach(f"attempt {run}/{step}.{number} had {n} effects") for (run, step, number), n in count.items() if n > 1]
 
 
-def attempts_are_counted(events: Sequence[Event]) -> list[str]:
+def attempts_are_counted(events: Sequence[Event]) -> list[Breach]:
     """The numbers of a step's attempts go up by one, over every restart: none is given twice."""
     seen: dict[tuple[str, str], int] = {}
-    wrong = []
-    for run, step, attempt in _intents(events):
+    wrong: list[Breach] = []
+    for (run, step, attempt), event in _intents(events):
         expected = seen.get((run, step), 0) + 1
         if attempt != expected:
-            wrong.append(f"attempt {attempt} of {run}/{step} was intended where {expected} was due")
+            wrong.append(Breach(f"attempt {attempt} of {run}/{step} was intended where {expected} was due", event))
         seen[run, step] = max(attempt, seen.get((run, step), 0))
     return wrong
 
 
 def effects_fit_the_rerun_class(
-    events: Sequence[Event], effects: Sequence[Effect], classes: Mapping[str, RerunClass]
-) -> list[str]:
+    events: Sequence[Event],
+    effects: Sequence[Effect],
+    classes: Mapping[str, RerunClass],
+    lied: frozenset[str] = frozenset(),
+) -> list[Breach]:
     """Idempotent: at least once when it says so. check_before_retry: once, and again only after an honest failure.
-    never_retry: the same, and never again after a crash."""
+    never_retry: the same, and never again after a crash.
+
+    `lied`: keys of the attempts that said that they did what they did not.
+    """
     happened: dict[tuple[str, str], list[int]] = defaultdict(list)
     skill_of: dict[tuple[str, str], str] = {}
     for effect in effects:
@@ -126,11 +165,11 @@ def effects_fit_the_rerun_class(
     for event in events:
         if event.type == "run.step_intended" and event.data["skill"] in classes:
             skill_of.setdefault((event.data["run"], event.data["step"]), event.data["skill"])
-    wrong = []
-    for key, skill in skill_of.items():
+    wrong: list[Breach] = []
+    for run_step, skill in skill_of.items():
         rerun = classes.get(skill)
-        if rerun is not None:
-            wrong += _rerun_faults(key, skill, rerun, happened[key], ends.get(key, {}))
+        if rerun is not None and not any(key.startswith(f"{run_step[0]}/{run_step[1]}.") for key in lied):
+            wrong += map(Breach, _rerun_faults(run_step, skill, rerun, happened[run_step], ends.get(run_step, {})))
     return wrong
 
 
@@ -172,33 +211,81 @@ def _end_of(data: Mapping[str, Any]) -> str:
     return "ok" if data["ok"] else "failed"
 
 
-def _intents(events: Iterable[Event]) -> Iterator[Attempt]:
+def _intents(events: Iterable[Event]) -> Iterator[tuple[Attempt, Event]]:
     for event in events:
         if event.type == "run.step_intended":
-            yield Attempt(event.data["run"], event.data["step"], event.data["attempt"])
+            yield Attempt(event.data["run"], event.data["step"], event.data["attempt"]), event
+
+
+def an_act_begins_with_its_intent_on_the_disk(began: Iterable[Began]) -> list[Breach]:
+    """At the moment when an act begins, the hardest power cut would leave its intent in the journal."""
+    return [Breach(f"{_where(act.attempt)} began, and its intent was not on the disk") for act in began if not act.intended]
+
+
+def a_snapshot_stands_before_the_act(began: Iterable[Began]) -> list[Breach]:
+    """What an act touches is saved, durably, when it begins."""
+    return [Breach(f"{_where(act.attempt)} began, and what it touches was not saved") for act in began if not act.saved]
+
+
+def attempts_keep_to_their_limit(
+    events: Sequence[Event], effects: Sequence[Effect], limits: Mapping[tuple[str, str], int]
+) -> list[Breach]:
+    """Effects <= attempts <= what the playbook allows, and three more where crashes cut some off; a void one is no attempt."""
+    ends = _attempt_ends(events)
+    count = Counter((effect.run, effect.step) for effect in effects)
+    playbook_of = {event.data["run"]: event.data["playbook"] for event in events if event.type == "run.opened"}
+    wrong: list[Breach] = []
+    for (run, step), tried in ends.items():
+        real = [end for end in tried.values() if end != "voided"]
+        limit = limits.get((playbook_of.get(run, ""), step))
+        if count[run, step] > len(real):
+            wrong.append(Breach(f"{run}/{step} had {count[run, step]} effects in {len(real)} attempts"))
+        if limit is not None and len(real) > limit + min(real.count("died"), CRASH_RERUNS):
+            wrong.append(Breach(f"{run}/{step} was attempted {len(real)} times, its playbook allows {limit}"))
+    return wrong
+
+
+def results_are_their_own(events: Sequence[Event]) -> list[Breach]:
+    """What is told of an attempt is what that attempt said, and no other."""
+    return [
+        Breach(f"{_where(_attempt_of(event))} was told the result of attempt {said}", event)
+        for event in events
+        if event.type == "run.step_done" and (said := (event.data.get("result") or {}).get("attempt")) is not None
+        if said != event.data["attempt"]
+    ]
+
+
+def _attempt_of(event: Event) -> Attempt:
+    return Attempt(event.data["run"], event.data["step"], event.data["attempt"])
+
+
+def _where(attempt: Attempt) -> str:
+    return f"{attempt.run}/{attempt.step}.{attempt.attempt}"
 
 
 # --- 3: runs
 
 
-def no_run_twice(events: Sequence[Event]) -> list[str]:
+def no_run_twice(events: Sequence[Event]) -> list[Breach]:
     """One event opens at most one run of a playbook, also when it is put in or replayed again."""
     count = Counter(
         (event.data["event"], event.data["playbook"])
         for event in events
         if event.type == "run.opened" and not event.data.get("by")
     )
-    return [f"event {event} opened {n} runs of {playbook}" for (event, playbook), n in count.items() if n > 1]
+    return [Breach(f"event {event} opened {n} runs of {playbook}") for (event, playbook), n in count.items() if n > 1]
 
 
-def every_run_ends(events: Sequence[Event]) -> list[str]:
-    """After a quiet time every run has ended, or waits for a person."""
+def every_run_ends(events: Sequence[Event], asking_is_an_end: bool = True) -> list[Breach]:
+    """After a quiet time every run has ended, or waits for a person whose time is not over."""
     state: dict[str, str] = {}
+    last: dict[str, Event] = {}
     cancelled: set[str] = set()
     for event in events:
         if not event.type.startswith(("run.", "approval.")):
             continue
         run = event.data["run"]
+        last[run] = event
         if event.type == "run.cancelled":
             cancelled.add(run)
         if event.type == "run.opened":
@@ -206,16 +293,20 @@ def every_run_ends(events: Sequence[Event]) -> list[str]:
         elif event.type in ENDS or bool(event.data.get("healed")) or (event.type == "run.rolled_back" and run in cancelled):
             state[run] = "ended"
         elif state.get(run) != "ended":
-            asks = event.type == "run.waiting" and event.data["waits_for"] in {"approval", "resume"}
+            asks = asking_is_an_end and event.type == "run.waiting" and event.data["waits_for"] in {"approval", "resume"}
             state[run] = "asks" if asks else f"at {event.type}"
-    return [f"run {run} never ended: it stands {where}" for run, where in state.items() if where not in {"ended", "asks"}]
+    return [
+        Breach(f"run {run} never ended: it stands {where}", last[run])
+        for run, where in state.items()
+        if where not in {"ended", "asks"}
+    ]
 
 
-def one_run_on_a_resource(events: Sequence[Event]) -> list[str]:
+def one_run_on_a_resource(events: Sequence[Event]) -> list[Breach]:
     """While a run acts, from its first intent until it ends or waits, no other run acts on anything it has locked."""
     resources: dict[str, frozenset[str]] = {}
     acting: dict[str, frozenset[str]] = {}
-    wrong = []
+    wrong: list[Breach] = []
     for event in events:
         data = event.data
         if event.type == "run.opened":
@@ -224,18 +315,20 @@ def one_run_on_a_resource(events: Sequence[Event]) -> list[str]:
             mine = resources.get(data["run"], frozenset())
             for other, theirs in acting.items():
                 if other != data["run"] and mine & theirs:
-                    wrong.append(f"runs {other} and {data['run']} both acted on {', '.join(sorted(mine & theirs))}")
+                    wrong.append(
+                        Breach(f"runs {other} and {data['run']} both acted on {', '.join(sorted(mine & theirs))}", event)
+                    )
             acting[data["run"]] = mine
         elif event.type in ENDS or event.type in {"run.waiting", "run.rolled_back"}:
             acting.pop(data["run"], None)
     return wrong
 
 
-def modes_are_kept(events: Sequence[Event]) -> list[str]:
+def modes_are_kept(events: Sequence[Event]) -> list[Breach]:
     """Who may only look acts never; who must ask acts only after a person's yes to that very run."""
     mode: dict[str, str] = {}
     allowed: set[str] = set()
-    wrong = []
+    wrong: list[Breach] = []
     for event in events:
         run = str(event.data.get("run", ""))
         if event.type == "run.opened":
@@ -244,16 +337,92 @@ def modes_are_kept(events: Sequence[Event]) -> list[str]:
             allowed.add(run)
         elif event.type == "run.step_intended" and not event.data["step"].startswith(RESERVED):
             if mode.get(run) in {"observe", "shadow", "suggest"}:
-                wrong.append(f"run {run} acted in mode {mode[run]}")
+                wrong.append(Breach(f"run {run} acted in mode {mode[run]}", event))
             elif mode.get(run) == "approve" and run not in allowed:
-                wrong.append(f"run {run} acted before anybody said yes")
+                wrong.append(Breach(f"run {run} acted before anybody said yes", event))
     return wrong
+
+
+def an_answer_counts_once(events: Sequence[Event]) -> list[Breach]:
+    """A question is answered once, whoever answers late or twice; what was answered is not asked again; no is no."""
+    asked: dict[str, str] = {}
+    answered: dict[tuple[str, str], str] = {}
+    refused: set[str] = set()
+    wrong: list[Breach] = []
+    for event in events:
+        run, word = str(event.data.get("run", "")), event.type.removeprefix("approval.")
+        if event.type == "approval.requested":
+            plan = str(event.data["plan"])
+            if answered.get((run, plan)) == "given":
+                wrong.append(Breach(f"run {run} asked again what had been answered", event))
+            if asked.get(run) == plan:
+                wrong.append(Breach(f"run {run} asked again while its question stood", event))
+            asked[run] = plan
+        elif event.type.startswith("approval."):
+            if run not in asked:
+                wrong.append(Breach(f"run {run} was answered ({word}), and it asked nothing", event))
+            answered[run, asked.pop(run, "")] = word
+            refused |= {run} if word != "given" else set()
+        elif event.type == "run.step_intended" and run in refused and not event.data["step"].startswith(RESERVED):
+            wrong.append(Breach(f"run {run} acted after a no", event))
+    return wrong
+
+
+def what_failed_is_as_before(began: Sequence[Began], restored: Sequence[Restored]) -> list[Breach]:
+    """After a rollback that says that it held, what the run touched stands as before its first act."""
+    wrong: list[Breach] = []
+    for one in restored:
+        before: dict[str, tuple[bool, bool]] = {}
+        for act in began:
+            if act.attempt.run == one.event.data["run"] and not act.attempt.step.startswith(RESERVED):
+                before = {**act.settings, **before}
+        for unit, setting in before.items():
+            if one.ok and one.settings[unit] != setting:
+                words = f"was {setting} and is {one.settings[unit]} (enabled, masked)"
+                wrong.append(Breach(f"run {one.event.data['run']} was rolled back, and {unit} {words}", one.event))
+    return wrong
+
+
+def healed_is_well(events: Sequence[Event], effects: Iterable[Effect]) -> list[Breach]:
+    """A run that counts is healed only if its effect is there, whatever the act said."""
+    tags = {effect.tag for effect in effects}
+    tag_of = {
+        event.data["run"]: event.data["trigger"]["data"].get("tag")
+        for event in events
+        if event.type == "run.opened" and str(event.data["playbook"]).startswith("count-")
+    }
+    return [
+        Breach(f"run {event.data['run']} healed, and nothing was counted", event)
+        for event in events
+        if event.type == "run.healed" and event.data["run"] in tag_of and tag_of[event.data["run"]] not in tags
+    ]
+
+
+def nothing_is_left(events: Sequence[Event], left: Iterable[str]) -> list[Breach]:
+    """When the faults have stopped for a while the queue is empty, no run is open, and no process of an attempt lives."""
+    wrong = [Breach(f"process {name} is left") for name in left]
+    beats = [event for event in events if event.type == "daemon.heartbeat"]
+    if not beats:
+        return [*wrong, Breach("the daemon has no pulse")]
+    full = [name for name in ("queue", "open_runs") if beats[-1].data[name]]
+    return [*wrong, *(Breach(f"at the end {name} is {beats[-1].data[name]}", beats[-1]) for name in full)]
+
+
+def queues_are_bounded(events: Sequence[Event], queue_max: int, runs_max: int) -> list[Breach]:
+    """Whatever comes, what waits in memory stays within its bounds."""
+    return [
+        Breach(f"{name} is {event.data[name]}, its bound {most}", event)
+        for event in events
+        if event.type == "daemon.heartbeat"
+        for name, most in (("queue", queue_max), ("open_runs", runs_max))
+        if event.data[name] > most
+    ]
 
 
 # --- 4: no storms, and first things first
 
 
-def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[str]:
+def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[Breach]:
     """Cooldown and limit of each playbook on each subject, counted over all restarts. Only runs that acted count.
 
     Runs that a person or another run's ladder asked for are not the guard's. For histories without a leap of the wall clock.
@@ -262,7 +431,7 @@ def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[
     began: dict[tuple[str, str], list[float]] = defaultdict(list)
     last_end: dict[tuple[str, str], float] = {}
     acted: set[str] = set()
-    wrong = []
+    wrong: list[Breach] = []
     for event in events:
         run = str(event.data.get("run", ""))
         if event.type == "run.opened" and event.data["playbook"] in guards:
@@ -271,9 +440,8 @@ def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[
                 key_of[run] = key
                 ended, cooldown = last_end.get(key), guards[key[0]].cooldown_s
                 if ended is not None and event.taken < ended + cooldown:
-                    wrong.append(
-                        f"{key[0]} ran on {key[1]} again {event.taken - ended:.1f} s after its end, cooldown {cooldown:g} s"
-                    )
+                    ago = f"{event.taken - ended:.1f} s after its end, cooldown {cooldown:g} s"
+                    wrong.append(Breach(f"{key[0]} ran on {key[1]} again {ago}", event))
         elif (
             event.type == "run.step_intended"
             and run in key_of
@@ -286,7 +454,8 @@ def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[
             limit = guards[key[0]].limit
             recent = [at for at in began[key] if limit is not None and at > event.taken - limit[1]]
             if limit is not None and len(recent) > limit[0]:
-                wrong.append(f"{key[0]} acted {len(recent)} times on {key[1]} in {limit[1]:g} s, limit {limit[0]}")
+                many = f"{len(recent)} times on {key[1]} in {limit[1]:g} s"
+                wrong.append(Breach(f"{key[0]} acted {many}, limit {limit[0]}", event))
         elif (event.type in ENDS or event.data.get("healed")) and run in acted:
             last_end.setdefault(key_of[run], event.taken)
             last_end[key_of[run]] = max(last_end[key_of[run]], event.taken)
@@ -295,7 +464,7 @@ def guards_hold(events: Sequence[Event], guards: Mapping[str, GuardOf]) -> list[
 
 def priorities_are_kept(
     events: Sequence[Event], priority: Callable[[Event], int], matches: Callable[[Event], bool], slack_s: float = 1.0
-) -> list[str]:
+) -> list[Breach]:
     """Nothing is decided while something more urgent has been waiting, except what has aged (60 s lift it by a class).
 
     `slack_s`: what came so shortly before a decision may have come too late for it. Events of a subject on which a run is
@@ -308,7 +477,7 @@ def priorities_are_kept(
             decided_at.setdefault(event.data["event"], at)
     waiting: dict[str, Event] = {}
     open_on: Counter[str] = Counter()
-    wrong = []
+    wrong: list[Breach] = []
     for at, event in enumerate(events):
         if not is_own(event.type) and matches(event) and decided_at.get(event.id, len(events)) > at:
             waiting[event.id] = event
@@ -324,21 +493,22 @@ def priorities_are_kept(
         for other in waiting.values():
             late = other.taken + slack_s > event.taken
             if priority(other) < priority(mine) and not late and not open_on[other.subject] and at_of[other.id] < at:
-                wrong.append(f"P{priority(mine)} {mine.id} was decided while P{priority(other)} {other.id} waited")
+                first = f"P{priority(mine)} {mine.id} was decided"
+                wrong.append(Breach(f"{first} while P{priority(other)} {other.id} waited", event))
     return wrong
 
 
 # --- 5: time
 
 
-def timeouts_are_kept(events: Sequence[Event], timeout_s: Mapping[tuple[str, str], float]) -> list[str]:
+def timeouts_are_kept(events: Sequence[Event], timeout_s: Mapping[tuple[str, str], float]) -> list[Breach]:
     """An act takes no longer than its timeout and a grace, and never less than no time, whatever the wall clock does.
 
     `timeout_s` is per (playbook, step). An attempt that a crash cut off, or that lived through the daemon's, says nothing
     of its length.
     """
     in_one_life: set[Attempt] = set()
-    wrong = []
+    wrong: list[Breach] = []
     for event in events:
         data = event.data
         if event.type == "daemon.started":
@@ -348,7 +518,7 @@ def timeouts_are_kept(events: Sequence[Event], timeout_s: Mapping[tuple[str, str
         limit = timeout_s.get((str(data.get("playbook")), str(data.get("step"))))
         if event.type == "run.step_done" and limit is not None and _end_of(data) in {"ok", "failed", "cut_off"}:
             whole = Attempt(data["run"], data["step"], data["attempt"]) in in_one_life
-            wrong += _time_faults(data, limit, whole)
+            wrong += [Breach(fault, event) for fault in _time_faults(data, limit, whole)]
     return wrong
 
 

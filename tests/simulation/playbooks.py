@@ -72,6 +72,23 @@ mode: approve
 steps: [{id: count, act: count_never, with: {tag: "${event.data.tag}"}}]
 verify: [{counted_check: {skill: count_never, tag: "${event.data.tag}", within: 2s}}]
 """,
+    "/playbooks/unset.yaml": """
+playbook: unset
+description: Changes how a service is set in two steps, and can never prove that it is well.
+on: {type: work.unset}
+guard: {cooldown: 5s, limit: 60 in 1h}
+steps:
+  - id: disable
+    act: set_unit
+    with: {unit: "${event.data.unit}", enabled: false, masked: false}
+    timeout: 20s
+  - id: mask
+    act: set_unit
+    with: {unit: "${event.data.unit}", enabled: false, masked: true}
+    timeout: 20s
+    retry: {attempts: 2, backoff: 1s}
+verify: [{no_data_check: {within: 1s}}]
+""",
     "/playbooks/look.yaml": """
 playbook: look
 description: Only looks.
@@ -85,6 +102,7 @@ GUARDS: Mapping[str, GuardOf] = {
     "service-down": GuardOf(60.0, (6, 3600.0)),
     "hang": GuardOf(5.0, (60, 3600.0)),
     "die": GuardOf(5.0, (60, 3600.0)),
+    "unset": GuardOf(5.0, (60, 3600.0)),
 }
 
 TIMEOUTS_S: Mapping[tuple[str, str], float] = {
@@ -92,11 +110,24 @@ TIMEOUTS_S: Mapping[tuple[str, str], float] = {
     ("service-down", "restart"): 20.0,
     ("hang", "hang"): 8.0,
     ("die", "die"): 8.0,
+    ("unset", "disable"): 20.0,
+    ("unset", "mask"): 20.0,
+}
+
+ATTEMPTS: Mapping[tuple[str, str], int] = {
+    **{(f"count-{kind}", "count"): 3 for kind in ("idempotent", "checked", "slow")},
+    ("count-never", "count"): 1,
+    ("ask", "count"): 1,
+    ("service-down", "restart"): 3,
+    ("hang", "hang"): 2,
+    ("die", "die"): 2,
+    ("unset", "disable"): 1,
+    ("unset", "mask"): 2,
 }
 
 MATCHED = frozenset(
     (
-        *(f"work.{kind}" for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look")),
+        *(f"work.{kind}" for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset")),
         "service.down",
         "resource.cpu_spike",
     )

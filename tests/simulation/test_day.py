@@ -11,12 +11,14 @@ from dataclasses import replace
 import pytest
 
 from aios.testing.loop import START_OF_TIME
-from tests.simulation.day import CALM, Troubles
-from tests.simulation.harness import QUIET_S, broken_laws, play_day
+from tests.simulation.happenings import CALM, EVERY_FAULT, FAULTS, Happening, Troubles, faults_of, nemesis_of, plan_of
+from tests.simulation.harness import LAWS, QUIET_S, broken_laws, play_day
 from tests.simulation.laws import an_attempt_is_carried_out_once
 
 LEAPS = Troubles(leap_s=600.0)
-TIRED_DISK = Troubles(disk_s=120.0, kill_daemon_s=300.0, power_cut_s=900.0)
+TIRED_DISK = Troubles(disk_fails_s=120.0, disk_full_s=600.0, disk_slow_s=600.0, kill_daemon_s=300.0, power_cut_s=900.0)
+STORIES, STORY_H, PACE = 50, 6.0, 6.0
+"""300 hours in all, at the pace of a machine that has an event every other minute and dies every other hour."""
 POOR_NERVES = Troubles(kill_daemon_s=60.0, kill_at_call_s=60.0, work_s=30.0)
 
 
@@ -32,7 +34,7 @@ def test_a_calm_hour_breaks_no_law_and_heals_what_fell() -> None:
 
 @pytest.mark.parametrize("seed", range(1, 9))
 def test_an_hour_of_troubles_breaks_no_law(seed: int) -> None:
-    """Kills of daemon, hands, launchers and bodies, power cuts, failing disks: see `Troubles`."""
+    """All at once: whatever `happenings.EVERY_FAULT` knows."""
     assert broken_laws(play_day(seed, 1.0)) == []
 
 
@@ -55,11 +57,39 @@ def test_a_journal_that_rots_keeps_no_daemon_from_starting(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tens", range(10))
-def test_a_hundred_hours_of_troubles_break_no_law(tens: int) -> None:
-    """Ten seeds at a time; each failure prints its seed."""
-    found = [sentence for seed in range(100 + tens * 10, 110 + tens * 10) for sentence in broken_laws(play_day(seed, 1.0))]
-    assert found == []
+@pytest.mark.parametrize("nth", range(STORIES))
+def test_three_hundred_hours_with_faults_break_no_law(nth: int) -> None:
+    """Each story has a random subset of the faults; a failure prints the command that plays it again."""
+    seed = 1000 + nth
+    troubles = nemesis_of(seed, PACE)
+    found = broken_laws(play_day(seed, STORY_H, troubles))
+    again = f"python -m tests.simulation --hours {STORY_H:g} --seed {seed} --pace {PACE:g}   ({', '.join(faults_of(troubles))})"
+    assert found == [], again
+
+
+def test_the_nemesis_turns_on_a_random_subset_by_seed() -> None:
+    """The same seed the same faults; over many seeds every fault is there and every fault is missing."""
+    chosen = [frozenset(faults_of(nemesis_of(seed))) for seed in range(60)]
+    assert chosen == [frozenset(faults_of(nemesis_of(seed))) for seed in range(60)]
+    assert frozenset.union(*chosen) == frozenset(FAULTS)
+    assert frozenset.intersection(*chosen) == frozenset()
+    assert len(set(chosen)) > 30
+
+
+def test_a_plan_is_data_that_comes_from_its_seed() -> None:
+    """So that it can be cut, and kept as a file."""
+    plan = plan_of(5, 2.0, EVERY_FAULT)
+    assert plan == plan_of(5, 2.0, EVERY_FAULT)
+    assert plan != plan_of(6, 2.0, EVERY_FAULT)
+    assert tuple(Happening.from_json(happening.to_json()) for happening in plan) == plan
+    assert [happening.at for happening in plan] == sorted(happening.at for happening in plan)
+    assert len({happening.do for happening in plan_of(5, 24.0, EVERY_FAULT)}) > 15
+
+
+def test_each_law_has_a_name_and_a_sentence() -> None:
+    """A violation names the law; `python -m tests.simulation --laws` prints them."""
+    assert len({law.name for law in LAWS}) == len(LAWS)
+    assert all(law.sentence.endswith(".") for law in LAWS)
 
 
 def journal_digest(seed: int) -> str:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.day import CALM, Troubles
+from tests.simulation.happenings import CALM, Troubles
 from tests.simulation.harness import broken_laws, play_day
 
 SHORT_H = 40.0 / 3600.0
-QUIET_S = 600.0
+QUIET_S = 1800.0
 WORK = replace(CALM, work_s=4.0)
 STEP = 7
 """In the quick suite every seventh call; all of them in the slow one."""

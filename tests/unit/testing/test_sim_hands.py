@@ -14,6 +14,7 @@ from aios.ports import AttemptFate
 from aios.testing.blobs import SimBlobs
 from aios.testing.bodies import SKILLS, read_effects
 from aios.testing.disk import Fault
+from aios.testing.hands import Mishap
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
@@ -164,8 +165,8 @@ def test_a_restarted_service_has_another_main_process() -> None:
 
 async def _one_attempt_in_a_storm(machine: SimMachine, skill: str) -> tuple[str, int]:
     """Start, and let anything die anywhere; then recover until it is settled. Returns (fate, effects)."""
-    machine.hands.luck.launcher_dies = 0.1
-    machine.hands.luck.body_dies = 0.1
+    for kind in ("launcher_dies", "body_dies"):
+        machine.hands.mishaps += [Mishap(kind, nth) for nth in range(1, 60) if machine.chance.uniform(0.0, 1.0) < 0.1]
     call = call_of(skill, tag="t")
     daemon = Daemon(machine)
     daemon.start(call)
@@ -176,7 +177,7 @@ async def _one_attempt_in_a_storm(machine: SimMachine, skill: str) -> tuple[str,
         daemon.kill()
         daemon = Daemon(machine)
         daemon.process.life.spawn(_awaited(daemon.hands, call))
-    machine.hands.luck.launcher_dies = machine.hands.luck.body_dies = 0.0
+    machine.hands.mishaps.clear()
     for _ in range(100):
         await asyncio.sleep(1)
         fate = await daemon.recover(call)

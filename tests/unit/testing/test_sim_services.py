@@ -134,9 +134,9 @@ def test_nobody_can_say_while_services_are_deaf() -> None:
 
     async def story(world: World) -> None:
         world.units.add("a.service")
-        world.services.deaf = True
+        world.units.deaf = True
         assert (await world.services.state("a.service")).state == "unknown"
-        world.services.deaf = False
+        world.units.deaf = False
         assert [state.state for state in await world.services.list()] == ["up"]
 
     play(story)
@@ -166,7 +166,7 @@ def test_a_look_never_raises() -> None:
         assert not (await world.look("restart_service", unit="web.service")).ok
         broken = SkillCall("r", "s", 1, "read_logs", "observe", {}, 1.0)
         assert "failed" in (await world.looker.look(broken)).error
-        world.looker.hangs = 1.0
+        world.looker.hangs = lambda: True
         assert "longer than" in (await world.look("read_logs", unit="web.service")).error
 
     play(story)
