@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from aios import __version__
 from aios.clock import Clock
 from aios.entropy import Entropy
+from aios.errors import MachineError
 from aios.events.calls import SkillCatalogue
 from aios.events.codec import encode_sorted
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
@@ -420,12 +421,12 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     texts = outside.read_playbooks()
     troubles = _Troubles()
     writer = outside.make_writer(troubles.tell)
-    world, queue, decided_since = _remember(settings, outside)
+    world, queue, decided_since, torn = _remember(settings, outside)
     shelf = Shelf(outside.blobs, outside.skills)
     playbooks_before = None
     if world.playbooks and names_of(texts) != frozenset(world.playbooks.values()):
         playbooks_before = shelf.recall(world.playbooks, world.playbook_paths)
-    first_words = shelf.reload(texts)
+    first_words = (*torn, *shelf.reload(texts))
     redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
     spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
     rules = Rules(settings.mode_max, settings.acts_per_hour, settings.settle_s, frozenset(settings.protected))
@@ -493,10 +494,11 @@ class _Troubles:
         self.emit(draft)
 
 
-def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, frozenset[str]]:
+def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, frozenset[str], tuple[Draft, ...]]:
     """The world as it was: the newest checkpoint, then every event after it.
 
-    And what was decided since of all that the checkpoint's queue calls spilled: it must not be decided again.
+    And what was decided since of all that the checkpoint's queue calls spilled: it must not be decided again. And whom to call
+    about runs that a damaged line has torn.
     """
     targets = settings.score.latency_target_ms
     new_scores = partial(Scores, window_s=settings.score.window_s, targets_ms=targets)
@@ -509,11 +511,23 @@ def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, 
         world = World.from_json(found[1]["world"], old_scores)
         queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
     decided_since = set()
+    torn: dict[str, Draft] = {}
     for event, position in outside.reader.read(world.position if found else None):
         if queue.spilled and event.type in DECISIONS:
             decided_since.add(str(event.data["event"]))
-        world.apply(event, position)
-    return world, queue, frozenset(decided_since)
+        try:
+            world.apply(event, position)
+        except MachineError:  # a line of this run was damaged, and not counted: nobody else may have to suffer for it
+            run = world.tear(event)
+            torn[run.id] = _torn(run)
+        if event.type == "reactor.called":  # told already, by a life before
+            torn.pop(event.causationid, None)
+    return world, queue, frozenset(decided_since), tuple(torn.values())
+
+
+def _torn(run: Run) -> Draft:
+    data = {"playbook": run.playbook, "guard": "torn", "why": f"run {run.id} of {run.playbook} was ended: {run.why}"}
+    return Draft(type="reactor.called", subject=run.subject, data=data, causationid=run.id, correlationid=run.incident)
 
 
 def _env_of(settings: Settings, outside: Outside, world: World, shelf: Shelf, run: Run, playbook: Playbook, chance: float) -> Env:

@@ -128,6 +128,13 @@ class World:
             self._apply_seen(event, position)
         self.scores.apply(event)
 
+    def tear(self, event: Event) -> Run:
+        """An event of a run that its state does not allow, read from a damaged journal: that run ends here. Gives it back."""
+        run = self.runs.get(event.data["run"]) or self.recent[event.data["run"]]
+        run.tear(f"its history in the journal has a hole before its {event.type}", event.taken)
+        self._settle(run, event.taken)
+        return run
+
     @property
     def cursors(self) -> Mapping[str, InboxCursor]:
         """How far each inbox file was durably taken: it follows what is applied."""

@@ -240,10 +240,10 @@ CATALOGUE: Mapping[str, EventType] = {
         considered=(LIST, "every playbook that was looked at, and what it said"),
     ),
     "reactor.called": _t(
-        "A person is needed, though no run is open: a breaker opened, or a loop was cut.",
+        "A person is needed, though no run is open: a breaker opened, a loop was cut, or a run's history is torn.",
         "critical",
         playbook=(STR, "the playbook"),
-        guard=(STR, "the guard that held it"),
+        guard=(STR, "the guard that held it; `torn` where damaged lines of the journal ended a run"),
         why=(STR, "one sentence"),
     ),
     "scheduler.spilled": _t(

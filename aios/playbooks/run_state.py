@@ -111,6 +111,12 @@ class RunState:
             acts=list(self.acts),
         )
 
+    def tear(self, why: str, at: float) -> None:
+        """End it where its history has a hole: nobody can say any more all that it did, so a person has to look."""
+        self.closed, self.ended_at = True, at
+        self.status, self.outcome, self.why = "escalated", "unknown", why
+        self.in_flight, self.wait, self.asked, self.rollback_asked = None, None, None, ""
+
     def wake(self) -> None:
         """A wait is over: what was looked at before is old, so the observing steps and the symptom are looked at again."""
         if self.wait is None:
@@ -152,6 +158,8 @@ class RunState:
 
     def _step_done(self, data: Mapping[str, Any], _at: float) -> None:
         step = data["step"]
+        if data.get("kind") == "act" and data["attempt"] > self.attempts.get(step, 0):
+            self.attempts[step] = data["attempt"]  # its intent is lost with a damaged line: the number is used all the same
         kept = {name: data.get(name) for name in ("ok", "result", "kind", "skipped", "error", "next", "attempt")}
         if self.in_flight is not None and self.in_flight["step"] == step:
             self.in_flight = None

@@ -326,7 +326,7 @@ BUGS: Mapping[str, Bug] = {
     "endless_retry": Bug(
         "How often a step was tried is forgotten at its end.",
         "attempts_keep_to_their_limit",
-        replace(WORK, kinds=("hang", "die")),
+        replace(WORK, work_s=60.0, kinds=("hang",)),
         [Patch(RunState, "fold", _without_tries)],
     ),
 }

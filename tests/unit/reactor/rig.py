@@ -81,6 +81,8 @@ class Rig:
     process: SimProcess | None = None
     born: Daemon | None = None
     died: list[BaseException] = field(default_factory=list)
+    _read_at: int = -1
+    _stored: list[Stored] = field(default_factory=list)
 
     # --- its world
 
@@ -181,7 +183,10 @@ class Rig:
         return answer.result
 
     def stored(self) -> list[Stored]:
-        return assembly.read_journal(self.machine)
+        """The journal; read again only when the disk has changed since, because `until` asks every few milliseconds."""
+        if self._read_at != self.machine.disk.calls:
+            self._read_at, self._stored = self.machine.disk.calls, assembly.read_journal(self.machine)
+        return self._stored
 
     def events(self, *types: str, subject: str = "") -> list[Event]:
         return [s.event for s in self.stored() if s.event.type in types and subject in ("", s.event.subject)]

@@ -1,0 +1,57 @@
+"""A damaged line in the midst of a run's history: the daemon starts all the same, the run is ended, and a person is called."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aios.testing.machine import STATE_DIR
+from tests.unit.reactor.rig import Rig, play, playbook
+
+
+def damage(rig: Rig, event_type: str) -> None:
+    """One byte of the first line of this type is another one."""
+    stored = next(one for one in rig.stored() if one.event.type == event_type)
+    day, part, offset = stored.position
+    rig.machine.disk.flip(f"{STATE_DIR}/events/{day}.{part}.jsonl", offset + 30)
+
+
+def test_a_hole_in_a_run_ends_that_run_and_no_daemon() -> None:
+    """It is neither gone on with nor forgotten: it ends unknown, a person is called once, and others go on."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        await rig.falls_ill()
+        await rig.until_event("run.escalated")
+        run = rig.run_of("mender").id
+        rig.kill()
+        damage(rig, "run.rolled_back")
+        await rig.start()
+        await rig.until_event("reactor.called")
+        await rig.restart()
+        await asyncio.sleep(5.0)
+        [called] = rig.events("reactor.called")
+        assert called.data["guard"] == "torn"
+        assert run in called.data["why"]
+        ended = rig.daemon.world.recent[run]
+        assert (ended.status, ended.outcome) == ("escalated", "unknown")
+        assert run not in rig.daemon.world.runs
+        rig.mends = True
+        await rig.falls_ill("job:2")
+        await rig.until_event("run.healed")
+
+    play(story, playbook("mender"))
+
+
+def test_an_attempt_whose_intent_is_lost_has_used_its_number() -> None:
+    """No later attempt comes into the folder of one that was."""
+
+    async def story(rig: Rig) -> None:
+        await rig.falls_ill()
+        await rig.until_event("run.healed")
+        run = rig.run_of("mender").id
+        rig.kill()
+        damage(rig, "run.step_intended")
+        await rig.start()
+        assert rig.daemon.world.recent[run].attempts["act"] == 1
+
+    play(story, playbook("mender"))
