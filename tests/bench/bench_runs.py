@@ -1,8 +1,8 @@
 """What runs cost the machine that they heal: the CPU of one with three trivial acts, and what a thousand that wait take up.
 
 A real daemon and its hands, by the harness of `bench_loop`. The CPU is that of these two processes alone: the acts' own processes
-are what the playbook asked for. The baseline for a run is what the same three acts cost when a program forks and waits for each, with
-no memory, no proof and no undo. What waits has asked a person.
+are what the playbook asked for. The baseline for a run is what the same three acts cost when a program forks and waits for each,
+with no memory, no proof and no undo. What waits has asked a person.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def play(seed: int, plan: Sequence[Happening], hours: float, parts: Parts | None
 
 
 async def _one_life(machine: SimMachine, process: SimProcess, number: int, seed: int, parts: Parts) -> int:
-    """A disk that refuses, at the start or at the end, ends it in order, and it is started again; other errors are bugs and rise."""
+    """A disk that refuses, at the start or the end, ends it in order, and it is started again; other errors are bugs and rise."""
     try:
         return await run_daemon(machine, process, number, seed, parts)
     except (OSError, Temporary):
