@@ -5,29 +5,31 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios.cli import exits
 from aios.cli.parser import add_verb, verbs
+from aios.cli.playbook_files import in_force
 from aios.cli.reach import ask_daemon, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import STYLE_OF, Terminal
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, Refused
-from aios.events.calls import SkillCatalogue
 from aios.nearest import did_you_mean
-from aios.playbooks.load import Loaded, load_many
+from aios.playbooks.load import Loaded
 from aios.playbooks.model import Playbook, lesser_mode
 
 if TYPE_CHECKING:
     from aios.playbooks.lint import Finding
 
-SUFFIXES = (".yaml", ".yml")
-FILE_BYTES_MAX = 256 * 1024
-"""More than that no playbook has; the loader says so in words."""
-
+_LINT = "aios playbook lint\naios playbook lint my-playbook.yaml other-folder/"
+_TEST = """
+aios playbook test
+aios playbook test my-playbook.yaml other-folder/
+aios playbook test my-playbook.yaml --watch
+"""
 _SCHEMA_EXAMPLES = """
 aios playbook schema > playbook.schema.json
 # first line of a playbook, for editors:  # yaml-language-server: $schema=playbook.schema.json
@@ -39,59 +41,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_verb(group, "list", "list playbooks: what they answer, their mode, whether they are on", list_playbooks)
     showing = add_verb(group, "show", "show a playbook as it is written", show, examples="aios playbook show service-down")
     showing.add_argument("name", help="its name")
-    for word, help, action in (
-        ("lint", "check playbooks: every mistake with file, line, column and cure", lint),
-        ("test", "run the tests that playbooks carry, with stubs: nothing is touched", test),
-    ):
-        examples = f"aios playbook {word}\naios playbook {word} my-playbook.yaml other-folder/"
-        add_verb(group, word, help, action, examples=examples).add_argument(
-            "paths", nargs="*", metavar="PATH", help="files or folders (default: the folders of the settings)"
-        )
+    linting = add_verb(group, "lint", "check playbooks: every mistake with file, line, column and cure", lint, examples=_LINT)
+    testing = add_verb(group, "test", "run the tests that playbooks carry, with stubs: nothing is touched", test, examples=_TEST)
+    for verb in (linting, testing):
+        verb.add_argument("paths", nargs="*", metavar="PATH", help="files or folders (default: the folders of the settings)")
+    testing.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too, for a CI server")
+    testing.add_argument("--watch", action="store_true", help="run them again whenever a playbook changes, until Ctrl-C")
     add_verb(group, "schema", "print the JSON Schema of a playbook, for editors", schema, examples=_SCHEMA_EXAMPLES)
     for word, help in (("enable", "switch a playbook on again"), ("disable", "switch a playbook off, until it is enabled")):
         verb = add_verb(group, word, help, switch, examples=f"aios playbook {word} service-down")
         verb.add_argument("name", help="its name")
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> Loaded:
-    """All playbooks of these files and folders, as the daemon would load them."""
-    texts: dict[str, str] = {}
-    unreadable: list[ConfigError] = []
-    for path in paths:
-        for file in files_of(path):
-            try:
-                texts[file] = _read(file)
-            except OSError as error:
-                unreadable.append(
-                    ConfigError(file, f"cannot be read: {error.strerror}", hint="make it readable, or name another")
-                )
-            except UnicodeDecodeError:
-                unreadable.append(ConfigError(file, "is not UTF-8", hint="save the file as UTF-8"))
-    loaded = load_many(texts, catalogue() if skills is None else skills)
-    return Loaded(loaded.playbooks, (*unreadable, *loaded.errors), loaded.texts)
-
-
-def _read(file: str) -> str:
-    with open(file, "rb") as opened:
-        return opened.read(FILE_BYTES_MAX + 1).decode("utf-8")
-
-
-def files_of(path: str) -> list[str]:
-    """A file is itself; a folder is the playbooks right in it; what is not there is told by who opens it."""
-    if not os.path.isdir(path):
-        return [path]
-    return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(SUFFIXES) and not name.startswith("."))
-
-
-def in_force(args: argparse.Namespace, terminal: Terminal, skills: SkillCatalogue | None = None) -> Loaded:
-    """What the settings' folders hold, or the paths of the command line."""
-    named = getattr(args, "paths", None)
-    if named:
-        return read_folders(named, skills)
-    return read_folders((path for path in settings(args, terminal).playbooks if os.path.isdir(path)), skills)
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -219,41 +178,9 @@ def finding_text(finding: Finding) -> str:
 
 def test(args: argparse.Namespace, terminal: Terminal) -> int:
     """1 when a test fails, 4 when a playbook cannot be used."""
-    from aios.playbooks.trial import try_playbook
+    from aios.cli.playbook_test import test as try_them  # the run machine and its stubs: only here
 
-    skills = catalogue()
-    loaded = in_force(args, terminal, skills)
-    results = [(playbook, try_playbook(playbook, entry, skills)) for playbook in loaded.playbooks for entry in playbook.tests]
-    untested = [playbook.name for playbook in loaded.playbooks if not playbook.tests]
-    if wants_json(args):
-        rows = [
-            {
-                "playbook": p.name,
-                "test": r.name,
-                "ok": r.ok,
-                "differences": list(r.differences),
-                "outcome": r.outcome,
-                "steps": list(r.steps),
-            }
-            for p, r in results
-        ]
-        terminal.json({"tests": rows, "untested": untested, "errors": [str(error) for error in loaded.errors]})
-    else:
-        for playbook, result in results:
-            terminal.say(f"{'ok ' if result.ok else 'BAD'}  {playbook.name}: {result.name}", "" if result.ok else "red")
-            for difference in result.differences:
-                terminal.say(f"     {playbook.path}:{result.line}: {difference}")
-        for error in loaded.errors:
-            terminal.page(str(error))
-        for name in untested:
-            terminal.say(f"     {name} has no tests", "yellow")
-        failed = sum(not result.ok for _, result in results)
-        terminal.say(
-            f"{len(results) - failed} passed, {failed} failed, {len(loaded.errors)} mistakes", "red" if failed else "green"
-        )
-    if loaded.errors:
-        return exits.INVALID
-    return exits.OK if all(result.ok for _, result in results) else exits.NO
+    return try_them(args, terminal)
 
 
 def schema(_args: argparse.Namespace, terminal: Terminal) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -143,3 +144,8 @@ def daemon(state: Path, script: Script, stream: Any = None) -> Iterator[Daemon]:
         yield living
     finally:
         living.close()
+
+
+def may_be_interrupted() -> None:
+    """For a child that is to be ended by Ctrl-C: what a shell starts in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, Clock, Daemon, Screen, aios, daemon, event, write_journal
+from cli_kit import NOON, Clock, Daemon, Screen, aios, daemon, event, may_be_interrupted, write_journal
 
 from aios.cli.events import follow_events
 from aios.cli.journal import parse_moment, plain
@@ -333,6 +333,7 @@ def test_following_begins_where_the_journal_ends_or_where_it_is_told(tmp_path: P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=may_be_interrupted,
     )
     assert child.stdout is not None
     with daemon(tmp_path, {}, endless) as living:

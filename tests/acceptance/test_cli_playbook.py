@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
 
 import pytest
-from cli_kit import aios, daemon
+from cli_kit import aios, daemon, may_be_interrupted
 
 from aios.cli import exits
 
@@ -137,11 +143,63 @@ def test_playbooks_are_tried_with_their_own_tests(books: Path) -> None:
     failed = aios("playbook", "test", environ=at(books))
     assert failed.code == exits.NO
     assert "BAD  agent-silent: it looks" in failed.out
-    assert f"     {books}/good.yaml:11: " in failed.out
+    assert f"     {books}/good.yaml:11\n  E  outcome is observed, expected healed" in failed.out
     (books / "good.yaml").write_text(GOOD[: GOOD.index("tests:")])
     assert "agent-silent has no tests" in aios("playbook", "test", environ=at(books)).out
     (books / "good.yaml").write_text(BROKEN)
     assert aios("playbook", "test", environ=at(books)).code == exits.INVALID
+
+
+def test_steps_that_differ_are_shown_line_by_line(books: Path) -> None:
+    """What came unexpected has a plus, what did not come a minus."""
+    (books / "good.yaml").write_text(GOOD.replace("steps: [look]", "steps: []"))
+    assert "  +    look" in aios("playbook", "test", environ=at(books)).out.splitlines()
+    off = GOOD.replace("    observe: disk_usage", "    if: event.data.since_s > 99.0\n    observe: disk_usage")
+    (books / "good.yaml").write_text(off)
+    assert "  -    look" in aios("playbook", "test", environ=at(books)).out.splitlines()
+
+
+def test_results_are_written_for_a_ci_server(books: Path) -> None:
+    """JUnit's XML: a suite a file, failures with the difference, mistakes as errors; hostile names break nothing."""
+    (books / "worse.yaml").write_text(GOOD.replace("agent-silent", "worse").replace("steps: [look]", "steps: []"))
+    (books / "worse.yaml").write_text((books / "worse.yaml").read_text().replace("it looks", '"a <b> & \\e \\uffff"'))
+    (books / "broken.yaml").write_text(BROKEN)
+    junit = books.parent / "junit.xml"
+    assert aios("playbook", "test", "--junit", str(junit), environ=at(books)).code == exits.INVALID
+    suites = ElementTree.parse(junit).getroot()
+    counts = {Path(s.attrib["name"]).name: (s.attrib["tests"], s.attrib["failures"], s.attrib["errors"]) for s in suites}
+    assert counts == {"good.yaml": ("1", "0", "0"), "worse.yaml": ("1", "1", "0"), "broken.yaml": ("1", "0", "1")}
+    (failure,) = suites.iter("failure")
+    assert "+   look" in (failure.text or "")
+    assert [case.attrib["name"] for case in suites.iter("testcase")][1].startswith("a <b> & ?")
+
+
+def test_watching_runs_them_again_when_a_file_changes(books: Path) -> None:
+    """Until Ctrl-C; an editor's half-written file is told, and the next save is tried again."""
+    argv = [sys.executable, "-m", "aios.cli.main", "playbook", "test", "--watch"]
+    child = subprocess.Popen(
+        argv, env={**os.environ, **at(books)}, stdout=subprocess.PIPE, text=True, preexec_fn=may_be_interrupted
+    )
+    assert child.stdout is not None
+    try:
+        assert _until(child.stdout, "waiting for a change") == ["ok   agent-silent: it looks", "1 passed, 0 failed, 0 mistakes"]
+        (books / "good.yaml").write_text(GOOD.replace("outcome: observed", "outcome: healed"))
+        assert "1 failed" in _until(child.stdout, "waiting for a change")[-1]
+        (books / "new.yaml").write_text(GOOD.replace("agent-silent", "new").replace("outcome: observed", "outcome: healed"))
+        assert "2 failed" in _until(child.stdout, "waiting for a change")[-1]
+    finally:
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == exits.INTERRUPTED
+
+
+def _until(lines: IO[str], last: str) -> list[str]:
+    """What is printed before this line."""
+    seen = []
+    for line in lines:
+        if line.startswith(last):
+            return seen
+        seen.append(line.rstrip("\n"))
+    raise AssertionError(f"it ended after {seen}")
 
 
 def test_the_schema_is_for_editors(books: Path) -> None:
