@@ -510,6 +510,7 @@ def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, 
     else:
         world = World.from_json(found[1]["world"], old_scores)
         queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
+    world.correlator.recall = outside.blobs.get
     decided_since = set()
     torn: dict[str, Draft] = {}
     for event, position in outside.reader.read(world.position if found else None):

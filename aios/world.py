@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aios.events.catalogue import CLOSES, is_own
+from aios.events.catalogue import CLOSES, CORRELATED, is_own
 from aios.events.event import START, Event, Position, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
+from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import RESERVED_STEPS
@@ -21,7 +22,7 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
 
-CHECKPOINT_VERSION = 6
+CHECKPOINT_VERSION = 7
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
@@ -114,6 +115,8 @@ class World:
     playbook_paths: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
+    correlator: Correlator = field(default_factory=Correlator)
+    """Playbooks that wait for several events: what they have seen."""
     named_own: frozenset[str] = frozenset()
     """Own types that a playbook in force names exactly: these are queued like what is seen outside."""
 
@@ -127,6 +130,7 @@ class World:
         else:
             self._apply_seen(event, position)
         self.scores.apply(event)
+        self.correlator.take(event, position)
 
     def tear(self, event: Event) -> Run:
         """An event of a run that its state does not allow, read from a damaged journal: that run ends here. Gives it back."""
@@ -183,7 +187,7 @@ class World:
             self._open(event, position)
         for opened in CLOSES.get(kind, ()):
             self._close(event.subject, opened)
-        if kind in self.named_own:
+        if kind in self.named_own or kind == CORRELATED:
             self.undecided[event.id] = position
 
     def _apply_run(self, event: Event) -> None:
@@ -405,6 +409,7 @@ class World:
             "named_own": sorted(self.named_own),
             "kept": self.kept,
             "timers": self.timers,
+            "correlator": self.correlator.to_json(),
         }
 
     @classmethod
@@ -432,6 +437,7 @@ class World:
         world.playbooks, world.kept = dict(raw["playbooks"]), dict(raw["kept"])
         world.playbook_paths, world.named_own = dict(raw["playbook_paths"]), frozenset(raw["named_own"])
         world.timers = dict(raw["timers"])
+        world.correlator = Correlator.from_json(raw["correlator"])
         return world
 
 

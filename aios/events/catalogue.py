@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 OWN_PREFIXES = ("run.", "approval.", "scheduler.", "reactor.", "journal.", "playbook.", "score.", "daemon.", "timer.")
 
+CORRELATED, WINDOW_DUE, WINDOW_DROPPED = "reactor.correlated", "reactor.window_due", "reactor.window_dropped"
+
 # Field types are CEL's, so that expressions over `event.data` are checked when a playbook is loaded.
 STR, INT, DOUBLE, BOOL, MAP, LIST = "string", "int", "double", "bool", "map", "list"
 
@@ -205,6 +207,7 @@ CATALOGUE: Mapping[str, EventType] = {
         playbooks=(MAP, "name -> blob that holds the text"),
         paths=(MAP, "name -> the file it came from"),
         own_types=(LIST, "types of AIOS's own that they name: only these come to the queue"),
+        windows=(STR, "blob that says which several events they wait for; empty: none does"),
         disabled=(LIST, "names that are switched off"),
         invalid=(LIST, "files that cannot be used as they are; all others that were told so before are mended"),
     ),
@@ -245,6 +248,31 @@ CATALOGUE: Mapping[str, EventType] = {
         playbook=(STR, "the playbook"),
         guard=(STR, "the guard that held it; `torn` where damaged lines of the journal ended a run"),
         why=(STR, "one sentence"),
+    ),
+    CORRELATED: _t(
+        "Several events together were what a playbook waits for; it is decided about this event as about any other.",
+        "warning",
+        playbook=(STR, "the playbook"),
+        trigger=(STR, "hash of its `on`, as it was then"),
+        kind=(STR, "count | any | all | sequence | absence"),
+        key=(MAP, "what joined them: field -> value"),
+        since=(STR, "time of the first; of a silence: when it began"),
+        until=(STR, "time of the last; of a silence: when it was long enough"),
+        count=(INT, "how many events were used"),
+        events=(MAP, "name of the trigger -> the last event that stood for it: id, type, subject, time, severity, data"),
+        last=(MAP, "the newest of them, in the same form; empty for `absence`"),
+        used=(LIST, "id and position of each event that was used"),
+        missing=(LIST, "names of the triggers that stayed away"),
+        causes=(LIST, "the events that were used, and what caused them"),
+    ),
+    WINDOW_DUE: _t("Nothing else happened, and a window is over: time goes on in the journal, too."),
+    WINDOW_DROPPED: _t(
+        "Windows of a playbook begin anew, or some of what they held had to be forgotten.",
+        "warning",
+        playbook=(STR, "the playbook"),
+        why=(STR, "its trigger was changed | the clock went back | more than it may hold"),
+        keys=(INT, "keys whose windows were open"),
+        events=(INT, "events that were in them, or that were forgotten"),
     ),
     "scheduler.spilled": _t(
         "The queue was full; events wait in the journal and are read again later.",

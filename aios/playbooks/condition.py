@@ -55,6 +55,7 @@ _NAME_IN_QUOTES = re.compile(r"[\"'](\w+)[\"']")
 _ATTRIBUTE = re.compile(r"(?<![\w.])event\s*\.\s*([A-Za-z_]\w*)")
 _STEP_FIELD = re.compile(r"(?<![\w.])steps\s*\.\s*[A-Za-z_]\w*\s*\.\s*([A-Za-z_]\w*)")
 _STEP_RESULT = re.compile(r"\bsteps\s*\.\s*([A-Za-z_]\w*)\s*\.\s*result\s*\.\s*([A-Za-z_]\w*)")
+_EVENT_NAMED = re.compile(r"\bevent\s*\.\s*data\s*\.\s*events\s*\.\s*([A-Za-z_]\w*)")
 _CEL_ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _WORDS = {"int": "a whole number", "double": "a decimal number", "string": "text", "bool": "true or false", "null_type": "null"}
 
@@ -93,6 +94,8 @@ class Expression:
     data_fields: frozenset[str]
     steps: frozenset[str]
     step_results: frozenset[tuple[str, str]]
+    events_named: frozenset[str]
+    """Of `event.data.events`, where several events came together."""
 
 
 @lru_cache(maxsize=8192)
@@ -122,6 +125,7 @@ def compile_expression(source: str, fields: Fields = ()) -> Expression:
         data_fields=frozenset(_DATA_FIELD.findall(bare)),
         steps=frozenset(_steps_named(bare, source)),
         step_results=frozenset(_STEP_RESULT.findall(bare)),
+        events_named=frozenset(_EVENT_NAMED.findall(bare)),
     )
 
 

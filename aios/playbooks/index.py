@@ -10,10 +10,11 @@ Types of AIOS's own are matched by their exact name alone; families do not reach
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
-from aios.events.catalogue import is_own
+from aios.events.catalogue import CORRELATED, is_own
 from aios.events.event import Event
 from aios.playbooks.lookup import lookup
 from aios.playbooks.model import Playbook
@@ -57,6 +58,8 @@ class Index:
                 for name in playbook.types:
                     by_name.setdefault(name, []).append(playbook)
         self._lookups = {name: lookup(found) for name, found in by_name.items()}
+        together = {p.name: p for p in self.playbooks if p.correlation is not None and p.enabled}
+        self._of_correlated: tuple[Find, ...] = (partial(_find_correlated, together),) if together else ()
         self._by_type: dict[str, tuple[Find, ...]] = {}
 
     def match(self, event: Event) -> list[Playbook]:
@@ -93,8 +96,17 @@ class Index:
         if len(self._by_type) >= TYPES_MAX:
             self._by_type.clear()
         found = tuple(self._lookups[name] for name in _names_that_fit(event_type) if name in self._lookups)
+        if event_type == CORRELATED:
+            found += self._of_correlated
         self._by_type[event_type] = found
         return found
+
+
+def _find_correlated(together: Mapping[str, Playbook], event: Event, hits: list[Playbook], _plain: bool) -> None:
+    """What became complete is for the playbook that waited for it, if it still waits for the same."""
+    found = together.get(event.data["playbook"])
+    if found is not None and found.correlation is not None and found.correlation.hash == event.data["trigger"]:
+        hits.append(found)
 
 
 def _names_that_fit(event_type: str) -> Iterator[str]:

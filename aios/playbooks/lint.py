@@ -14,6 +14,7 @@ from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CATALOGUE, EventType
 from aios.events.durations import format_duration
 from aios.nearest import nearest
+from aios.playbooks import lint_windows
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
 from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched
@@ -40,6 +41,7 @@ CODES: Mapping[str, str] = {
     "beside-or": "A field stands beside $or and in it; only what stands in it counts.",
     "same-resource": "Another playbook acts on the same thing, for other events.",
     "same-trigger": "Another playbook has the same trigger and priority; the name alone decides.",
+    **lint_windows.CODES,
     "nothing-kept": "It puts last-good copies back, and nothing takes them.",
     "never-put-back": "It takes last-good copies, and nothing puts them back.",
     "cannot-undo": "An act cannot be rolled back.",
@@ -48,7 +50,7 @@ CODES: Mapping[str, str] = {
 }
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
-    "never-matches", "constant-when", "beside-or",
+    "never-matches", "constant-when", "beside-or", *lint_windows.WARNINGS,
 ))  # fmt: skip
 
 
@@ -194,6 +196,12 @@ def _copies(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
         yield "never-put-back", ("keep",), CODES["never-put-back"], "add a step act: restore_files, or a fallback that does it"
 
 
+def _windows(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    yield from lint_windows.windows(playbook)
+    for where, expression in _expressions(playbook):
+        yield from lint_windows.named(playbook, where, expression)
+
+
 def _undo(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
     for position, step in enumerate(playbook.steps):
         if step.kind == "act" and skills[step.skill].irreversible:
@@ -209,7 +217,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
-    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _manners, impossible, beside_or,
+    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _windows, _manners, impossible, beside_or,
 )  # fmt: skip
 
 
@@ -221,6 +229,8 @@ def _beside_others(playbook: Playbook, others: Iterable[Playbook]) -> Iterator[S
     for other in others:
         if other.name == playbook.name or not (other.enabled and playbook.enabled) or other.when is not None:
             continue
+        if playbook.correlation is not None or other.correlation is not None:
+            continue  # each waits for something of its own
         if not all(any(covers_type(wide, name) for wide in other.types) for name in playbook.types):
             continue
         if not covers(other.match, playbook.match):

@@ -2,7 +2,7 @@
 
 Called by the reactor's loader (`load_many`, for the folder), by the command line and by tests. It knows the form of a
 playbook; `read.py` knows how values are read, `read_steps.py` steps and checks, `read_tests.py` tests, `condition.py` and
-`pattern.py` the two small languages. Pure: whoever calls has read the files.
+`pattern.py` the two small languages, `read_on.py` which events it is for. Pure: whoever calls has read the files.
 """
 
 from __future__ import annotations
@@ -10,38 +10,32 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import OWN_PREFIXES, is_own
+from aios.events.catalogue import CORRELATED
 from aios.events.durations import parse_duration
-from aios.events.event import SEVERITIES
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, Fields, field_types
 from aios.playbooks.guards import STARTS_KEPT
 from aios.playbooks.model import MODES, Guard, Keep, Mode, Playbook, Rung
-from aios.playbooks.pattern import BadPattern, EventPattern, compile_pattern
-from aios.playbooks.read import Reader, keys_with_places, node_at
+from aios.playbooks.read import Reader
+from aios.playbooks.read_on import On, OnReader
 from aios.playbooks.read_steps import StepReader
 from aios.playbooks.read_tests import read_tests
-from aios.playbooks.yaml_strict import Node, Source, clip, parse, to_json
+from aios.playbooks.yaml_strict import Node, Source, clip, parse
 
 KEYS = (
     "playbook", "description", "on", "when", "mode", "priority", "enabled",
     "guard", "keep", "steps", "verify", "on_failure", "tests",
 )  # fmt: skip
-MATCH_KEYS = ("subject", "source", "severity", "data", "$or")
-CORRELATIONS = ("any", "all", "sequence", "absence", "count", "within", "by")
-TYPES_MAX = 100
 RUNGS_MAX = 10
 FILES_MAX = 100
 PRIORITY_MAX = 1000
 DAY_S = 86400.0
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?\Z")
 _LIMIT = re.compile(r"\s*(\d{1,6})\s+in\s+(\S+)\s*\Z")
 
 
@@ -156,14 +150,6 @@ def _at(text: str, path: str, key: str, message: str, hint: str, value: str = ""
     return source.error(*(source.place(at.start()) if at else (1, 1)), message, hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trigger:
-    types: tuple[str, ...] = ()
-    pattern: EventPattern | None = None
-    match: Mapping[str, Any] | None = None
-    sound: bool = True
-
-
 class _Form:
     """What a playbook may hold, key by key."""
 
@@ -174,9 +160,9 @@ class _Form:
     def playbook(self, root: Node, text: str) -> Playbook | None:
         found = self._reader.mapping(root, "a playbook", KEYS, ("playbook", "on", "steps"))
         name = self._name(found.get("playbook"))
-        trigger = self._trigger(found.get("on"))
+        trigger = OnReader(self._reader).read(found.get("on"))
         before = len(self._reader.errors)
-        fields = field_types(trigger.types)
+        fields = field_types((CORRELATED,) if trigger.correlation else trigger.types)
         steps_of = StepReader(self._reader, self._skills, fields)
         steps = steps_of.steps(found["steps"]) if "steps" in found else ()
         checks = steps_of.checks(found["verify"]) if "verify" in found else ()
@@ -195,6 +181,7 @@ class _Form:
             types=trigger.types,
             pattern=trigger.pattern,
             match=trigger.match or {},
+            correlation=trigger.correlation,
             when=self._when(found.get("when"), fields),
             mode=mode or "auto",
             priority=priority or 0,
@@ -238,110 +225,6 @@ class _Form:
                 "add verify: [{service_check: {unit: …, hold: 10s}}], or mode: observe to look only",
             )
 
-    # --- on ---
-
-    def _trigger(self, node: Node | None) -> _Trigger:
-        if node is None:
-            return _Trigger(sound=False)
-        if node.kind == "map" and any(name in node.entries for name in CORRELATIONS):
-            name, key = next((n, k) for n, k in keys_with_places(node).items() if n in CORRELATIONS)
-            self._reader.refuse(
-                key, f"this version does not know `{name}` (several events together)", "write on: {type: …} for one event"
-            )
-            return _Trigger(sound=False)
-        if node.kind == "scalar" and isinstance(node.scalar, str):
-            self._reader.refuse(node, "on must be a mapping", f"write on: {{type: {node.scalar}}}")
-            return _Trigger(sound=False)
-        found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
-        types = self._types(found["type"]) if "type" in found else ()
-        pattern, match = self._match(found["match"]) if "match" in found else (None, None)
-        return _Trigger(types, pattern, match, sound=match is not None or "match" not in found)
-
-    def _types(self, node: Node) -> tuple[str, ...]:
-        items = self._reader.items(node, "type", TYPES_MAX) if node.kind == "list" else (node,)
-        if node.kind == "list" and not node.items:
-            self._reader.refuse(node, "type is an empty list", "name at least one type, such as service.down")
-        types = [name for item in items if (name := self._type(item))]
-        return tuple(dict.fromkeys(types))
-
-    def _type(self, node: Node) -> str | None:
-        name = self._reader.text(node, "type", 128)
-        if name is None:
-            return None
-        if not TYPE.match(name):
-            cure = "name a type such as service.down, or a family such as service.*"
-            self._reader.refuse(node, f"{clip(name)} is no type of event", cure)
-            return None
-        if name.endswith(".*") and (is_own(name) or any(prefix.startswith(name[:-1]) for prefix in OWN_PREFIXES)):
-            self._reader.refuse(
-                node, f"{name} never matches: AIOS's own types are reached by their exact name only", "name the exact type"
-            )
-            return None
-        return name
-
-    def _match(self, node: Node) -> tuple[EventPattern | None, Mapping[str, Any] | None]:
-        before = len(self._reader.errors)
-        if not self._match_keys(node):
-            return None, None
-        raw = to_json(node)
-        if len(self._reader.errors) > before or node.kind != "map":
-            return None, None
-        try:
-            pattern = compile_pattern(raw)
-        except BadPattern as error:
-            self._reader.refuse(self._pattern_place(node, error), error.message, error.hint)
-            return None, None
-        self._refuse_hopeless(node)
-        return pattern, raw
-
-    def _match_keys(self, node: Node) -> bool:
-        """Whether only names of attributes stand in `match`, and in the mappings of its `$or`."""
-        if node.kind == "map" and "type" in node.entries:
-            self._reader.refuse(
-                node.entries["type"][0], "the type does not stand in match", "write it beside match: on: {type: …, match: …}"
-            )
-            return False
-        before = len(self._reader.errors)
-        for name, key in keys_with_places(node).items():
-            if name not in MATCH_KEYS and not self._reader.full and not nearest(name, MATCH_KEYS):
-                self._reader.refuse(
-                    key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
-                )
-        if len(self._reader.errors) == before:
-            self._reader.mapping(node, "match", MATCH_KEYS)
-        either = node.entries["$or"][1] if node.kind == "map" and "$or" in node.entries else None
-        branches = either.items if either is not None and either.kind == "list" else ()
-        return all(self._match_keys(branch) for branch in branches if branch.kind == "map")
-
-    def _pattern_place(self, node: Node, error: BadPattern) -> Node:
-        """The key where the key is wrong, the value where the value is."""
-        owner = node_at(node, error.where[:-1])
-        last = error.where[-1] if error.where else ""
-        if owner.kind == "map" and str(last) in owner.entries and "operator" in error.message:
-            return owner.entries[str(last)][0]
-        return node_at(node, error.where)
-
-    def _refuse_hopeless(self, node: Node) -> None:
-        """Values that these attributes never have."""
-        for name in ("subject", "source", "severity"):
-            values = node.entries[name][1] if name in node.entries else None
-            if values is not None and values.kind != "list":
-                self._reader.refuse(values, f"{name} is a text and has no fields", f"write {name}: [a, b]")
-                continue
-            for value in values.items if values else ():
-                if value.kind == "scalar" and not isinstance(value.scalar, str):
-                    self._reader.refuse(
-                        value, f"{name} is always a text, and this is {value.what}", f'put it in quotes: "{value.scalar}"'
-                    )
-                elif name == "severity" and value.kind == "scalar" and value.scalar not in SEVERITIES:
-                    self._reader.refuse(
-                        value, f"no event has the severity {clip(str(value.scalar))}", did_you_mean(str(value.scalar), SEVERITIES)
-                    )
-        if "data" in node.entries and node.entries["data"][1].kind == "list":
-            self._reader.refuse(node.entries["data"][1], "data is a mapping", "name its fields: data: {failures: [2]}")
-        for branch in node.entries["$or"][1].items if "$or" in node.entries else ():
-            self._refuse_hopeless(branch)
-
     # --- guard, keep, on_failure ---
 
     def _guard(self, node: Node | None) -> Guard:
@@ -372,7 +255,7 @@ class _Form:
             self._reader.refuse(node, "limit counts over 1s to 30d", "choose another length of time")
         return int(found[1]), seconds
 
-    def _keep(self, node: Node | None, trigger: _Trigger, verified: bool) -> Keep | None:
+    def _keep(self, node: Node | None, trigger: On, verified: bool) -> Keep | None:
         if node is None:
             return None
         found = self._reader.mapping(node, "keep", ("files", "after"), ("files",))
@@ -383,7 +266,11 @@ class _Form:
                 node, "keep takes a copy when verify has held, and there is no verify", "add verify, or remove keep"
             )
         subjects = (trigger.match or {}).get("subject")
-        if trigger.sound and (not subjects or not all(isinstance(subject, str) for subject in subjects)):
+        if trigger.correlation is not None:
+            self._reader.refuse(
+                node, "keep needs exact subjects, and several events together have none", "put it into a playbook for one event"
+            )
+        elif trigger.sound and (not subjects or not all(isinstance(subject, str) for subject in subjects)):
             self._reader.refuse(
                 node, "keep needs exact subjects: whose files are these?", "add match: {subject: [nginx.service]}"
             )

@@ -117,6 +117,39 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """One kind of event that a correlation waits for: `count` of them. `within_s` only where it has a time of its own.
+
+    `by` are the paths of what joins it to the others: `("subject",)`, `("data", "host")`.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    pattern: Pattern | None
+    match: Mapping[str, Any]
+    by: tuple[tuple[str, ...], ...]
+    count: int = 1
+    within_s: float = 0.0
+    absent: bool = False
+
+
+CorrelationKind = Literal["count", "any", "all", "sequence", "absence"]
+Join = Literal["last", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Several events together: what `on` says where one event is not enough. `hash` is that of what is written, in one form."""
+
+    kind: CorrelationKind
+    triggers: tuple[Trigger, ...]
+    within_s: float
+    join: Join = "last"
+    lateness_s: float = 1.0
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Playbook:
     name: str
     hash: str
@@ -135,6 +168,8 @@ class Playbook:
     verify: tuple[Check, ...] = ()
     on_failure: tuple[Rung, ...] = ()
     tests: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    correlation: Correlation | None = None
+    """Where it is for several events together; then it has no `types` and no `pattern` of its own."""
 
     @property
     def acts(self) -> bool:

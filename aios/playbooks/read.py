@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aios.errors import ConfigError
-from aios.events.durations import parse_duration
+from aios.events.durations import format_duration, parse_duration
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import (
     BadExpression,
@@ -153,7 +153,8 @@ class Reader:
             self.refuse(node, f"{what}: {message}", cure)
             return None
         if not at_least_s <= seconds <= at_most_s:
-            self.refuse(node, f"{what} must lie between {at_least_s:g}s and {at_most_s:g}s", "choose another length of time")
+            bounds = f"{format_duration(at_least_s)} and {format_duration(at_most_s)}"
+            self.refuse(node, f"{what} must lie between {bounds}", "choose another length of time")
             return None
         return seconds
 

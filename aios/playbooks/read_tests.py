@@ -27,7 +27,11 @@ CHECK_WORDS = (*WORDS, "well", "not_well", "no_data")
 SYMPTOMS = ("well", "not_well", "no_data")
 TESTS_MAX = 100
 
+EVENTS_MAX = 1000
+WAIT_MAX_S = 30 * 86400.0
+
 _EVENT_KEYS = ("type", "subject", "data", "severity", "source", "time", "id")
+_EVENTS_KEYS = ("after", "type", "subject", "data", "severity", "source", "id")
 
 
 Names = tuple[Collection[str], Collection[str]]
@@ -63,15 +67,28 @@ def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] 
 
 
 def _given(reader: Reader, node: Node) -> None:
-    given = reader.mapping(node, "given", ("event", "score", "system_score", "symptom"), ("event",))
+    given = reader.mapping(node, "given", ("event", "events", "wait", "score", "system_score", "symptom"))
+    if node.kind == "map" and not {"event", "events", "wait"} & given.keys():
+        reader.refuse(node, "given needs the key 'event'", "add `event: {type: …}`, or several as `events: […]`")
+    if "event" in given and "events" in given:
+        reader.refuse(given["event"], "given has event and events", "put it into the list")
+    if "wait" in given:
+        reader.duration(given["wait"], "wait", 0.0, WAIT_MAX_S)
     for name in ("score", "system_score"):
         if name in given:
             reader.number(given[name], name, 0.0, 1.0)
     if "symptom" in given:
         reader.choice(given["symptom"], "symptom", SYMPTOMS)
-    if "event" not in given:
-        return
-    event = reader.mapping(given["event"], "event", _EVENT_KEYS, ("type",))
+    if "event" in given:
+        _event(reader, given["event"], _EVENT_KEYS)
+    for item in reader.items(given["events"], "events", EVENTS_MAX) if "events" in given else ():
+        _event(reader, item, _EVENTS_KEYS)
+
+
+def _event(reader: Reader, node: Node, keys: tuple[str, ...]) -> None:
+    event = reader.mapping(node, "event", keys, ("type",))
+    if "after" in event:
+        reader.duration(event["after"], "after", 0.0, WAIT_MAX_S)
     for name in ("type", "subject", "severity", "source", "time", "id"):
         if name in event:
             reader.text(event[name], f"event.{name}", 500)

@@ -13,11 +13,14 @@ from aios.events.catalogue import CATALOGUE
 from aios.events.event import SEVERITIES
 from aios.playbooks.load import NAME, PRIORITY_MAX
 from aios.playbooks.model import MODES
+from aios.playbooks.read_on import COUNT_MAX, JOINS, PATH, PATHS_MAX, TRIGGERS_MAX
+from aios.playbooks.read_on import NAME as TRIGGER_NAME
 from aios.playbooks.read_tests import CHECK_WORDS, OUTCOMES, SYMPTOMS
 
 Json = dict[str, Any]
 
 _DURATION: Json = {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s", "5m", "1h"]}
+COUNT_PATTERN = r"^\s*\d+\s+in\s+\S+\s*$"
 _TEMPLATE: Json = {"type": "string", "pattern": r"\$\{", "description": "an expression: ${event.subject}"}
 _SCALAR: Json = {"type": ["string", "number", "boolean", "null"]}
 
@@ -36,6 +39,8 @@ def schema(skills: SkillCatalogue) -> Json:
             "fields": _fields(),
             "pattern": _pattern(),
             "operator": _operator(),
+            "by": _by(),
+            **_triggers(),
             "step": _step(skills),
             "check": _check(skills),
             "test": _test(),
@@ -61,7 +66,7 @@ def _top() -> Json:
     return {
         "playbook": _said("Its name: small letters, digits and -.", {"type": "string", "pattern": anchored}),
         "description": _said("What it is for, in a sentence.", {"type": "string"}),
-        "on": _said("The events it is for.", _object({"type": _types(), "match": _match()}, ("type",))),
+        "on": _said("The events it is for.", _on()),
         "when": _said("A CEL expression over event, score, system_score, now.", {"type": "string", "examples": ["score < 0.9"]}),
         "mode": _said("How far it may go.", {"enum": list(MODES), "default": "auto"}),
         "priority": _said("A higher one goes first.", {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX}),
@@ -73,6 +78,66 @@ def _top() -> Json:
         "on_failure": _said("What is tried after its own acts were taken back.", {"type": "array", "items": _rung()}),
         "tests": _said("Its own tests: aios playbook test.", {"type": "array", "items": _ref("test")}),
     }
+
+
+def _on() -> Json:
+    """One event, or several together."""
+    one = {"type": _types(), "match": _match()}
+    count = {"count": _said("So many in how long.", {"type": "string", "pattern": COUNT_PATTERN, "examples": ["3 in 10m"]})}
+    forms = [_object(one, ("type",)), _object({**one, **count, "by": _ref("by"), "lateness": _lateness()}, ("type", "count"))]
+    return {"anyOf": [*forms, *(_several(kind) for kind in _SEVERAL)]}
+
+
+_SEVERAL = {
+    "any": "One of these is enough.",
+    "all": "All of these, in any order.",
+    "sequence": "These, one after the other; the last may be an absence.",
+    "absence": "None of these for as long as `within` says.",
+}
+
+
+def _several(kind: str) -> Json:
+    entries = {"type": "array", "minItems": 1, "maxItems": TRIGGERS_MAX, "items": _ref(f"trigger.{kind}")}
+    known: Json = {
+        kind: _said(_SEVERAL[kind], {"anyOf": [entries, _ref(f"trigger.{kind}")]}),
+        "within": _said("Less than this lies between the first and the last of them.", _ref("duration")),
+        "by": _ref("by"),
+        "lateness": _lateness(),
+    }
+    if kind != "absence":
+        known["join"] = _said("Which are taken where several would do.", {"enum": list(JOINS), "default": "last"})
+    return _object(known, (kind,) if kind == "any" else (kind, "within"))
+
+
+def _triggers() -> Json:
+    """The entries of each kind."""
+    name = {"type": "string", "pattern": "^" + TRIGGER_NAME.pattern.replace(r"\Z", "$")}
+    bare: Json = {
+        "type": _types(),
+        "match": _match(),
+        "name": _said("Its name in expressions: event.data.events.NAME", name),
+        "by": _ref("by"),
+    }
+    number: Json = {"type": "integer", "minimum": 1, "maximum": COUNT_MAX}
+    in_time = {"type": "string", "pattern": COUNT_PATTERN, "examples": ["3 in 10m"]}
+    counted = _object({**bare, "count": _said("So many of it.", number)}, ("type",))
+    absent = _object({"absence": _said("What must not stay away.", _object(bare, ("type",)))}, ("absence",))
+    return {
+        "trigger.any": _object({**bare, "count": _said("So many of it.", {"anyOf": [number, in_time]})}, ("type",)),
+        "trigger.all": counted,
+        "trigger.sequence": {"anyOf": [counted, absent]},
+        "trigger.absence": _object(bare, ("type",)),
+    }
+
+
+def _by() -> Json:
+    path = {"type": "string", "pattern": "^" + PATH.pattern.replace(r"\Z", "$"), "examples": ["subject", "data.host"]}
+    several = {"type": "array", "minItems": 1, "maxItems": PATHS_MAX, "items": path}
+    return _said("What joins them: a field, or several.", {"anyOf": [path, several, {"const": "none"}], "default": "subject"})
+
+
+def _lateness() -> Json:
+    return _said("By how much events may arrive in another order than they happened.", {**_ref("duration"), "default": "1s"})
 
 
 def _types() -> Json:
@@ -219,7 +284,12 @@ def _test() -> Json:
         ("type",),
     )
     share = {"type": "number", "minimum": 0, "maximum": 1}
-    given = _object({"event": event, "score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}, ("event",))
+    after = {"after": _said("Time since the one before.", _ref("duration"))}
+    events = {"type": "array", "items": {**event, "properties": {**event["properties"], **after}}}
+    wait = _said("Time that passes after the last of them.", _ref("duration"))
+    ill = {"score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}
+    happens = {"anyOf": [{"required": [name]} for name in ("event", "events", "wait")]}
+    given = {**_object({"event": event, "events": events, "wait": wait, **ill}), **happens}
     answer = {"anyOf": [{"enum": list(CHECK_WORDS)}, {"type": "object"}]}
     stub = {"type": "object", "additionalProperties": {"anyOf": [answer, {"type": "array", "minItems": 1, "items": answer}]}}
     expect = _object({"outcome": {"enum": list(OUTCOMES)}, "steps": {"type": "array", "items": {"type": "string"}}}, ("outcome",))

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Verdict, failed
-from aios.events.catalogue import usual_severity
-from aios.events.event import HOST, Event, format_time
+from aios.events.event import Event
 from aios.playbooks.index import event_view, type_fits
 from aios.playbooks.model import Playbook, variables
 from aios.playbooks.run import Run
@@ -34,9 +33,7 @@ from aios.playbooks.run_words import (
     StepEnded,
     Wait,
 )
-
-BEGINS_AT = 1_767_225_600.0
-"""2026-01-01, so that a test says the same on every day."""
+from aios.playbooks.trial_events import happened, time_of
 
 SCORE = 0.5
 """What the scores are when a test does not say: ill."""
@@ -60,37 +57,26 @@ class TrialResult:
 
 def try_playbook(playbook: Playbook, test: Mapping[str, Any], skills: SkillCatalogue) -> TrialResult:
     """Run one entry of `playbook.tests`."""
-    event = _event(test["given"]["event"])
-    why = _why_not(playbook, event, test["given"])
+    events, why = happened(playbook, test["given"])
+    for event in events:  # the first that it answers opens the run; the others would join it
+        why = _why_not(playbook, event, test["given"])
+        if not why:
+            break
     outcome, why, steps = ("no_run", why, ()) if why else _Trial(playbook, test, skills, event).run()
     differences = tuple(_differences(test["expect"], outcome, why, steps))
     return TrialResult(test["name"], not differences, differences, outcome, steps, why, test.get("line", 0))
 
 
-def _event(given: Mapping[str, Any]) -> Event:
-    moment = given.get("time") or format_time(BEGINS_AT)
-    return Event(
-        id=given.get("id") or "trial",
-        source=given.get("source") or "trial",
-        type=given["type"],
-        subject=given.get("subject") or HOST,
-        time=moment,
-        data=given.get("data") or {},
-        arrival=moment,
-        severity=given.get("severity") or usual_severity(given["type"]),
-    )
-
-
 def _why_not(playbook: Playbook, event: Event, given: Mapping[str, Any]) -> str:
     """Why the playbook does not run for this event; empty when it does."""
     view = event_view(event)
-    if not any(type_fits(name, event.type) for name in playbook.types):
+    if playbook.correlation is None and not any(type_fits(name, event.type) for name in playbook.types):
         return f"the type {event.type} is not among {', '.join(playbook.types)}"
     if playbook.pattern is not None and not playbook.pattern.matches(view):
         return playbook.pattern.describe(view)
     if playbook.when is not None:
         score, system_score = given.get("score", SCORE), given.get("system_score", SCORE)
-        known = variables(view, now=BEGINS_AT, score=score, system_score=system_score, steps={})
+        known = variables(view, now=time_of(event), score=score, system_score=system_score, steps={})
         truth = playbook.when.evaluate(known)
         if truth.value is None:
             return f"`when` cannot say: {truth.why}"
@@ -123,7 +109,7 @@ class _Trial:
         self._skills = {name: replace(skills[name], only_looks=None) for name in sorted(used)}
         self._asked: dict[str, int] = {}
         self._steps: dict[str, None] = {}
-        self._now = BEGINS_AT
+        self._now = time_of(event)
         opened = opening(event=event, playbook=playbook, mode=playbook.mode, resources=(), incident="trial", priority=2)
         self._run = Run(opened.id)
         self._run.fold(opened.type, opened.data, self._now)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aios.events.calls import SkillCatalogue, SkillSpec
+from aios.events.catalogue import CORRELATED
 from aios.events.event import Draft, Event, Position, format_time
 from aios.playbooks.guards import Held, loops, protected
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
@@ -206,8 +207,9 @@ def _lineages(
 ) -> list[list[list[str]]]:
     """What led to this event, each a line of runs: the run that acts on its subject, and the run that it names as its cause."""
     acting = world.attributed(event.subject, now, rules.settle_s, dependents)
-    named = world.runs.get(event.causationid) or world.recent.get(event.causationid)
-    return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, named) if run is not None]
+    causes = event.data["causes"] if event.type == CORRELATED else (event.causationid,)
+    named = [world.runs.get(cause) or world.recent.get(cause) for cause in causes]
+    return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, *named) if run is not None]
 
 
 def _guards(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import is_own
+from aios.events.catalogue import WINDOW_DUE, is_own
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
@@ -35,6 +35,8 @@ PUMP_BATCH = 512
 HELD_MAX = 20_000
 """So many playbooks and subjects may be held at once; what comes on top is a dead letter, which a person can have tried again."""
 FALLBACKS_DEEP_MAX = 8
+TICK_S = 0.001
+"""A deadline is looked at so much after it: the journal's times are whole microseconds, timers are not that exact."""
 REFILL_BATCH = 1024
 
 
@@ -59,6 +61,10 @@ class Reactor:
     _in_flight: InFlight = field(default_factory=InFlight)
     _offers: dict[tuple[str, str], TimerHandle] = field(default_factory=dict)
     _offered: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+    """What of the correlator's is on its way into the journal."""
+    _due: TimerHandle | None = None
+    _due_at: float = 0.0
     _pumping: bool = False
     closing: bool = False
 
@@ -82,6 +88,7 @@ class Reactor:
             self._offer_later(key, holding)
         self.offer_held("protected")
         self.runner.start()
+        self._correlate()
         self._wake()
 
     @property
@@ -98,7 +105,7 @@ class Reactor:
 
     def close(self) -> None:
         self.closing = True
-        for timer in self._offers.values():
+        for timer in (*self._offers.values(), *([self._due] if self._due is not None else [])):
             timer.cancel()
         self.runner.close()
 
@@ -120,6 +127,8 @@ class Reactor:
                 self._own(event)
         if own:
             self.runner.folded(stored)
+        if self.world.correlator.trackers or self.world.correlator.pending:
+            self._correlate()
         if len(self.queue) or self.queue.spilled:
             self._wake()
 
@@ -136,6 +145,34 @@ class Reactor:
             holding = self.world.held.get(key)
             if holding is not None:
                 self._offer_later(key, holding)
+
+    # --- several events together ---
+
+    def _correlate(self) -> None:
+        """Say what became complete, and see to it that the journal goes on when a window is over."""
+        correlator = self.world.correlator
+        self._said &= correlator.pending.keys()
+        fresh = [draft for name, draft in correlator.pending.items() if name not in self._said]
+        if fresh and not self.closing:
+            self._said |= {draft.id for draft in fresh}
+            self.emit(*fresh)
+        due_at = correlator.due() or 0.0
+        if due_at != self._due_at or self._due is None:
+            self._look_again(due_at)
+
+    def _look_again(self, due_at: float) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due, self._due_at = None, due_at
+        if due_at and not self.closing:
+            delay_s = max(0.0, due_at - self.clock.now()) + TICK_S
+            self._due = asyncio.get_running_loop().call_later(delay_s, self._time_went_on)
+
+    def _time_went_on(self) -> None:
+        """The watermark follows the journal alone, so that a replay decides the same: so something is put there at a deadline."""
+        self._due, self._due_at = None, 0.0
+        if not self.closing:
+            self.emit(Draft(type=WINDOW_DUE, subject=SYSTEM))
 
     # --- deciding ---
 

@@ -6,14 +6,16 @@ before `playbook.loaded` names them, so that a run, a replay or `explain` finds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import is_own
+from aios.events.codec import encode_sorted
 from aios.events.event import SYSTEM, Draft
+from aios.playbooks.correlation import correlation_json
 from aios.playbooks.index import Index
 from aios.playbooks.load import load, load_many
 from aios.playbooks.model import Playbook
@@ -93,9 +95,15 @@ class Shelf:
             "disabled": disabled,
             "paths": {playbook.name: playbook.path for playbook in loaded.playbooks},
             "own_types": sorted(self.own_types),
+            "windows": self._windows(loaded.playbooks),
             "invalid": sorted(broken),
         }
         return (*invalid, Draft(type="playbook.loaded", subject=SYSTEM, data=data))
+
+    def _windows(self, playbooks: Iterable[Playbook]) -> str:
+        """The blob that holds what playbooks for several events wait for; empty where there are none."""
+        together = {p.name: correlation_json(p.correlation) for p in playbooks if p.correlation is not None and p.enabled}
+        return self.blobs.put(encode_sorted(together)) if together else ""
 
     @property
     def own_types(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aios.events.catalogue import CATALOGUE
+from aios.events.catalogue import CATALOGUE, CORRELATED
 from aios.events.event import SEVERITIES, SYSTEM, Event
 
 P0, P1, P2, P3 = range(4)
@@ -33,7 +33,10 @@ def _class_of_type(name: str) -> int:
 
 
 # Of the catalogue's types, so that the hot path is one look-up; a type that the catalogue gains finds its class by itself.
-_CLASS: Mapping[str, int] = {name: _class_of_type(name) for name in CATALOGUE} | {"score.degraded": _ASK_DATA}
+_CLASS: Mapping[str, int] = {name: _class_of_type(name) for name in CATALOGUE} | {
+    "score.degraded": _ASK_DATA,
+    CORRELATED: _ASK_DATA,
+}
 
 
 def priority(event: Event) -> int:
@@ -41,7 +44,7 @@ def priority(event: Event) -> int:
     found = _CLASS.get(event.type)
     if found is None:
         return _class_of_type(event.type)
-    return found if found != _ASK_DATA else _class_of_degraded(event)
+    return found if found != _ASK_DATA else _class_by_data(event)
 
 
 def rank(event: Event) -> int:
@@ -50,6 +53,16 @@ def rank(event: Event) -> int:
     if found is None or found == _ASK_DATA:
         found = priority(event)
     return found * 4 + _SEVERITY_RANK.get(event.severity, _LEAST)
+
+
+def _class_by_data(event: Event) -> int:
+    """Of our own types that say more than their name; no inbox may use them."""
+    if event.type != CORRELATED:
+        return _class_of_degraded(event)
+    events = event.data.get("events")
+    parts = events.values() if isinstance(events, Mapping) else ()
+    types = [str(one.get("type")) for one in parts if isinstance(one, Mapping)]
+    return min(map(_class_of_type, types), default=P2)  # a silence is an error of what has gone silent
 
 
 def _class_of_degraded(event: Event) -> int:

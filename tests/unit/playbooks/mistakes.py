@@ -7,6 +7,13 @@ before it is kept.
 
 from __future__ import annotations
 
+ON = """\
+on:
+  type: service.down
+  match:
+    subject: [nginx.service]
+    data: {failures: [{numeric: [">=", 2]}]}
+"""
 GOOD = """\
 playbook: nginx-down
 description: Bring nginx back.
@@ -78,7 +85,28 @@ MISTAKES: dict[str, tuple[str, str]] = {
         'on:\n  type: service.down\n  match:\n    subject: [nginx.service]\n    data: {failures: [{numeric: [">=", 2]}]}',
         "on: service.down",
     ),
-    "a correlation": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  type: service.down"),
+    "keep beside a count": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  type: service.down"),
+    "a count per time": ("on:\n  type: service.down", "on:\n  count: 3 per 10m\n  type: service.down"),
+    "a count without its time": ("on:\n  type: service.down", "on:\n  count: 3\n  type: service.down"),
+    "joined by a bare field": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  by: host\n  type: service.down"),
+    "within beside a count": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  within: 5m\n  type: service.down"),
+    "all without within": (ON, "on:\n  all: [{type: service.down}, {type: agent.error}]\n"),
+    "all of one": (ON, "on:\n  all: [{type: service.down}]\n  within: 5m\n"),
+    "within zero": (ON, "on:\n  all: [{type: service.down}, {type: agent.error}]\n  within: 0s\n"),
+    "an absence in the middle": (
+        ON,
+        "on:\n  sequence:\n    - type: service.down\n    - absence: {type: service.up}\n    - type: agent.error\n  within: 5m\n",
+    ),
+    "a count with a time inside a sequence": (
+        ON,
+        "on:\n  sequence:\n    - {type: service.down, count: 3 in 1m}\n    - type: agent.error\n  within: 5m\n",
+    ),
+    "two ways to join": (ON, "on:\n  any: [{type: service.down}]\n  all: [{type: agent.error}]\n  within: 5m\n"),
+    "the type beside all": (ON, "on:\n  type: service.down\n  all: [{type: agent.error}]\n  within: 5m\n"),
+    "a trigger's name with a dash": (ON, "on:\n  any: [{type: service.down, name: web-down}]\n"),
+    "an absence that counts": (ON, "on:\n  absence: [{type: service.down, count: 2}]\n  within: 5m\n"),
+    "what becomes of events as a trigger": (ON, "on:\n  any: [{type: reactor.decided}]\n"),
+    "an unknown join": (ON, "on:\n  all: [{type: service.down}, {type: agent.error}]\n  within: 5m\n  join: newest\n"),
     "a type with a star in the middle": ("type: service.down", 'type: "service.*.down"'),
     "a wildcard on own types": ("type: service.down", 'type: "run.*"'),
     "an unknown mode": ("mode: auto", "mode: automatic"),

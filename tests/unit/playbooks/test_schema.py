@@ -50,7 +50,10 @@ def test_an_expression_may_stand_where_a_value_may() -> None:
         "a kind that does not fit", "an unknown skill", "an unknown parameter", "a missing parameter", "too many attempts",
         "a parameter of the wrong kind", "steps is a mapping", "an act under verify", "two checks in one entry",
         "a misspelt hold",
-        "an unknown rung", "a test without an expectation", "an unknown outcome", "a correlation", "on is just the type",
+        "an unknown rung", "a test without an expectation", "an unknown outcome", "a count per time", "a count without its time",
+        "joined by a bare field", "all without within", "a count with a time inside a sequence", "two ways to join",
+        "the type beside all", "a trigger's name with a dash", "an absence that counts", "an unknown join",
+        "on is just the type",
     ],
 )  # fmt: skip
 def test_an_editor_finds_it_before_the_daemon_does(name: str) -> None:

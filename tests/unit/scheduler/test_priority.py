@@ -76,3 +76,17 @@ def test_severity_orders_within_a_class() -> None:
     assert len(set(ranks)) == 4
     assert {value // 4 for value in ranks} == {P2}
     assert rank(make("service.down", severity="apocalyptic")) == ranks[0]
+
+
+def test_what_came_together_has_the_best_class_of_its_parts_and_never_that_of_the_system() -> None:
+    """A silence is an error of what has gone silent; only the whole's own score is P0."""
+
+    def together(*types: str) -> Event:
+        events = {f"e{n}": {"type": one, "data": {"score": 0.0}} for n, one in enumerate(types)}
+        return make("reactor.correlated", "system", events=events)
+
+    assert priority(together("a.b", "service.down")) == P2
+    assert priority(together("a.b", "service.down", "resource.disk_full")) == P1
+    assert priority(together("a.b")) == P3
+    assert priority(together()) == P2
+    assert priority(together("score.degraded")) == P3
