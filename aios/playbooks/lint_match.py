@@ -110,7 +110,7 @@ def same_resource(playbook: Playbook, others: Iterable[Playbook], touches: Mappi
         both = mine & touches[other.name]
         if not both or other.name >= playbook.name or not other.enabled:
             continue
-        if other.types == playbook.types and other.match == playbook.match:
+        if (other.types, other.match, other.correlation) == (playbook.types, playbook.match, playbook.correlation):
             continue  # the same trigger: only one of them runs
         if any(rung.value in (other.name, playbook.name) for p in (playbook, other) for rung in p.on_failure):
             continue  # one is the other's fallback
