@@ -47,7 +47,8 @@ class Query:
     `text` stands somewhere in the event's type, subject, source, id or data (ASCII letters in any case). `where` is a
     condition over `event`; where it cannot say (a field is missing), the event is left out. `since` <= arrival < `until`. `on` is
     a day of the journal (UTC, as in reports). `after` is a position that was read already. `imported` false leaves out what came
-    by an import: it is older than anything that a follower or a cursor waits for. `origin` is what its origin begins with.
+    by an import: it is older than anything that a follower or a cursor waits for; `own` false leaves out what did not.
+    `origin` is what its origin begins with.
     """
 
     filter: EventFilter = EVERY_EVENT
@@ -58,6 +59,7 @@ class Query:
     on: str = ""
     after: Position | None = None
     imported: bool = True
+    own: bool = True
     origin: str = ""
 
 
@@ -192,7 +194,7 @@ class History:
 
 
 def _may_hold(segment: Segment, query: Query) -> bool:
-    if (query.on and segment.part.day != query.on) or (segment.part.number >= IMPORTED_FROM and not query.imported):
+    if (query.on and segment.part.day != query.on) or not (query.imported if segment.part.number >= IMPORTED_FROM else query.own):
         return False
     return query.after is None or segment.part >= (query.after.day, query.after.part)
 

@@ -138,9 +138,15 @@ class _VirtualSelector:
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`time()` is virtual and starts at 0. Use `run_virtual`."""
+    """`time()` is virtual and starts at 0. Use `run_virtual`.
 
-    def __init__(self, entropy: SeededEntropy | None = None, timer_jitter_s: float = 0.0) -> None:
+    `resolution_s` is how close two times count as one: a loop whose time is the wall clock's needs a microsecond, for a float
+    near 1.8e9 cannot tell less apart.
+    """
+
+    def __init__(
+        self, entropy: SeededEntropy | None = None, timer_jitter_s: float = 0.0, resolution_s: float = CLOCK_RESOLUTION_S
+    ) -> None:
         super().__init__()
         self.intruder: VirtualTimeError | None = None
         self._time = 0.0
@@ -148,7 +154,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._home = threading.get_ident()
         self._entropy = entropy
         self._timer_jitter_s = timer_jitter_s if entropy else 0.0
-        self._clock_resolution = CLOCK_RESOLUTION_S
+        self._clock_resolution = resolution_s
         self._selector = _VirtualSelector(self)
         self.set_task_factory(self._make_task)
         self.set_exception_handler(_raise_what_nobody_awaits)
@@ -162,6 +168,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def advance(self, seconds: float) -> None:
         """Let time pass without running anything: a call that blocks, such as a slow sync."""
         self._time += seconds
+
+    def set_time(self, time: float) -> None:
+        """Exactly this time, which no sum of differences gives; never back. For whoever replays what happened at known times."""
+        self._time = max(self._time, time)
+
+    def is_due(self, time: float) -> bool:
+        """Whether any timer is set for this time or before."""
+        timers = self._scheduled  # type: ignore[attr-defined]  # the loop's own heap
+        return bool(timers) and timers[0].when() <= time
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to run at this time but whoever asks."""
+        return not self._ready  # type: ignore[attr-defined]  # the loop's own queue
 
     def _process_events(self, event_list: list[Any]) -> None:
         pass

@@ -1,0 +1,380 @@
+"""The real engine over a journal: reactor, world, runner and queue as the daemon has them, in virtual time, nothing outside.
+
+`play.backtest` calls `Machine.run`. Time stands at the arrival of the event that is being decided, and moves on only where a
+timer is due or the next event comes; what no playbook, no guard and no score asks about is never decoded.
+
+A run that really was (same event, same text, same mode: hence the same id) is followed in its own record, step by step, so
+that the same playbooks give the same runs as they did live. Every other run is driven by the real runner over stand-ins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+
+from aios.backtest import history as past
+from aios.backtest.ledger import Ledger
+from aios.backtest.stand_ins import Assume, StandInHands, StandInLooker, assuming, unchecked_where_unsaid
+from aios.entropy import SeededEntropy
+from aios.errors import MachineError, Refused
+from aios.events.calls import SkillCatalogue
+from aios.events.catalogue import CLOSES, usual_severity
+from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time, parse_time
+from aios.journal.query import History
+from aios.playbooks.guards import protected
+from aios.playbooks.index import Index
+from aios.playbooks.model import Playbook
+from aios.playbooks.run import Run
+from aios.playbooks.run_words import Env
+from aios.reactor.decide import Rules
+from aios.reactor.pump import Reactor
+from aios.reactor.runs import Runner, RunnerPorts
+from aios.reactor.shelf import Shelf
+from aios.scheduler.queue import EventQueue
+from aios.scheduler.slots import Slots
+from aios.scores.scores import Scores
+from aios.testing.blobs import SimBlobs
+from aios.testing.loop import VirtualClock, VirtualLoop
+from aios.world import World
+
+SOURCE = "aios/backtest"
+MICROSECOND = 1e-6
+TOGETHER_MAX = 512
+"""Events that arrived at once are decided at once, as the daemon does; so many of them at most."""
+FOLLOWED_WITHIN_S = 120.0
+"""A real run that opened later than this after the event is not the one that opens now."""
+ENDING_MAX_S = 3600.0
+"""For so long after the last event runs that go on are followed to their end."""
+REMEMBERED_MAX = 40_000
+"""Events that may be offered again, by position: as many as guards may hold, twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which rules it is played."""
+
+    rules: Rules
+    assume: Assume = "journal"
+    call_env: dict[str, object] = field(default_factory=dict)
+    slots: int = 5
+
+
+class _Runner(Runner):
+    """Leaves alone the runs that are followed in the record."""
+
+    followed: set[str]
+
+    def folded(self, stored: Sequence[Stored]) -> None:
+        theirs = [one for one in stored if one.event.type == "run.opened" and one.event.data["run"] in self.followed]
+        super().folded([one for one in stored if one not in theirs] if theirs else stored)
+
+
+class Machine:
+    """See the head of this file. `tried` are asked about, `company` is in force beside them."""
+
+    def __init__(
+        self,
+        history: History,
+        tried: Sequence[Playbook],
+        company: Sequence[Playbook],
+        skills: SkillCatalogue,
+        terms: Terms,
+        ledger: Ledger,
+        record: past.Record,
+    ) -> None:
+        self._history, self._skills, self._terms, self._ledger, self._record = history, skills, terms, ledger, record
+        self._playbooks = {p.name: p for p in (*company, *tried)}
+        self._tried = {p.name for p in tried}
+        self._loop = VirtualLoop(resolution_s=MICROSECOND)
+        self._clock = VirtualClock(self._loop, 0.0)
+        self._entropy = SeededEntropy(0)
+        self._assumed: dict[str, Playbook] = {}
+        self._lenient = unchecked_where_unsaid(skills, self._playbooks.values())
+        self._events: dict[Position, Event] = {}
+        self._followed: set[str] = set()
+        self._at = START
+        self._bumps = 0
+        self._scores = any(map(asks_for_scores, self._playbooks.values()))
+        self._decided: set[str] = set()
+        self.first = self.last = 0.0
+        self.events = 0
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """As `daemon.assemble` does, with stand-ins for everything outside."""
+        world = self.world = World(Scores())
+        world.named_own = frozenset(name for p in self._playbooks.values() for name in p.types if name.startswith(_OWN))
+        shelf = Shelf(SimBlobs(), self._skills)
+        shelf.index, shelf.by_name = Index(self._playbooks.values()), dict(self._playbooks)
+        ports = RunnerPorts(
+            self._clock, self._entropy, self.emit, StandInHands(), StandInLooker(world, self._terms.assume), self._lenient
+        )
+        runner = self._runner = _Runner(world, Slots(self._terms.slots), ports, self._text_of, self._env_of)
+        runner.followed = self._followed
+        self.reactor = Reactor(
+            world, shelf, EventQueue(), runner, self._terms.rules, self._skills, self._clock, self.emit, _Reader(self)
+        )
+        runner.open_fallback = self.reactor.open_fallback
+        self.index = shelf.index
+
+    # --- what the engine asks for
+
+    def _text_of(self, run: Run) -> Playbook:
+        known = self._assumed.get(run.playbook)
+        if known is None:
+            known = self._assumed[run.playbook] = assuming(self._playbooks[run.playbook])
+        return known
+
+    def _env_of(self, run: Run, playbook: Playbook, chance: float) -> Env:
+        """What a run may know and do at this moment of the past."""
+        now, rules, world = self._clock.now(), self._terms.rules, self.world
+        return Env(
+            now=now,
+            playbook=playbook,
+            skills=self._lenient,
+            mode_max=rules.mode_max,
+            paused=world.is_paused(now),
+            resumes_at=world.paused_until,
+            disabled=run.playbook in world.disabled,
+            protected=lambda resources: protected(resources, rules.protected),
+            acts_again_at=world.guards.acts_again_at(now, rules.acts_per_hour),
+            score=world.scores.value(run.subject, now) if self._scores else None,
+            system_score=world.scores.value(SYSTEM, now) if self._scores else None,
+            chance=chance,
+            call_env=self._terms.call_env,
+        )
+
+    def emit(self, *drafts: Draft) -> Future[list[Position]]:
+        """The one door of the backtest: what the engine says is durable at once, and is applied in its turn."""
+        now = format_time(self._clock.now())
+        stored = [Stored(self._event_of(draft, now), self._next_position()) for draft in drafts]
+        done: Future[list[Position]] = self._loop.create_future()
+        self._loop.call_soon(self._durable, stored, done)
+        return done
+
+    def _event_of(self, draft: Draft, now: str) -> Event:
+        return Event(
+            draft.id or self._entropy.new_id(),
+            SOURCE,
+            draft.type,
+            draft.subject,
+            now,
+            draft.data,
+            now,
+            draft.severity or usual_severity(draft.type),
+            "",
+            draft.causationid,
+            draft.correlationid,
+        )
+
+    def _next_position(self) -> Position:
+        """Right behind the line that it follows from."""
+        self._bumps += 1
+        return self._at._replace(offset=self._at.offset + self._bumps)
+
+    def _durable(self, stored: list[Stored], done: Future[list[Position]]) -> None:
+        for event, position in stored:
+            self._choose(event)
+            self._apply(event, position)
+        done.set_result([position for _, position in stored])
+        self.reactor.offer(stored)
+
+    def _choose(self, event: Event) -> None:
+        """A run that opens is followed where its record begins here and now; the ledger hears of everything."""
+        if event.type == "run.opened":
+            data = event.data
+            opened = self._record.opened_at(data["run"], data["hash"], data["mode"])
+            if opened is not None and -1.0 <= opened - event.taken <= FOLLOWED_WITHIN_S:
+                self._followed.add(data["run"])
+            self._decided.add(str(data["event"]))
+        elif event.type in ("reactor.decided", "scheduler.dead_letter"):
+            self._decided.add(str(event.data["event"]))
+        self._ledger.said(event, event.type == "run.opened" and event.data["run"] in self._followed)
+        if event.type == "approval.requested":
+            self._loop.call_soon(self._say_yes, event.data["run"])
+
+    def _say_yes(self, run_id: str) -> None:
+        """A person who is asked says yes, at once: nobody knows what they would have said."""
+        run = self.world.runs.get(run_id)
+        if run is not None:
+            self._loop.create_task(self._answer(run))
+
+    async def _answer(self, run: Run) -> None:
+        await self._runner.answer(run, True, "the backtest")
+
+    def _apply(self, event: Event, position: Position) -> None:
+        self.world.apply(event, position)
+        if event.id in self.world.undecided:
+            self._remember(event, position)
+
+    def _remember(self, event: Event, position: Position) -> None:
+        self._events[position] = event
+        if len(self._events) > REMEMBERED_MAX:
+            kept = {holding.position for holding in self.world.held.values()} | set(self.world.undecided.values())
+            self._events = {at: one for at, one in self._events.items() if at in kept}
+
+    # --- the way through time
+
+    def run(self, stream: Iterator[Stored]) -> None:
+        """From the first event to the last, and on to the end of what they began."""
+        try:
+            asyncio.events.set_event_loop(self._loop)
+            self._loop.run_until_complete(self._go_through(stream))
+            if self._loop.stray:
+                raise self._loop.stray[0]
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.reactor.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+        asyncio.events.set_event_loop(None)
+
+    async def _go_through(self, stream: Iterator[Stored]) -> None:
+        self.reactor.start()
+        for arrival, together in groupby(stream, key=_arrival):
+            at = _moment(arrival)
+            if at is None:
+                continue
+            await self._until(at)
+            self.first = self.first or at
+            self.last = max(self.last, at)
+            while batch := list(islice(together, TOGETHER_MAX)):
+                self.events += len(batch)
+                self._take(batch)
+                await self._settle()
+                self._nothing_said(batch)
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """What was begun goes on to its end; what is held stays held, for what came after the journal's end nobody knows."""
+        self.reactor.closing = True
+        ends = self.last + ENDING_MAX_S
+        while self._clock.now() < ends and any(run not in self._followed for run in self.world.runs):
+            await self._until(min(self._clock.now() + 10.0, ends))
+
+    async def _until(self, at: float) -> None:
+        """Everything that is due before happens first."""
+        loop = self._loop
+        while loop.is_due(at):
+            due: Future[None] = loop.create_future()
+            loop.call_at(at, _wake, due)
+            await due
+            await self._settle()
+        loop.set_time(at)
+
+    async def _settle(self) -> None:
+        """Until nothing is left to do at this time."""
+        while not self._loop.idle:  # noqa: ASYNC110  there is no event to wait for: it asks the loop itself
+            await asyncio.sleep(0)
+
+    def _take(self, batch: list[Stored]) -> None:
+        offered = []
+        for event, position in batch:
+            self._at, self._bumps = max(self._at, position), 0
+            if event.type.startswith(_RUNS):
+                self._follow(event, position)
+                continue
+            if not past.is_input(event.type):
+                continue
+            if event.type in CLOSES:
+                self._ledger.closed(event)
+            self._apply(event, position)
+            offered.append(Stored(event, position))
+            if self.index.candidates(event.type) and (matches := self.index.match(event)):
+                self._ledger.saw(event, matches)
+        if offered:
+            self.reactor.offer(offered)
+
+    def _nothing_said(self, batch: list[Stored]) -> None:
+        """What matched and was never decided: every `when` said no."""
+        for event, _ in batch:
+            if event.id in self._decided or not self.index.candidates(event.type) or event.type.startswith(_RUNS):
+                continue
+            if matches := self.index.match(event):
+                off = frozenset(p.name for p in matches if p.name in self.world.disabled)
+                self._ledger.nothing_said(event, matches, off)
+        self._decided.clear()
+
+    def _follow(self, event: Event, position: Position) -> None:
+        """The record of a real run: it goes on as it did, where it is followed; else it is only history."""
+        self._ledger.was(event)
+        data = event.data
+        run = str(data.get("run", ""))
+        if event.type == "run.opened":
+            if run in self.world.runs or run in self.world.recent or not self._opened_outside(event):
+                return
+            self._followed.add(run)
+        if run in self._followed:
+            self._fold(event, position)
+        elif self._scores and data.get("playbook") not in self._playbooks:
+            self.world.scores.apply(event)
+
+    def _opened_outside(self, event: Event) -> bool:
+        """Runs that a person asked for, and the fallbacks of runs that are followed: no decision gives them."""
+        data = event.data
+        return data.get("playbook") in self._playbooks and (bool(data.get("by")) or data.get("parent") in self._followed)
+
+    def _fold(self, event: Event, position: Position) -> None:
+        try:
+            self._ledger.said(event, True)
+            self._apply(event, position)
+            self.reactor.offer([Stored(event, position)])
+        except (MachineError, KeyError, TypeError, ValueError) as error:
+            where = f"the record of run {str(event.data.get('run'))[:40]!r} cannot be folded at {position}: {error}"
+            raise Refused(where, "the journal is damaged there: aios journal verify") from None
+        run = self.world.runs.get(event.data["run"])
+        if run is None:
+            self._followed.discard(event.data["run"])
+
+
+class _Reader:
+    """The journal, for what is offered again."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def at(self, position: Position) -> Event | None:
+        machine = self._machine
+        found = machine._events.get(position)
+        return found if found is not None else machine._history.at(position)
+
+    def read(self, after: Position | None = None) -> Iterator[Stored]:
+        return iter(())
+
+
+_RUNS = ("run.", "approval.")
+_OWN = ("run.", "approval.", "scheduler.", "reactor.", "journal.", "playbook.", "score.", "daemon.", "timer.")
+
+
+def asks_for_scores(playbook: Playbook) -> bool:
+    """Whether any of its expressions may name a score."""
+    conditions = [playbook.when, *(step.condition for step in playbook.steps)]
+    sources: list[object] = [condition.source for condition in conditions if condition is not None]
+    sources += [step.params.source for step in playbook.steps]
+    sources += [check.params.source for check in playbook.verify]
+    return "score" in repr(sources)
+
+
+def _arrival(stored: Stored) -> str:
+    return stored.event.arrival
+
+
+def _moment(arrival: str) -> float | None:
+    try:
+        return parse_time(arrival)
+    except ValueError:
+        return None
+
+
+def _wake(due: Future[None]) -> None:
+    if not due.done():
+        due.set_result(None)

@@ -1,0 +1,112 @@
+"""One backtest from beginning to end, and the loading of what is tried. For `aios playbook backtest` and anyone's Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aios.backtest import history as past
+from aios.backtest.ledger import Ledger
+from aios.backtest.machine import Machine, Terms, asks_for_scores
+from aios.backtest.result import Backtest
+from aios.backtest.stand_ins import Assume
+from aios.errors import ConfigErrors
+from aios.events.calls import SkillCatalogue
+from aios.journal.query import Asked, History, Moment, Watch, make_query
+from aios.playbooks.load import Loaded, load, load_many
+from aios.playbooks.model import MODES, Mode, Playbook
+from aios.reactor.decide import Rules
+
+WITHIN_S = 600.0
+"""A symptom that closes within ten minutes without an act of ours went away by itself."""
+RULES = Rules("auto", 60, 10.0, frozenset())
+
+
+def backtest(
+    state_dir: str | os.PathLike[str],
+    playbooks: Sequence[Playbook],
+    *,
+    company: Sequence[Playbook] = (),
+    skills: SkillCatalogue | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    on: str = "",
+    mode: Mode | None = None,
+    rules: Rules = RULES,
+    assume: Assume = "journal",
+    within_s: float = WITHIN_S,
+    call_env: Mapping[str, Any] | None = None,
+    compares: bool = False,
+    follow: bool = True,
+    watch: Watch | None = None,
+    asked: Asked | None = None,
+) -> Backtest:
+    """Play the journal of a state folder with these playbooks in force, and `company` beside them.
+
+    `mode`: as if the playbooks had this one. `follow` false: no run goes as it really went, all are assumed. `rules` is what the
+    settings say (the highest mode, acts an hour, protected subjects). `watch` is called as the reading goes on. Raises Refused
+    (no journal, or one that is damaged), ValueError (times), OSError. Inside a running loop, give it a thread.
+    """
+    if skills is None:
+        from aios.skills.catalogue import load_catalogue  # reads what is installed: only where nobody brings it
+
+        skills = load_catalogue()
+    history = History.of(state_dir)
+    span = make_query(since=since, until=until, on=on)
+    tried = [_as_tried(playbook, mode) for playbook in playbooks]
+    beside = [playbook for playbook in company if playbook.name not in {p.name for p in tried}]
+    asked = asked or Asked()
+    ledger = Ledger(tried, within_s, compares)
+    terms = Terms(_allowing(rules, mode), assume, dict(call_env or {}))
+    record = past.Record.of(history, span) if follow else past.Record()
+    machine = Machine(history, tried, beside, skills, terms, ledger, record)
+    everything = [*tried, *beside]
+    types = past.types_read(everything, scores=any(map(asks_for_scores, everything)), time_down=False)
+    machine.run(past.read(history, span, types, asked, watch))
+    return ledger.finish(
+        since=machine.first,
+        until=machine.last,
+        assume=assume,
+        company=sorted(p.name for p in beside),
+        events=machine.events,
+        size=int(asked.effort.total),
+    )
+
+
+def _as_tried(playbook: Playbook, mode: Mode | None) -> Playbook:
+    return replace(playbook, mode=mode, enabled=True) if mode else replace(playbook, enabled=True)
+
+
+def _allowing(rules: Rules, mode: Mode | None) -> Rules:
+    """Whoever asks how a mode would do means that the settings allow it."""
+    if mode is None or MODES.index(rules.mode_max) >= MODES.index(mode):
+        return rules
+    return replace(rules, mode_max=mode)
+
+
+def load_for(texts: Mapping[str, str], company: Mapping[str, str], skills: SkillCatalogue) -> tuple[Loaded, tuple[Playbook, ...]]:
+    """What is tried, and those in force beside it that it does not replace by its name; both as path -> text."""
+    names = _names(texts, skills)
+    others = {p.path: text for p, text in _usable(company, skills) if p.name not in names and p.path not in texts}
+    both = load_many({**others, **texts}, skills)
+    tried = [p for p in both.playbooks if p.path in texts]
+    errors = [error for error in both.errors if error.path in texts]
+    return Loaded(tuple(tried), tuple(errors), both.texts), tuple(p for p in both.playbooks if p.path not in texts)
+
+
+def _names(texts: Mapping[str, str], skills: SkillCatalogue) -> set[str]:
+    """Of those that can be read, whatever their ladders lead to."""
+    names = set()
+    for path, text in texts.items():
+        try:
+            names.add(load(text, path, skills).name)
+        except ConfigErrors:
+            continue  # told when all of them are loaded together
+    return names
+
+
+def _usable(texts: Mapping[str, str], skills: SkillCatalogue) -> Iterable[tuple[Playbook, str]]:
+    loaded = load_many(texts, skills)
+    return [(playbook, texts[playbook.path]) for playbook in loaded.playbooks]

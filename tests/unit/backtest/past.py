@@ -1,0 +1,51 @@
+"""Journals for tests of backtests: written line by line as the daemon would, or as a simulated day left them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aios.events.calls import SkillCatalogue
+from aios.events.catalogue import usual_severity
+from aios.events.codec import encode
+from aios.events.event import Event, day_of, format_time
+from aios.playbooks.load import load_many
+from aios.playbooks.model import Playbook
+
+MIDNIGHT = 1_771_891_200.0
+"""2026-02-24T00:00:00Z."""
+
+
+@dataclass
+class Past:
+    """A state folder with a journal of one's own. `tell` appends an event that arrived so many seconds after midnight."""
+
+    folder: Path
+    told: int = 0
+
+    def tell(self, at_s: float, event_type: str, subject: str = "web.service", **data: Any) -> str:
+        events = self.folder / "events"
+        events.mkdir(exist_ok=True)
+        when = format_time(MIDNIGHT + at_s)
+        event_id = f"e{self.told}"
+        self.told += 1
+        event = Event(event_id, "test", event_type, subject, when, data, when, usual_severity(event_type))
+        with (events / f"{day_of(MIDNIGHT + at_s)}.1.jsonl").open("ab") as part:
+            part.write(encode(event))
+        return event_id
+
+
+def write_journal(folder: Path, journal: Mapping[str, bytes]) -> None:
+    """What a simulated day left below `events/`."""
+    for path, data in journal.items():
+        out = folder / "events" / path.split("/events/")[1]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(data)
+
+
+def playbooks(skills: SkillCatalogue, *texts: str) -> tuple[Playbook, ...]:
+    loaded = load_many({f"/pb/{n}.yaml": text for n, text in enumerate(texts)}, skills)
+    assert not loaded.errors, [str(error) for error in loaded.errors]
+    return loaded.playbooks
