@@ -97,6 +97,8 @@ def _changes(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> lis
         known = is_now or was
         if kind is not None and known is not None:
             words = [verdict.words() if verdict else "no match" for verdict in (was, is_now)]
+            if words[0] == words[1] and was is not None and is_now is not None:
+                words = [f"at {format_time(one.at)[:19]}Z: {one.words()}" for one in (was, is_now)]
             changes.append(Change(kind, event, known.subject, known.type, known.at, *words))
     return changes
 

@@ -223,10 +223,14 @@ class Ledger:
         row.parent = str(data.get("parent") or "")
         row.better_than = tuple(one["playbook"] for one in data.get("considered") or () if one["playbook"] != name)
         row.trouble = self._troubles.get((event.subject, row.type), {}).get(name)
+        if row.trouble is not None:
+            row.trouble.runs += 1
+            row.again = row.trouble.runs > 1
         if row.parent:
             figures.fallbacks += 1
         else:
             figures.runs += 1
+            figures.again += row.again
             figures.later += (row.event, name) in self._holding
             self._holding.discard((row.event, name))
         hour = int(row.at // 3600)
@@ -251,6 +255,8 @@ class Ledger:
             figures.asked += 1
         elif kind in _ENDS and row.end == "open":
             row.end, row.ended = kind.removeprefix("run."), event.taken
+            if row.end == "healed" and not row.really and (row.trouble is None or not row.trouble.ended):
+                row.end = "assumed"
             row.why = str(data.get("why") or "")[:WHY_CHARS_MAX]
             figures.ends[row.end] = figures.ends.get(row.end, 0) + 1
             if kind in ("run.healed", "run.cleared", "run.observed", "run.suggested"):

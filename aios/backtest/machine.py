@@ -57,7 +57,7 @@ class Terms:
     """Under which rules it is played."""
 
     rules: Rules
-    assume: Assume = "journal"
+    assume: Assume = "well"
     call_env: dict[str, object] = field(default_factory=dict)
     slots: int = 5
 

@@ -35,7 +35,7 @@ def backtest(
     on: str = "",
     mode: Mode | None = None,
     rules: Rules = RULES,
-    assume: Assume = "journal",
+    assume: Assume = "well",
     within_s: float = WITHIN_S,
     call_env: Mapping[str, Any] | None = None,
     compares: bool = False,

@@ -25,6 +25,8 @@ class Trouble:
     acted_at: float = 0.0
     closes: bool = True
     """Whether any event would say that it is over."""
+    runs: int = 0
+    """Runs of the backtest that answer it."""
 
     def fate(self, within_s: float) -> str:
         """by_itself | later | acted | standing | untold."""
@@ -53,7 +55,10 @@ class WouldRun:
     acts: list[str] = field(default_factory=list)
     """The skills of its acts; a question mark: only if a look had said so."""
     asked: bool = False
+    again: bool = False
+    """A run before had answered the same trouble: this one only is where that one had not helped."""
     end: str = "open"
+    """assumed: it is taken to have helped; healed: it really was, or the journal shows the symptom gone by then."""
     ended: float = 0.0
     why: str = ""
     trouble: Trouble | None = None
@@ -120,6 +125,8 @@ class Figures:
     switched_off: int = 0
     cannot_say: int = 0
 
+    again: int = 0
+    """Of the runs: those on a trouble that a run before had answered already."""
     later: int = 0
     """Of what was held: runs that opened when the guard let go."""
     released: int = 0

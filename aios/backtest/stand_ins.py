@@ -2,7 +2,8 @@
 
 `machine` wires these into the real runner. An act is taken to succeed at once. What a look would have seen is unknown: an `if`
 that depends on it is taken to say yes (the report marks the act with a question mark), a parameter that depends on it is
-left unsaid. What `verify` would have said is taken from the journal, or from the word of whoever asks (`Assume`).
+left unsaid. Whether an act that never was would have helped nobody knows either: whoever asks says what is to be assumed
+(`Assume`), and the report never calls it healed. Before the first act the symptom is what the journal shows.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from aios.ports import AttemptFate
 from aios.scores.symptoms import is_level
 from aios.world import World
 
-Assume = Literal["journal", "well", "ill"]
-"""What `verify` says after the acts: what the journal shows, always well, never well."""
-ASSUMES: tuple[Assume, ...] = ("journal", "well", "ill")
+Assume = Literal["well", "ill"]
+"""What `verify` says after the acts: that they helped (guards do what they do after a repair), or not (so does the ladder)."""
+ASSUMES: tuple[Assume, ...] = ("well", "ill")
 
 UNSAID = "\x00unsaid"
 """Marks parameters that depend on what a look would have seen. No YAML file can hold this character."""
@@ -53,7 +54,7 @@ class StandInHands:
 
 @dataclass(frozen=True, slots=True)
 class StandInLooker:
-    """The `Looker` port: a look sees nothing that is known; `verify` says what the journal shows, or what is assumed."""
+    """The `Looker` port: what a look sees is not known; `verify` says what the journal shows, or what is assumed."""
 
     world: World
     assume: Assume
@@ -69,9 +70,7 @@ class StandInLooker:
         stands = _stands(run, self.world) if run is not None else None
         if call.step.startswith(SYMPTOM):
             return "no_data" if stands is None else "not_well" if stands else "well"
-        if self.assume != "journal":
-            return "well" if self.assume == "well" else "not_well"
-        return "well" if stands is False else "no_data"
+        return "well" if self.assume == "well" or stands is False else "not_well"
 
 
 def _stands(run: Run, world: World) -> bool | None:

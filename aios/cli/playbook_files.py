@@ -20,6 +20,13 @@ FILE_BYTES_MAX = 256 * 1024
 
 def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> Loaded:
     """All playbooks of these files and folders, as the daemon would load them."""
+    texts, unreadable = read_texts(paths)
+    loaded = load_many(texts, catalogue() if skills is None else skills)
+    return Loaded(loaded.playbooks, (*unreadable, *loaded.errors), loaded.texts)
+
+
+def read_texts(paths: Iterable[str]) -> tuple[dict[str, str], list[ConfigError]]:
+    """The texts of these files and folders by their paths, and what cannot be read."""
     texts: dict[str, str] = {}
     unreadable: list[ConfigError] = []
     for path in paths:
@@ -32,8 +39,7 @@ def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> 
                 )
             except UnicodeDecodeError:
                 unreadable.append(ConfigError(file, "is not UTF-8", hint="save the file as UTF-8"))
-    loaded = load_many(texts, catalogue() if skills is None else skills)
-    return Loaded(loaded.playbooks, (*unreadable, *loaded.errors), loaded.texts)
+    return texts, unreadable
 
 
 def _read(file: str) -> str:

@@ -189,7 +189,7 @@ class History:
 
     def _segments(self, query: Query, effort: Effort, back: bool) -> list[Segment]:
         found = [segment for segment in segments(self._files, self._folder) if _may_hold(segment, query)]
-        effort.total = sum(segment.size() for segment in found)
+        effort.total += sum(segment.size() for segment in found)
         return found[::-1] if back else found
 
 

@@ -13,6 +13,7 @@ from aios.events.codec import encode
 from aios.events.event import Event, day_of, format_time
 from aios.playbooks.load import load_many
 from aios.playbooks.model import Playbook
+from aios.playbooks.run_opening import run_id
 
 MIDNIGHT = 1_771_891_200.0
 """2026-02-24T00:00:00Z."""
@@ -25,16 +26,41 @@ class Past:
     folder: Path
     told: int = 0
 
-    def tell(self, at_s: float, event_type: str, subject: str = "web.service", **data: Any) -> str:
+    def tell(self, at_s: float, event_type: str, subject: str = "web.service", part: int = 1, **data: Any) -> str:
+        """Its id."""
         events = self.folder / "events"
-        events.mkdir(exist_ok=True)
+        events.mkdir(exist_ok=True, parents=True)
         when = format_time(MIDNIGHT + at_s)
         event_id = f"e{self.told}"
         self.told += 1
         event = Event(event_id, "test", event_type, subject, when, data, when, usual_severity(event_type))
-        with (events / f"{day_of(MIDNIGHT + at_s)}.1.jsonl").open("ab") as part:
-            part.write(encode(event))
+        with (events / f"{day_of(MIDNIGHT + at_s)}.{part}.jsonl").open("ab") as file:
+            file.write(encode(event))
         return event_id
+
+    def really_ran(
+        self,
+        playbook: str,
+        trigger: str,
+        at_s: float,
+        *,
+        text_hash: str = "",
+        end: str = "run.healed",
+        subject: str = "web.service",
+    ) -> str:
+        """The record of a run of one act, as a daemon left it."""
+        run = run_id(trigger, playbook)
+        of = {"run": run, "playbook": playbook}
+        opened: dict[str, Any] = {"hash": text_hash, "event": trigger, "mode": "auto", "resources": [subject], "lineage": []}
+        opened["trigger"] = {"id": trigger, "source": "test", "type": "service.down", "subject": subject, "time": "", "data": {}}
+        opened["trigger"]["severity"] = "error"
+        step = {"step": "restart", "attempt": 1, "skill": "restart_service"}
+        done = {"kind": "act", "ok": True, "result": {}, "evidence": [], "next": [], "error": "", "ms": 1.0}
+        self.tell(at_s, "run.opened", subject, **of, **opened)
+        self.tell(at_s + 0.1, "run.step_intended", subject, **of, **step, params={}, files=[], units=[], recheck=False, by="")
+        self.tell(at_s + 0.2, "run.step_done", subject, **of, **step, **done)
+        self.tell(at_s + 0.3, end, subject, **of, why="", proof=[], acts=["restart"], ms=1.0)
+        return run
 
 
 def write_journal(folder: Path, journal: Mapping[str, bytes]) -> None:

@@ -11,7 +11,8 @@ from aios.backtest import Backtest, backtest
 from aios.playbooks.load import load_many
 from aios.reactor.decide import Rules
 from tests.simulation.assembly import skills
-from tests.simulation.day import CALM, History, Troubles
+from tests.simulation.day import History
+from tests.simulation.happenings import CALM, Troubles
 from tests.simulation.harness import play_day
 from tests.simulation.playbooks import TEXTS
 from tests.unit.backtest.past import write_journal
