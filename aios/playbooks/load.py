@@ -61,7 +61,11 @@ class Loaded(NamedTuple):
     texts: Mapping[str, str]
 
 
-def load_many(texts: Mapping[str, str], skills: SkillCatalogue) -> Loaded:
+Known = Mapping[tuple[str, str], Playbook]
+"""What was loaded before: (path, text) -> the playbook. The same text at the same path gives the same playbook."""
+
+
+def load_many(texts: Mapping[str, str], skills: SkillCatalogue, known: Known | None = None) -> Loaded:
     """The playbooks of some folders (path -> text). One that cannot be used never harms the others.
 
     Of two with one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
@@ -70,7 +74,7 @@ def load_many(texts: Mapping[str, str], skills: SkillCatalogue) -> Loaded:
     found: dict[str, Playbook] = {}
     for path in _by_folder(texts):
         try:
-            playbook = load(texts[path], path, skills)
+            playbook = (known or {}).get((path, texts[path])) or load(texts[path], path, skills)
         except ConfigErrors as several:
             errors.extend(several.errors)
             continue
@@ -161,14 +165,14 @@ class _Form:
         found = self._reader.mapping(root, "a playbook", KEYS, ("playbook", "on", "steps"))
         name = self._name(found.get("playbook"))
         trigger = OnReader(self._reader).read(found.get("on"))
-        before = len(self._reader.errors)
+        before = self._reader.found
         fields = field_types((CORRELATED,) if trigger.correlation else trigger.types)
         steps_of = StepReader(self._reader, self._skills, fields)
         steps = steps_of.steps(found["steps"]) if "steps" in found else ()
         checks = steps_of.checks(found["verify"]) if "verify" in found else ()
         mode = self._mode(found.get("mode"))
         self._refuse_unproven(found, steps_of, mode)
-        whole = len(self._reader.errors) == before  # else a test would be blamed for naming a step that could not be read
+        whole = self._reader.found == before  # else a test would be blamed for naming a step that could not be read
         names = (steps_of.written_ids, steps_of.written_skills) if whole else None
         tests = read_tests(self._reader, found["tests"], names) if "tests" in found else ()
         priority = self._reader.integer(found["priority"], "priority", -PRIORITY_MAX, PRIORITY_MAX) if "priority" in found else 0

@@ -35,6 +35,8 @@ class Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.errors: list[ConfigError] = []
+        self.found = 0
+        """How many mistakes there were, also those that nobody is told of because there are too many."""
 
     @property
     def full(self) -> bool:
@@ -45,6 +47,7 @@ class Reader:
         self._add(node.line, node.column, message, hint)
 
     def _add(self, line: int, column: int, message: str, hint: str) -> None:
+        self.found += 1
         if not self.full:
             self.errors.append(self.source.error(line, column, message, hint))
 

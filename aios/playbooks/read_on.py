@@ -79,9 +79,9 @@ class OnReader:
             return On(sound=False)
         kinds = [str(name) for name in keys_with_places(node) if name in KINDS]
         if kinds or "count" in node.entries:
-            before = len(self._reader.errors)
+            before = self._reader.found
             correlation = self._named(node, self._together(node, kinds))
-            return On(correlation=correlation if len(self._reader.errors) == before else None, sound=False)
+            return On(correlation=correlation if self._reader.found == before else None, sound=False)
         found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
         types, pattern, match = self._event(found)
         return On(types, pattern, match, sound=match is not None or "match" not in found)
@@ -187,7 +187,7 @@ class OnReader:
         return replace(trigger, absent=True) if trigger is not None and absent else trigger
 
     def _trigger_of(self, found: Mapping[str, Node], name: str, by: By, count: _Count) -> Trigger | None:
-        before = len(self._reader.errors)
+        before = self._reader.found
         types, pattern, match = self._event(found)
         own_by = self._by(found["by"]) if "by" in found else by
         if own_by is not None and len(own_by) != len(by):
@@ -195,7 +195,7 @@ class OnReader:
         if "name" in found:
             name = self._name(found["name"]) or name
         self._refuse_echo(found.get("type"), types)
-        if len(self._reader.errors) > before:
+        if self._reader.found > before:
             return None
         return Trigger(name, types, pattern, match or {}, by if own_by is None else own_by, count.number, count.within_s)
 
@@ -290,11 +290,11 @@ class OnReader:
         return name
 
     def _match(self, node: Node) -> tuple[EventPattern | None, Mapping[str, Any] | None]:
-        before = len(self._reader.errors)
+        before = self._reader.found
         if not self._match_keys(node):
             return None, None
         raw = to_json(node)
-        if len(self._reader.errors) > before or node.kind != "map":
+        if self._reader.found > before or node.kind != "map":
             return None, None
         try:
             pattern = compile_pattern(raw)
@@ -311,13 +311,13 @@ class OnReader:
                 node.entries["type"][0], "the type does not stand in match", "write it beside match: on: {type: …, match: …}"
             )
             return False
-        before = len(self._reader.errors)
+        before = self._reader.found
         for name, key in keys_with_places(node).items():
             if name not in MATCH_KEYS and not self._reader.full and not nearest(name, MATCH_KEYS):
                 self._reader.refuse(
                     key, f"an event has no {clip(name)}", f"what its producer says is under data: {{{name}: […]}}"
                 )
-        if len(self._reader.errors) == before:
+        if self._reader.found == before:
             self._reader.mapping(node, "match", MATCH_KEYS)
         either = node.entries["$or"][1] if node.kind == "map" and "$or" in node.entries else None
         branches = either.items if either is not None and either.kind == "list" else ()

@@ -207,14 +207,14 @@ class StepReader:
         if node.kind != "map":
             self._reader.refuse(node, f"parameters are names with values, and this is {node.what}", "write with: {name: value}")
             return CelTemplate({}, {})
-        before = len(self._reader.errors)
+        before = self._reader.found
         for param, (_, value) in node.entries.items():
             _, found = self._reader.template(value, self._fields)
             named.extend(Named(leaf, expression, param) for leaf, expression in found)
-        template, _ = self._reader.template(node, self._fields) if len(self._reader.errors) == before else (None, ())
+        template, _ = self._reader.template(node, self._fields) if self._reader.found == before else (None, ())
         if "argv" in node.entries:
             self._refuse_code(node.entries["argv"][1])
-        if spec is not None and len(self._reader.errors) == before:
+        if spec is not None and self._reader.found == before:
             self._check_params(node, spec, owner)
         return template or CelTemplate({}, {})
 

@@ -45,7 +45,7 @@ def read_tests(reader: Reader, node: Node, names: Names | None) -> tuple[Mapping
 
 
 def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] | None:
-    before = len(reader.errors)
+    before = reader.found
     found = reader.mapping(node, "a test", ("name", "given", "stub", "expect"), ("name", "given", "expect"))
     name = reader.text(found["name"], "a test's name", 200) if "name" in found else None
     if "given" in found:
@@ -54,7 +54,7 @@ def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] 
         _stubs(reader, found["stub"], names)
     if "expect" in found:
         _expect(reader, found["expect"], names)
-    if len(reader.errors) > before:
+    if reader.found > before:
         return None
     given = to_json(found["given"])
     return {

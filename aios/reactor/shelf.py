@@ -38,6 +38,8 @@ class Shelf:
     _told: dict[str, str] = field(default_factory=dict)
     """What the journal says is in force: name -> hash."""
     _good: dict[str, str] = field(default_factory=dict)
+    _by_path: dict[str, Playbook] = field(default_factory=dict)
+    """Those of `_good` that are in force, so that a change of one file does not read the others again."""
     _by_hash: dict[str, Playbook] = field(default_factory=dict)
 
     def recall(self, hashes: Mapping[str, str], paths: Mapping[str, str]) -> Index:
@@ -63,7 +65,8 @@ class Shelf:
         if dict(texts) == self._texts:
             return ()
         first, self._texts = self._texts is None, dict(texts)
-        loaded = load_many(texts, self.skills)
+        known = {(path, text): self._by_path[path] for path, text in self._good.items() if path in self._by_path}
+        loaded = load_many(texts, self.skills, known)
         was_broken = {error.path for error in self.errors}
         self.errors = tuple(loaded.errors)
         broken = {error.path for error in loaded.errors}
@@ -74,13 +77,14 @@ class Shelf:
             else:
                 del mended[path]
         if broken:
-            loaded = load_many(mended, self.skills)
+            loaded = load_many(mended, self.skills, known)
             if loaded.errors:  # a file that is well clashes with an old version of a broken one: the well ones alone
                 mended = {path: text for path, text in texts.items() if path not in broken}
-                loaded = load_many(mended, self.skills)
+                loaded = load_many(mended, self.skills, known)
         self._good = mended
         invalid = tuple(_invalid(error) for error in self.errors)
         self.by_name = {playbook.name: playbook for playbook in loaded.playbooks}
+        self._by_path = {playbook.path: playbook for playbook in loaded.playbooks}
         after = {name: playbook.hash for name, playbook in self.by_name.items()}
         self.index = Index(tuple(loaded.playbooks))
         self._by_hash |= {playbook.hash: playbook for playbook in loaded.playbooks}

@@ -38,6 +38,18 @@ def test_a_broken_file_keeps_its_last_good_version_and_says_where_it_broke() -> 
     assert shelf.errors == ()
 
 
+def test_a_change_of_one_file_reads_no_other_again() -> None:
+    """A folder of a thousand must not hold up the daemon each time that somebody saves."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b")})
+    before = dict(shelf.by_name)
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b", "c.d")})
+    assert shelf.by_name["a"] is before["a"]
+    assert shelf.by_name["b"].types == ("c.d",)
+    shelf.reload({"/moved.yaml": text("a"), "/b.yaml": text("b")})
+    assert (shelf.by_name["a"].path, shelf.by_name["b"].types) == ("/moved.yaml", ("a.b",))
+
+
 def test_a_removed_file_leaves_even_when_it_was_broken() -> None:
     shelf = Shelf(SimBlobs(), SKILLS)
     shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b")})
