@@ -160,7 +160,11 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
     services = _RealServices(ManagedServices(managed, f"{state}/services", processes, clock, waker.watch), _systemd(settings))
     bodies = load_bodies()
     hands = HandsClient(
-        state, processes, entropy, on_lost=lambda status: log.warning("hands ended, starting it again", status=status)
+        state,
+        processes,
+        entropy,
+        on_lost=lambda status: log.warning("hands ended, starting it again", status=status),
+        cgroup=settings.limits.cgroup,
     )
     return Outside(
         clock=clock,
@@ -238,6 +242,11 @@ def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str,
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,
         "services": [service.to_json() for service in managed],
+        "limits": {
+            **settings.limits.sizes.to_json(),
+            "grace_s": settings.limits.grace_s,
+            "environment": list(settings.limits.environment),
+        },
     }
 
 

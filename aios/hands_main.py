@@ -1,6 +1,6 @@
-"""The hands process: `python -m aios.hands_main STATE_DIR FD`, started by `aios/hands/client.py`. This page is its whole wiring.
+"""The hands process: `python -m aios.hands_main STATE_DIR CGROUP FD`, started by `aios/hands/client.py`.
 
-Nothing here decides. It must stay small: no asyncio, no pydantic, no sensors.
+This page is its whole wiring. Nothing here decides. It must stay small: no asyncio, no pydantic, no sensors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from aios.clock import SystemClock
 from aios.disk import OsFiles
 from aios.errors import ConfigError, Permanent, Temporary
 from aios.events.calls import RerunClass, SkillCall, SkillResult
+from aios.events.limits import Limits
 from aios.hands import launcher, undo
+from aios.hands import limits as hold
+from aios.hands.cgroups import find, prepare
 from aios.hands.keeper import start_kept
 from aios.hands.processes import OsProcesses
 from aios.hands.safe_files import SafeFolder
@@ -33,26 +36,27 @@ from aios.skills.catalogue import SkillBodies, dry_sentence, load_bodies
 
 
 def main() -> None:
-    state_dir, number = sys.argv[1:3]
+    state_dir, cgroup, number = sys.argv[1:4]
     link = socket.socket(fileno=int(number))
     link.set_inheritable(False)
     os.chdir("/")
     resource.setrlimit(resource.RLIMIT_DATA, (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2)  # the daemon's limit is its own
-    serve(link, assemble(state_dir))
+    serve(link, assemble(state_dir, cgroup))
 
 
-def assemble(state_dir: str) -> Wiring:
+def assemble(state_dir: str, cgroup: str = "") -> Wiring:
     files, clock = OsFiles(), SystemClock()
     blobs = BlobFolder(files, f"{state_dir}/blobs", pack=False)
-    bodies = load_bodies()
+    bodies, groups = load_bodies(), prepare(find(cgroup))
 
     def services(call: SkillCall) -> ServiceActs:
         managed = [ManagedService.from_json(raw) for raw in call.env.get("services", ())]
-        start = partial(start_kept, files=files, clock=clock)
+        start = partial(start_kept, files=files, clock=clock, groups=groups)
         return LazyActs(ManagedActs(managed, f"{state_dir}/services", OsProcesses(), start, f"{state_dir}/logs"))
 
-    def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder) -> SkillResult:
-        return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe, clock))
+    def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder, limits: Limits) -> SkillResult:
+        harden = partial(hold.harden, limits.processes or 0)
+        return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe, clock, limits, harden))
 
     def inverses(call: SkillCall, folder: str, acts: Callable[[], ServiceActs]) -> SkillInverses:
         safe = SafeFolder({}, "", files, blobs)  # an inverse changes no files: those are the snapshots' business
@@ -69,7 +73,10 @@ def assemble(state_dir: str) -> Wiring:
             except ConfigError as error:  # told as the act's result, too: its launcher tries again
                 print(error, file=sys.stderr)
 
-    return Wiring(state_dir, clock, blobs, services, body, files, inverses, irreversible, warm)
+    def limits_of(skill: str) -> Limits:
+        return bodies[skill].limits if skill in bodies else Limits()
+
+    return Wiring(state_dir, clock, blobs, services, body, files, inverses, irreversible, warm, limits_of, groups)
 
 
 def act(bodies: SkillBodies, call: SkillCall, ctx: ActContext) -> SkillResult:

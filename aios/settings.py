@@ -12,6 +12,7 @@ import shlex
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from pydantic import (
     PlainSerializer,
     PrivateAttr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -32,6 +34,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aios.cron import parse_cron
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.durations import format_duration, parse_duration
+from aios.events.limits import BOUNDS, Limits, format_limit, parse_limit
 from aios.nearest import did_you_mean
 from aios.places import default_data, default_playbooks, read_toml, settings_file
 
@@ -351,6 +354,44 @@ class Skills(Section):
     )
 
 
+def _limit(name: str) -> tuple[BeforeValidator, PlainSerializer]:
+    return BeforeValidator(partial(parse_limit, name)), PlainSerializer(partial(format_limit, name), when_used="json")
+
+
+class StepLimits(Section):
+    """What a step's act may use where neither its playbook nor its skill says otherwise; `none` is no limit."""
+
+    memory: Annotated[int, *_limit("memory")] = Field(default=1 << 30, description=BOUNDS["memory"].doc)
+    processes: Annotated[int, *_limit("processes")] = Field(default=256, description=BOUNDS["processes"].doc)
+    cpu: Annotated[int, *_limit("cpu")] = Field(default=0, description=BOUNDS["cpu"].doc)
+    output: Annotated[int, *_limit("output")] = Field(default=256 << 10, description=BOUNDS["output"].doc)
+    file_size: Annotated[int, *_limit("file_size")] = Field(default=4 << 30, description=BOUNDS["file_size"].doc)
+    grace_s: Duration = Field(
+        default=1.0, alias="grace", description="What reached a limit has so long between SIGTERM and SIGKILL; at most 30s."
+    )
+    environment: tuple[str, ...] = Field(
+        default=("PATH", "HOME", "LANG", "LC_ALL", "TZ"),
+        max_length=64,
+        description="Variables of the daemon's own that programs of steps get; they get no others but those their step lists.",
+    )
+    cgroup: OptionalPath | Literal["none"] = Field(
+        default="",
+        description="The control group in which acts get groups of their own, as a path below each mounted hierarchy, handed "
+        "over to AIOS; empty: what systemd delegated to the unit; `none`: none.",
+    )
+
+    @field_validator("grace_s")
+    @classmethod
+    def _not_too_long(cls, seconds: float) -> float:
+        if seconds > 30:
+            raise ValueError("must be at most 30s; a step that takes long to end needs an act of its own")
+        return seconds
+
+    @property
+    def sizes(self) -> Limits:
+        return Limits(self.memory, self.processes, self.cpu, self.output, self.file_size)
+
+
 class Notify(Section):
     """How a person is called."""
 
@@ -443,6 +484,7 @@ class Settings(Section):
     probe: tuple[Probe, ...] = Field(default=(), max_length=1000, description="Addresses that are asked whether they answer.")
     timer: tuple[Timer, ...] = Field(default=(), max_length=1000, description="Timers that emit `timer.due`.")
     skills: Skills = Field(default_factory=Skills, description="What skills may do on this machine.")
+    limits: StepLimits = Field(default_factory=StepLimits, description="What a step's act may use.")
     notify: Notify = Field(default_factory=Notify, description="How a person is called.")
     score: Score = Field(default_factory=Score, description="How health is measured.")
     redact: Redact = Field(default_factory=Redact, description="Secrets that are struck out.")
@@ -704,8 +746,9 @@ def default_text(field: FieldInfo) -> str:
     value = field.default
     if value is None:
         return ""
-    if (field.alias or "") and isinstance(value, float):
-        return f'"{format_duration(value)}"'
+    for form in field.metadata:
+        if isinstance(form, PlainSerializer):
+            return f'"{typing.cast(Any, form.func)(value)}"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):

@@ -26,6 +26,7 @@ from aios.cli.reach import ask_daemon, folder, settings, wants_json
 from aios.cli.terminal import Terminal
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, ConfigErrors, Refused
+from aios.hands import cgroups
 from aios.journal.lock import holder
 from aios.places import SYSTEM_PLAYBOOKS
 
@@ -85,6 +86,7 @@ def examine(args: argparse.Namespace, terminal: Terminal) -> Iterator[Finding]:
         yield from check_room(state)
         yield from check_sync(state, terminal.clock.monotonic)
     yield from check_daemon(args, terminal, state)
+    yield from check_limits(args, terminal, state)
     yield from check_kernel()
     yield from check_clock()
     yield from check_systemd()
@@ -250,6 +252,27 @@ def check_daemon(args: argparse.Namespace, terminal: Terminal, state: str) -> It
             yield Finding("hands", "ok", "answers")
         else:
             yield Finding("hands", "bad", "does not answer", "the daemon starts it again by itself; if this stays, see its log")
+
+
+def check_limits(args: argparse.Namespace, terminal: Terminal, state: str) -> Iterator[Finding]:
+    """What holds acts to their limits: seen from the daemon's process, for it is the daemon's unit that systemd delegates to."""
+    try:
+        told, who = settings(args, terminal).limits.cgroup, holder(state)
+    except (ConfigErrors, OSError):
+        return  # told above
+    groups = cgroups.find(told, who.pid if who else "self")
+    held = sorted(cgroups.CONTROLLERS[name] for name in groups.bases)
+    if not groups.tree:
+        if who is None and not told:
+            yield Finding("limits", "warning", "cannot be said while no daemon runs", "start it, and ask again")
+            return
+        said = f"acts are held by rlimits, and what detaches from a killed launcher is not found: {groups.why}"
+        yield Finding("limits", "warning", said, "run it as the shipped unit, or name a control group in limits.cgroup")
+    elif len(held) < len(cgroups.CONTROLLERS):
+        said = f"acts are ended by cgroup {groups.kind}, which holds {', '.join(held) or 'no limit'}; rlimits hold the rest"
+        yield Finding("limits", "warning", f"{said}: {groups.why}", "see docs/systemd.md, “Limits of acts”")
+    else:
+        yield Finding("limits", "ok", f"cgroup {groups.kind} holds {', '.join(held)}, and nothing gets away")
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

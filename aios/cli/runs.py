@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aios.cli import exits
@@ -137,6 +137,7 @@ def show_run(view: RunView, terminal: Terminal) -> None:
         terminal.say()
         terminal.table(("step", "kind", "skill", "", "ms", "what came of it"), [_step_row(step) for step in view.steps])
     for title, entries in (
+        ("limits", limits_of(view.steps)),
         ("asks for", view.asks),
         ("would do", view.would),
         ("proof", view.proof),
@@ -157,6 +158,35 @@ def taken_back(line: Mapping[str, Any]) -> str:
     if before == now:
         return f"{path}: as before: {before}"
     return f"{path}: was {before} before; is {now}: well, because only what ran before is made to run again"
+
+
+def limits_of(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each step that hands carried out: what it was held to, and by what."""
+    return [
+        f"{step.get('step', '')}: {limits_words(story)}"
+        for step in steps
+        for story in step.get("evidence") or []
+        if story.get("kind") == "limits"
+    ]
+
+
+def limits_words(story: Mapping[str, Any]) -> str:
+    """`memory 1G, processes 256 by cgroup v2; file_size 4G by rlimits`. Why there is less than could be, behind it."""
+    said = story.get("limits") or {}
+    parts = []
+    for key, by in (("cgroup", story.get("by", "")), ("rlimits", "rlimits of each process"), ("looks", "looking at it")):
+        held = [f"{name} {said.get(name, '')}" for name in story.get(key) or () if key != "rlimits" or not _looked(story, name)]
+        if held:
+            parts.append(f"{', '.join(held)} by {by}")
+    words = "; ".join(parts) or "none"
+    if not story.get("cgroup") and str(story.get("by", "")).startswith("cgroup"):
+        words += f"; ended by {story['by']}"
+    return words + (f" ({story['why']})" if story.get("why") else "")
+
+
+def _looked(story: Mapping[str, Any], name: str) -> bool:
+    """What is held by both is told once."""
+    return name in (story.get("looks") or ())
 
 
 def _took(view: RunView) -> str:

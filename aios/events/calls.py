@@ -90,7 +90,8 @@ class SkillCall:
 
     `params` has passed the skill's own check. `folder` is the attempt's folder below the state folder
     (`runs/RUN/STEP.ATTEMPT`), where an act leaves what happened. `env` is what settings say that bodies need (commands that
-    count as looking, disposable paths, managed services), as plain JSON.
+    count as looking, disposable paths, managed services, limits), as plain JSON. `limits` is what the step itself says
+    (`Limits.to_json`).
     """
 
     run: str
@@ -104,6 +105,7 @@ class SkillCall:
     folder: str = ""
     dry: bool = False
     env: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -125,6 +127,7 @@ class SkillCall:
             "folder": self.folder,
             "dry": self.dry,
             "env": dict(self.env),
+            "limits": dict(self.limits),
         }
 
     @classmethod
@@ -141,6 +144,7 @@ class SkillCall:
             folder=raw["folder"],
             dry=raw["dry"],
             env=raw.get("env") or {},
+            limits=raw.get("limits") or {},
         )
 
 

@@ -1,37 +1,39 @@
-"""Carries out the act itself: a body in a process and a session of its own, bounded in time and in what it prints.
+"""Carries out the act itself: a body in a process, a session and (where one can be had) a control group of its own.
 
 Called by the launcher's driver (`server.py`) at the step `ACT`. The body is a function in a fork of the launcher. It cannot
-outlive its time: TERM to everything in its session, a second later KILL, and then the proof that nothing of it is left. What a
-body starts in another session (a managed service) lives on, and nothing else.
+outlive its limits: TERM to all that is of it, after a grace KILL, and then the proof that nothing is left. Of it is who is in its
+group; and who descends from it, whatever session it went to, for the launcher adopts whom the act leaves behind. Only what a
+keeper keeps (a managed service) lives on.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import os
-import resource
 import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from aios.clock import Clock
 from aios.errors import Permanent, Temporary
 from aios.events.calls import SkillResult, failed
 from aios.events.codec import decode_json, encode_json
-from aios.hands import proc
+from aios.events.limits import format_limit
+from aios.hands import limits, proc
+from aios.hands.cgroups import Group
+from aios.hands.limits import Hold
 from aios.ports import Blobs, ProcessId
 
-GRACE_S = 1.0
 LOOKS = 3
 KILL_WAIT_S = 5.0
 """After KILL a process is gone at once, or it hangs in the kernel and nobody can end it."""
-OUTPUT_MAX = 256 * 1024
 RESULT_MAX = 32 * 1024
 PIPE_MAX = 60 * 1024
-OPEN_FILES_MAX = 4096
 _CHUNK = 65536
 
 Body = Callable[[], SkillResult]
@@ -57,6 +59,8 @@ class _Act:
     pidfd: int
     output_fd: int
     result_fd: int
+    hold: Hold
+    kept_lives: Callable[[], set[ProcessId]]
     kept: int = 0
     printed: int = 0
     raw: bytearray = field(default_factory=bytearray)
@@ -64,31 +68,54 @@ class _Act:
 
 
 def carry_out(
-    body: Body, blobs: Blobs, timeout_s: float, clock: Clock, cancel: Cancel, output: str, record: Callable[[ProcessId], None]
+    body: Body,
+    blobs: Blobs,
+    hold: Hold,
+    clock: Clock,
+    cancel: Cancel,
+    output: str,
+    record: Callable[[ProcessId], None],
+    kept_lives: Callable[[], set[ProcessId]] = set,
 ) -> SkillResult:
-    """Run it to its end. `record(leader)` is called before the body begins: its session can be found again from then on.
+    """Run it to its end. `record(leader)` is called before the body begins: it can be found again from then on.
 
-    Raises NotBegun.
+    `kept_lives` are the keepers and services that live on. Raises NotBegun.
     """
     if cancel.asked:
         return failed("cancelled before it began", cancelled=True)
-    act, output_fd = _begin(body, blobs, output, record)
+    act, output_fd = _begin(body, blobs, hold, output, record, kept_lives)
     try:
-        ended = _wait(act, clock.monotonic() + timeout_s, clock, cancel, output_fd)
-        left = end_session(act.who, clock, act=act, output_fd=output_fd)
+        ended = _wait(act, clock.monotonic() + hold.timeout_s, clock, cancel, output_fd)
+        at = clock.monotonic()
+        left = end_session(act.who, clock, hold.group, grace_s=_grace_s(ended, hold), act=act, output_fd=output_fd)
+        took_s = clock.monotonic() - at
         _drain(act, output_fd)
+        reached = hold.group.reached() if ended == "ended" else ended
     finally:
         for fd in (output_fd, act.pidfd, act.output_fd, act.result_fd):
             os.close(fd)
-    return _judged(act, ended, left, timeout_s)
+    return _judged(act, reached, left, took_s)
 
 
-def _begin(body: Body, blobs: Blobs, output: str, record: Callable[[ProcessId], None]) -> tuple[_Act, int]:
+def _grace_s(ended: str, hold: Hold) -> float:
+    """None for what grows while it is asked to end, where no group holds it."""
+    return 0.0 if ended in hold.looked_at else hold.grace_s
+
+
+def _begin(
+    body: Body,
+    blobs: Blobs,
+    hold: Hold,
+    output: str,
+    record: Callable[[ProcessId], None],
+    kept_lives: Callable[[], set[ProcessId]],
+) -> tuple[_Act, int]:
     """All that can go wrong before the body runs. Raises NotBegun."""
     try:
         output_fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        act, go = _fork(body, blobs)
+        act, go = _fork(body, blobs, hold, kept_lives)
         try:
+            hold.group.enter(act.who.pid)
             record(act.who)
             os.write(go, b"!")  # without this word the child ends: a launcher killed until here has begun nothing
         finally:
@@ -101,7 +128,7 @@ def _begin(body: Body, blobs: Blobs, output: str, record: Callable[[ProcessId], 
 # --- the child ------------------------------------------------------------------------------------------------------
 
 
-def _fork(body: Body, blobs: Blobs) -> tuple[_Act, int]:
+def _fork(body: Body, blobs: Blobs, hold: Hold, kept_lives: Callable[[], set[ProcessId]]) -> tuple[_Act, int]:
     output_r, output_w = os.pipe2(os.O_CLOEXEC)
     result_r, result_w = os.pipe2(os.O_CLOEXEC)
     go_r, go_w = os.pipe2(os.O_CLOEXEC)
@@ -111,7 +138,7 @@ def _fork(body: Body, blobs: Blobs) -> tuple[_Act, int]:
     pid = os.fork()
     if pid == 0:
         os.close(go_w)
-        _child(body, blobs, launcher, go_r, output_w, result_w)
+        _child(body, blobs, hold, launcher, go_r, output_w, result_w)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for fd in (output_w, result_w, go_r):
         os.close(fd)
@@ -119,10 +146,10 @@ def _fork(body: Body, blobs: Blobs) -> tuple[_Act, int]:
     who = ProcessId(pid, stat.start if stat else 0, proc.boot_id())
     os.set_blocking(output_r, False)
     os.set_blocking(result_r, False)
-    return _Act(who, os.pidfd_open(pid), output_r, result_r), go_w
+    return _Act(who, os.pidfd_open(pid), output_r, result_r, hold, kept_lives), go_w
 
 
-def _child(body: Body, blobs: Blobs, launcher: int, go: int, output: int, result: int) -> None:
+def _child(body: Body, blobs: Blobs, hold: Hold, launcher: int, go: int, output: int, result: int) -> None:
     """Never returns."""
     status = 1
     try:
@@ -134,7 +161,7 @@ def _child(body: Body, blobs: Blobs, launcher: int, go: int, output: int, result
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         gc.enable()  # a body may run for long
         if os.read(go, 1) == b"!":
-            _dress(output)
+            _dress(output, hold)
             _write_whole(result, _packed(_result_of(body), blobs))
             status = 0
     except BaseException:  # noqa: BLE001 - the last line of a process: whatever it was is shown, and nothing of the launcher's code runs here
@@ -147,28 +174,14 @@ def _child(body: Body, blobs: Blobs, launcher: int, go: int, output: int, result
             os._exit(status)
 
 
-def _dress(output: int) -> None:
+def _dress(output: int, hold: Hold) -> None:
     """Streams, limits and the kernel's priorities of a process that is none of the daemon's own."""
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limit = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(OPEN_FILES_MAX, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    reset_oom_score()
-
-
-def reset_oom_score() -> None:
-    """The daemon is the last to be killed when memory runs out; what it starts is not."""
-    try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
-            if int(file.read()) < 0:
-                file.seek(0)
-                file.write("0")
-    except OSError:  # a sandbox without it: then nobody has lowered it either
-        return
+    limits.dress(hold)
+    limits.reset_oom_score()
 
 
 def _result_of(body: Body) -> SkillResult:
@@ -201,19 +214,25 @@ def _write_whole(fd: int, data: bytes) -> None:
 
 
 def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: int) -> str:
-    """Until it `ended`, was `cancelled` or is `late`."""
+    """Until it `ended`, was `cancelled`, is `late`, or reached the limit that is named."""
     poll = select.poll()
     for fd in (act.pidfd, act.output_fd, act.result_fd):
         poll.register(fd, select.POLLIN)
     if cancel.wake_fd >= 0:
         poll.register(cancel.wake_fd, select.POLLIN)
+    look_s = limits.LOOK_EVERY_S if act.hold.has_to_look else math.inf
+    look_at = clock.monotonic() + look_s
     while True:
         if cancel.asked:
             return "cancelled"
-        left_s = deadline - clock.monotonic()
-        if left_s <= 0:
+        now = clock.monotonic()
+        if now >= deadline:
             return "late"
-        for fd, _ in poll.poll(left_s * 1000):
+        if now >= look_at:
+            if reached := act.hold.reached_by_look(partial(_descendants, act)):
+                return reached
+            look_at = clock.monotonic() + look_s
+        for fd, _ in poll.poll(max(0.0, min(deadline, look_at) - now) * 1000):
             if fd == act.pidfd:
                 return "ended"
             if fd == cancel.wake_fd:
@@ -232,7 +251,7 @@ def _take(act: _Act, fd: int, output_fd: int) -> bool:
         act.raw += data[: PIPE_MAX - len(act.raw)]
     elif data:
         act.printed += len(data)
-        _keep(act, data[: OUTPUT_MAX - act.kept], output_fd)
+        _keep(act, data[: act.hold.output_max - act.kept], output_fd)
     return bool(data)
 
 
@@ -243,7 +262,7 @@ def _keep(act: _Act, data: bytes, output_fd: int) -> None:
             act.kept += done
             data = data[done:]
     except OSError:  # a full disk: what it prints is the least important of what is written
-        act.kept = OUTPUT_MAX
+        act.kept = act.hold.output_max
 
 
 def _drain(act: _Act, output_fd: int) -> None:
@@ -258,43 +277,63 @@ def _drain(act: _Act, output_fd: int) -> None:
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
-def end_session(leader: ProcessId, clock: Clock, *, act: _Act | None = None, output_fd: int = -1) -> list[int]:
-    """TERM, grace, KILL to all that is in this session; returns who could not be ended (nobody, or what hangs in the kernel)."""
-    for number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, KILL_WAIT_S)):
+def end_session(
+    leader: ProcessId,
+    clock: Clock,
+    group: Group,
+    *,
+    grace_s: float = limits.GRACE_S,
+    act: _Act | None = None,
+    output_fd: int = -1,
+) -> list[int]:
+    """TERM, grace, KILL to all that is of this act; returns who could not be ended (nobody, or what hangs in the kernel).
+
+    Without an `act` it is a recovery: the launcher is gone, and with it the list of whom it had adopted.
+    """
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_WAIT_S)):
         deadline = clock.monotonic() + wait_s
         told: set[int] = set()
         pause_ms = 1
-        while members := _members(leader, act):
-            proc.signal_all([pid for pid in members if pid not in told], number)  # each once; who is born meanwhile, too
-            told.update(members)
+        while members := _members(leader, act, group):
+            if number == signal.SIGKILL:
+                group.kill()
+            fresh = [pid for pid in members if pid not in told]
+            proc.signal_all(fresh, number)  # each once; who is born meanwhile, too
+            told.update(fresh)
             if clock.monotonic() >= deadline:
                 break
             if act is not None:
                 _drain(act, output_fd)
-            select.select([], [], [], pause_ms / 1000)
+            select.select([], [], [], 0 if fresh and number == signal.SIGKILL else pause_ms / 1000)
             pause_ms = min(50, pause_ms * 2)
         else:
             return []
     return members
 
 
-def _members(leader: ProcessId, act: _Act | None) -> list[int]:
+def _members(leader: ProcessId, act: _Act | None, group: Group) -> list[int]:
     """The living members, and nobody is missed: one look at /proc may pass by who is just being forked by one that just ends.
 
-    The launcher has adopted what the act left behind. No children, then nothing is left; else who was passed by is a child by
-    now. A recovery has adopted nobody, and looks several times.
+    The launcher has adopted what the act left behind, so who was passed by is its child by now: it is looked at again until it
+    has no child. A recovery has adopted nobody, and looks at the session several times; a group misses nobody.
     """
-    if act is not None and not _reap(act):
-        return []
+    found = group.pids()
+    if act is not None:
+        return sorted(found | set(_descendants(act))) if _reap(act) else sorted(found)
     if proc.alive(leader):  # it may not have begun its session yet
-        return sorted({leader.pid, *proc.in_session(leader.pid)})
-    for _ in range(1 if act is not None else LOOKS):
+        return sorted({leader.pid, *proc.in_session(leader.pid)} | found)
+    for _ in range(LOOKS):
         if proc.session_is_over(leader):
-            return []
-        members = list(proc.in_session(leader.pid))
-        if members:
-            return members
-    return proc.children_in_session(leader.pid) if act is not None else []
+            break
+        if members := set(proc.in_session(leader.pid)):
+            return sorted(members | found)
+    return sorted(found)
+
+
+def _descendants(act: _Act) -> list[int]:
+    """Of the launcher: all of them are the act's, but for those that a keeper keeps."""
+    kept = {who.pid: who for who in act.kept_lives()}
+    return proc.descendants(os.getpid(), lambda pid: pid in kept and proc.alive(kept[pid]))
 
 
 def _reap(act: _Act) -> bool:
@@ -310,20 +349,28 @@ def _reap(act: _Act) -> bool:
             act.status = status
 
 
-def _judged(act: _Act, ended: str, left: list[int], timeout_s: float) -> SkillResult:
+def _judged(act: _Act, ended: str, left: list[int], took_s: float) -> SkillResult:
     """`cut_off` says that the act did not end by itself, so that nobody knows how far it came."""
+    more = {"printed": act.printed, "cut_off": True, "ended_in_s": round(took_s, 3)}
     if left:
-        return failed(
-            f"it cannot be ended: processes {left[:10]} hang in the kernel", left=left[:10], printed=act.printed, cut_off=True
-        )
+        return failed(f"it cannot be ended: processes {left[:10]} hang in the kernel", left=left[:10], **more)
     if ended == "late":
-        return failed(f"it did not end within {timeout_s:g} s and was killed", timed_out=True, printed=act.printed, cut_off=True)
+        error = f"it did not end within {act.hold.timeout_s:g} s and was killed"
+        return failed(error, timed_out=True, limit="time", **more)
     if ended == "cancelled" and not act.raw:
-        return failed("cancelled, and ended", cancelled=True, printed=act.printed, cut_off=True)
+        return failed("cancelled, and ended", cancelled=True, **more)
+    said = _said(act)
+    if ended in ("memory", "processes") and (said is None or not said.ok):
+        bound = format_limit(ended, getattr(act.hold.limits, ended) or 0)
+        return failed(f"it reached its limit of {ended} ({bound}) and was ended", limit=ended, **more)
+    return said or failed(f"it ended without a result ({_how(act.status)})", **more)
+
+
+def _said(act: _Act) -> SkillResult | None:
     try:
         return SkillResult.from_json(decode_json(bytes(act.raw)))
     except (ValueError, KeyError, TypeError):
-        return failed(f"it ended without a result ({_how(act.status)})", printed=act.printed, cut_off=True)
+        return None
 
 
 def _how(status: int | None) -> str:

@@ -2,7 +2,7 @@
 
     started          who began (or voided) it; created once, by a link, so whoever comes second stands down
     manifest.json    what was there before the act; its blobs are durable before it is
-    acting           the act's session, so that what is left of it can be found
+    acting           the act's session and control group, so that what is left of it can be found
     output           what the act printed, bounded
     result           what came of it, in room that was reserved before the act
     after.json       how the act left what it touched (see `after.py`)
@@ -101,20 +101,28 @@ def read_started(files: Files, folder: str) -> Started | None:
         return Started(ProcessId(0, 0, ""), "damaged")
 
 
-def write_acting(files: Files, folder: str, leader: ProcessId) -> None:
+class Acting(NamedTuple):
+    """The leader of the act's session, and the name of its control group; empty when it has none."""
+
+    leader: ProcessId
+    group: str
+
+
+def write_acting(files: Files, folder: str, leader: ProcessId, group: str = "") -> None:
     """Not synced: it is read only while this boot lasts, and what outlives a power cut is no process."""
     fd = files.open(f"{folder}/{ACTING}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        write_all(files, fd, encode_json(leader._asdict()))
+        write_all(files, fd, encode_json({**leader._asdict(), "group": group}))
     finally:
         files.close(fd)
 
 
-def read_acting(files: Files, folder: str) -> ProcessId | None:
-    """The leader of the act's session; None when no act was begun."""
+def read_acting(files: Files, folder: str) -> Acting | None:
+    """None when no act was begun."""
     try:
         raw = decode_json(read_all(files, f"{folder}/{ACTING}", SMALL_MAX))
-        return ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"]))
+        who = ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"]))
+        return Acting(who, str(raw.get("group", "")))
     except (ValueError, KeyError, TypeError, OSError):  # written before the act is let go: unreadable means no act
         return None
 

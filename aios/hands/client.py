@@ -54,7 +54,7 @@ class _Attempt:
 
 
 class HandsClient:
-    """`argv` starts hands; the number of its socket's descriptor is added to it."""
+    """`argv` starts hands; the number of its socket's descriptor is added to it. `cgroup` is the setting `limits.cgroup`."""
 
     def __init__(
         self,
@@ -64,8 +64,9 @@ class HandsClient:
         *,
         on_lost: Callable[[str], None] | None = None,
         argv: Sequence[str] = (),
+        cgroup: str = "",
     ) -> None:
-        self._argv = (*(argv or (sys.executable, "-P", "-m", "aios.hands_main")), state_dir)
+        self._argv = (*(argv or (sys.executable, "-P", "-m", "aios.hands_main")), state_dir, cgroup)
         self._processes = processes
         self._entropy = entropy
         self._on_lost = on_lost

@@ -22,6 +22,8 @@ one object, written as temporary and rename (`NAME.json` also with fsync of the 
 `NAME.json` is written. When the keeper is killed, its service lives on and `NAME.exit` stays away: then pid and start tell
 whether it lives, and its status is unknown.
 
+Where there are control groups, keeper and service leave the act's: the service gets one of its own, below `services/NAME`.
+
 Names: `file_name` keeps letters, digits, `.`, `_`, `-`, `@` and writes every other byte as `%XX` (`agent:coder` is
 `agent%3Acoder`).
 """
@@ -41,13 +43,15 @@ from aios.disk import make_dirs, remove_if_there, temporary_beside, write_all, w
 from aios.errors import Permanent
 from aios.events.codec import decode_json, encode_json
 from aios.hands import proc
-from aios.hands.acting import reset_oom_score
+from aios.hands.cgroups import Groups
+from aios.hands.limits import reset_oom_score, undress
 from aios.ports import Files, ProcessId
 
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_STARTED = 127
 _WORD_FD, _LOCK_FD = 3, 4
 _WORD_MAX = 4096
+_LIFE_MAX = 1 << 20
 
 
 class KeptSpec(Protocol):
@@ -74,7 +78,9 @@ def file_name(name: str) -> str:
     return "%2E" + plain[1:] if plain.startswith(".") else plain
 
 
-def start_kept(spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, files: Files, clock: Clock) -> ProcessId:
+def start_kept(
+    spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, files: Files, clock: Clock, groups: Groups | None = None
+) -> ProcessId:
     """Start it under a keeper of its own. Raises `Permanent` when it cannot be started; then nothing of it runs.
 
     `lock` is a locked descriptor (flock) of the caller's. The keeper holds it until the life is written down: when the caller is
@@ -85,7 +91,7 @@ def start_kept(spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, fi
     word_r, word_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _keeper(spec, folder, log_path, files, clock, word_w, lock)
+        _keeper(_Keeper(spec, folder, files, clock, groups or Groups()), log_path, word_w, lock)
     os.close(word_w)
     with open(word_r, "rb") as words:
         said = words.read(_WORD_MAX)
@@ -98,15 +104,31 @@ def start_kept(spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, fi
     return ProcessId(word["pid"], word["start"], proc.boot_id())
 
 
+def kept_lives(folder: str) -> set[ProcessId]:
+    """Keepers and services by what is written below `folder`; who has ended since is among them."""
+    found = set()
+    for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+        if entry.name.endswith(".json") and not entry.name.startswith("."):
+            try:
+                with open(entry.path, "rb") as file:
+                    life = decode_json(file.read(_LIFE_MAX))
+                found.add(ProcessId(int(life["pid"]), int(life["start"]), str(life["boot_id"])))
+                found.add(ProcessId(int(life["keeper"]), int(life["keeper_start"]), str(life["boot_id"])))
+            except (OSError, ValueError, KeyError, TypeError):  # being replaced, or damaged: then it names nobody
+                continue
+    return found
+
+
 # --- the keeper -----------------------------------------------------------------------------------------------------
 
 
-def _keeper(spec: KeptSpec, folder: str, log_path: str, files: Files, clock: Clock, word: int, lock: int) -> NoReturn:
+def _keeper(keeper: _Keeper, log_path: str, word: int, lock: int) -> NoReturn:
     try:
         os.setsid()
         word = _alone(word, lock)
         proc.prctl(proc.PR_SET_NAME, b"aios-keeper")
-        _Keeper(spec, folder, files, clock).keep(log_path, word)
+        undress()
+        keeper.keep(log_path, word)
         os._exit(0)
     except BaseException as error:  # noqa: BLE001 - the last line of a process: it says why, and nothing of the act's code runs here
         try:
@@ -134,10 +156,11 @@ def _alone(word: int, lock: int) -> int:
 class _Keeper:
     """Starts one service, writes down its life, waits, writes down its end."""
 
-    def __init__(self, spec: KeptSpec, folder: str, files: Files, clock: Clock) -> None:
+    def __init__(self, spec: KeptSpec, folder: str, files: Files, clock: Clock, groups: Groups) -> None:
         self._spec = spec
         self._files = files
         self._clock = clock
+        self._groups = groups
         self._path = f"{folder}/{file_name(spec.name)}"
 
     def keep(self, log_path: str, word: int) -> None:
@@ -151,6 +174,7 @@ class _Keeper:
         for fd in (log, go_r, exec_w):
             os.close(fd)
         who = ProcessId(pid, _start_of(pid), proc.boot_id())
+        self._groups.service(file_name(self._spec.name), os.getpid(), pid)
         self._write_life(who, log_path)
         os.close(_LOCK_FD)
         os.write(go_w, b"!")
@@ -159,7 +183,9 @@ class _Keeper:
             error = trouble.read(_WORD_MAX).decode(errors="replace")  # ends when its exec worked
         os.write(word, encode_json({"error": error} if error else {"pid": who.pid, "start": who.start}))
         os.close(word)
-        self._write_end(who, os.waitpid(pid, 0)[1])
+        status = os.waitpid(pid, 0)[1]
+        self._write_end(who, status)
+        self._groups.service_over(file_name(self._spec.name))
 
     def _write_life(self, who: ProcessId, log_path: str) -> None:
         remove_if_there(self._files, f"{self._path}.exit")

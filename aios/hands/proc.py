@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -17,14 +17,16 @@ from aios.ports import ProcessId
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stat(NamedTuple):
-    """The fields of /proc/PID/stat that we use (proc(5): 3, 4, 6, 22)."""
+    """The fields of /proc/PID/stat that we use (proc(5): 3, 4, 6, 20, 22)."""
 
     state: str
     parent: int
     session: int
+    threads: int
     start: int
 
     @property
@@ -49,7 +51,7 @@ def read_stat(pid: int) -> Stat | None:
         return None
     # The second field is the program's name in brackets, and it may hold brackets and spaces itself.
     fields = raw[raw.rindex(b")") + 2 :].split()
-    return Stat(chr(fields[0][0]), int(fields[1]), int(fields[3]), int(fields[19]))
+    return Stat(chr(fields[0][0]), int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]))
 
 
 def identity(pid: int) -> ProcessId | None:
@@ -77,16 +79,51 @@ def in_session(session: int) -> Iterator[int]:
                 yield int(name)
 
 
-def children_in_session(session: int) -> list[int]:
-    """Our own living children of this session. They are listed at once: who lost its parent before we look is among them."""
-    pid = os.getpid()
+def children_of(pid: int) -> list[int]:
+    """Its children, of all its threads; who lost its parent and was adopted is among them. Nothing when it is gone."""
+    found: list[int] = []
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            children = [int(word) for word in file.read().split()]
-    except FileNotFoundError:  # a kernel built without the list
-        return list(in_session(session))
-    stats = {child: read_stat(child) for child in children}
-    return [child for child, stat in stats.items() if stat is not None and stat.session == session and not stat.gone]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return found if _lists_children() else _children_by_scan(pid)
+    return found
+
+
+@cache
+def _lists_children() -> bool:
+    """A kernel may be built without the lists (CONFIG_PROC_CHILDREN)."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
+def _children_by_scan(pid: int) -> list[int]:
+    stats = ((int(name), read_stat(int(name))) for name in os.listdir("/proc") if name.isdigit())
+    return [child for child, stat in stats if stat is not None and stat.parent == pid]
+
+
+def descendants(pid: int, spared: Callable[[int], bool]) -> list[int]:
+    """All living below a process, those that are `spared` left out with all below them."""
+    found, waiting = [], children_of(pid)
+    while waiting:
+        child = waiting.pop()
+        if spared(child):
+            continue
+        stat = read_stat(child)
+        if stat is not None and not stat.gone:
+            found.append(child)
+        waiting += children_of(child)
+    return found
+
+
+def memory_of(pid: int) -> int:
+    """What it holds in memory that is no file's and not shared, in bytes; 0 when it is gone (proc(5), statm)."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            fields = file.read(200).split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return max(0, int(fields[1]) - int(fields[2])) * _PAGE
 
 
 def session_is_over(leader: ProcessId) -> bool:

@@ -55,10 +55,10 @@ def _of_started(
         result = attempt.read_result(files, folder)
         return Found("done", result) if result else Found("running", who=started.who)
     # It is gone, so what it wrote is all it will ever have written: look for the result only now.
-    leader = attempt.read_acting(files, folder)
+    acting = attempt.read_acting(files, folder)
     result = attempt.read_result(files, folder)
-    if result is None and leader is not None:
-        end_session(leader)
+    if result is None and acting is not None:
+        end_session(acting.leader)
     if result is not None:
         return Found("done", result)
     return Found("died" if attempt.may_have_begun(files, folder) else "voided")

@@ -21,14 +21,17 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from aios.clock import Clock
 from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult, failed
 from aios.events.codec import decode_json, encode_json
-from aios.hands import acting, attempt, changes, keep, latest, launcher, proc, recovery, snapshot
+from aios.events.limits import Limits
+from aios.hands import acting, attempt, cgroups, changes, keep, latest, launcher, limits, proc, recovery, snapshot
+from aios.hands.keeper import kept_lives
 from aios.hands.rollback import rollback
 from aios.hands.safe_files import SafeFolder
 from aios.hands.scan import Bounds
@@ -37,8 +40,11 @@ from aios.ports import Blobs, Files, ProcessId, ServiceActs
 
 PACKET_MAX = 256 * 1024
 
-Body = Callable[[SkillCall, str, ServiceActs, SafeFolder], SkillResult]
-"""Runs a skill's acting body: the call, the attempt's folder, services, files."""
+OWN_ACTS = ("rollback", "keep_copy")
+"""What hands does itself, with no skill."""
+
+Body = Callable[[SkillCall, str, ServiceActs, SafeFolder, Limits], SkillResult]
+"""Runs a skill's acting body: the call, the attempt's folder, services, files, what it may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,16 @@ class Wiring:
     """Whether a skill's act cannot be taken back, so that its files are not saved."""
     warm: Callable[[str], None]
     """Called with a skill's name before the fork."""
+    limits_of: Callable[[str], Limits]
+    """What a skill itself says that it may use."""
+    groups: cgroups.Groups
 
 
 def serve(link: socket.socket, wiring: Wiring) -> None:
     """Until the daemon's end of the socket is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # launchers are nobody's to wait for; the kernel buries them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the daemon's affair
+    wiring.groups.sweep(proc.alive)
     gc.collect()
     gc.freeze()  # what is here now is shared with every launcher; a collection would copy it into each
     while True:
@@ -188,33 +198,51 @@ class _Tools:
 
     def carry_out(self, cancel: acting.Cancel) -> SkillResult:
         """Raises nothing: an act that cannot even be begun is a result."""
-        wiring, folder = self._wiring, self._folder
         if self._manifest:
-            latest.note(wiring.files, wiring.state_dir, f"{folder}/{attempt.MANIFEST}", self._manifest)
+            latest.note(self._wiring.files, self._wiring.state_dir, f"{self._folder}/{attempt.MANIFEST}", self._manifest)
+        hold = self._hold()
         try:
-            result = acting.carry_out(
-                self._body,
-                wiring.blobs,
-                self._call.timeout_s,
-                wiring.clock,
-                cancel,
-                f"{folder}/{attempt.OUTPUT}",
-                lambda leader: attempt.write_acting(wiring.files, folder, leader),
-            )
+            result = self._carried_out(hold, cancel)
         except acting.NotBegun as error:
             return launcher.not_begun(f"the act could not be begun: {error}")
         except OSError as error:
             return failed(f"the act could not be carried out: {error}")
-        return self._with_what_changed(result)
+        finally:
+            hold.group.remove()
+        return self._with_what_changed(replace(result, evidence=(*result.evidence, hold.told())))
 
-    def _body(self) -> SkillResult:
+    def _hold(self) -> limits.Hold:
+        """Its limits, and a group for it. Where the kernel refuses the group, the act is held by rlimits and says why."""
+        call, groups = self._call, self._wiring.groups
+        own = limits.NOBODY_WAITS if call.skill in OWN_ACTS else self._wiring.limits_of(call.skill)
+        found, why = limits.limits_of(call, own), groups.why
+        try:
+            group = groups.act(cgroups.act_name(call.folder, proc.myself()), found)
+        except OSError as error:
+            group, why = cgroups.Group(), f"no group could be made: {error}"
+        return limits.Hold(found, call.timeout_s, limits.grace_of(call), group, why)
+
+    def _carried_out(self, hold: limits.Hold, cancel: acting.Cancel) -> SkillResult:
+        wiring, folder = self._wiring, self._folder
+        return acting.carry_out(
+            partial(self._body, hold.limits),
+            wiring.blobs,
+            hold,
+            wiring.clock,
+            cancel,
+            f"{folder}/{attempt.OUTPUT}",
+            lambda leader: attempt.write_acting(wiring.files, folder, leader, hold.group.name if hold.group.folders else ""),
+            partial(kept_lives, f"{wiring.state_dir}/services"),
+        )
+
+    def _body(self, bounds: Limits) -> SkillResult:
         """In the act's process."""
         call, wiring = self._call, self._wiring
         if call.skill == "rollback":
             return self._roll_back()
         if call.skill == "keep_copy":
             return keep.keep_copy(call.params, wiring.state_dir, wiring.files, wiring.blobs)
-        return wiring.body(call, self._folder, self._services(), self._safe())
+        return wiring.body(call, self._folder, self._services(), self._safe(), bounds)
 
     def _safe(self) -> SafeFolder:
         env = self._call.env
@@ -223,8 +251,13 @@ class _Tools:
 
 
 def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acting.Cancel) -> None:
+    folder = ""
+
     def end_session(leader: ProcessId) -> None:
-        acting.end_session(leader, wiring.clock)
+        acting_record = attempt.read_acting(wiring.files, folder)
+        group = wiring.groups.named(acting_record.group if acting_record else "")
+        acting.end_session(leader, wiring.clock, group, grace_s=limits.grace_of(call))
+        group.remove()
 
     try:
         folder = attempt.folder_of(wiring.state_dir, call)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from aios.events.calls import Kind
+from aios.events.limits import UNSAID, Limits
 
 Mode = Literal["observe", "shadow", "suggest", "approve", "auto"]
 MODES: tuple[Mode, ...] = ("observe", "shadow", "suggest", "approve", "auto")
@@ -78,6 +79,7 @@ class Step:
     condition: Condition | None = None
     timeout_s: float = 30.0
     retry: Retry = Retry()
+    limits: Limits = UNSAID
 
 
 @dataclass(frozen=True, slots=True)

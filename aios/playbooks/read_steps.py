@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.events.calls import KINDS, Kind, SkillCatalogue, SkillSpec
+from aios.events.limits import UNSAID
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression, Fields
 from aios.playbooks.interpreters import code_flag
 from aios.playbooks.model import Check, Retry, Step
 from aios.playbooks.read import Reader, is_constant
+from aios.playbooks.read_limits import read_limits
 from aios.playbooks.run_table import RESERVED_STEPS
 from aios.playbooks.yaml_strict import Node, clip, to_json
 
@@ -25,7 +27,7 @@ STEPS_MAX = 100
 CHECKS_MAX = 20
 DAY_S = 86400.0
 
-STEP_KEYS = ("id", *KINDS, "with", "if", "timeout", "retry")
+STEP_KEYS = ("id", *KINDS, "with", "if", "timeout", "retry", "limits")
 CHECK_KEYS = ("hold", "within", "timeout", "every")
 RETRY_KEYS = ("attempts", "backoff", "factor", "ceiling")
 
@@ -84,7 +86,8 @@ class StepReader:
             self._refuse_wandering_touch(spec, named)
         if step_id and kind and spec:
             self.kinds[step_id] = kind
-            return Step(step_id, kind, spec.name, params, condition, timeout, retry)
+            limits = read_limits(self._reader, found["limits"], spec) if "limits" in found else UNSAID
+            return Step(step_id, kind, spec.name, params, condition, timeout, retry, limits)
         return None
 
     def _id(self, node: Node) -> str | None:

@@ -16,7 +16,7 @@ watches the clock is the reactor; what may be done to whom is in `env`, looked a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aios.backoff import delay_s
@@ -336,6 +336,7 @@ class Run(RunState):
         call = self._call(
             flight["step"], flight["attempt"], flight["skill"], "act", flight["params"], timeout_s, touches, env, call_env
         )
+        call = replace(call, limits=step.limits.to_json() if step else {})
         return Act(call, timeout_s + ACT_GRACE_S)
 
     def _take_back(self, env: Env) -> Command:

@@ -11,6 +11,7 @@ from typing import Any
 from aios.events.calls import KINDS, SkillCatalogue, SkillSpec
 from aios.events.catalogue import CATALOGUE
 from aios.events.event import SEVERITIES
+from aios.events.limits import BOUNDS, NONE
 from aios.playbooks.load import NAME, PRIORITY_MAX
 from aios.playbooks.model import MODES
 from aios.playbooks.read_on import COUNT_MAX, JOINS, PATH, PATHS_MAX, TRIGGERS_MAX
@@ -236,12 +237,25 @@ def _step(skills: SkillCatalogue) -> Json:
         "with": _said("The skill's parameters.", {"type": ["object", "null"]}),
         "if": _said("A CEL expression; the step is left out when it says no.", {"type": "string"}),
         "timeout": _ref("duration"),
+        "limits": _said("What it may use at most; where nothing is said, the skill's and the settings' count.", _limits()),
         "retry": _said("How often an act is tried in all.", retry),
     }
     for kind in KINDS:
         known[kind] = _said(_KIND_WORDS[kind], {"enum": [name for name in sorted(skills) if skills[name].kind == kind]})
     one_kind = {"oneOf": [{"required": [kind]} for kind in KINDS]}
     return {**_object(known, ("id",)), **one_kind, "allOf": [_if_skill(skills[name]) for name in sorted(skills)]}
+
+
+def _limits() -> Json:
+    forms: Mapping[str, Json] = {
+        "size": {"type": "string", "pattern": r"^(\d{1,12}[KMGT]|none)$"},
+        "count": {"anyOf": [{"type": "integer", "minimum": 2}, {"const": NONE}]},
+        "share": {"type": "string", "pattern": r"^(\d{1,5}%|none)$"},
+    }
+    return {
+        **_object({name: _said(b.doc, {**forms[b.form], "examples": [b.example]}) for name, b in BOUNDS.items()}),
+        "minProperties": 1,
+    }
 
 
 _KIND_WORDS = {

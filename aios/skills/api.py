@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from aios.clock import Clock
 from aios.events.calls import Kind, RerunClass, SkillCall, SkillResult, Touches, failed
+from aios.events.limits import UNSAID, Limits
 from aios.ports import Blobs, Files, ServiceActs, Services
 
 GROUP = "aios.skills"
@@ -82,6 +83,10 @@ class ActContext:
     call: SkillCall
     safe: SafeFiles
     clock: Clock
+    limits: Limits = UNSAID
+    """In force for this act: the step's, the skill's, the settings'."""
+    harden: Callable[[], None] | None = None
+    """For the process of a program that the body runs, before its exec: then the program cannot lift its limits."""
 
 
 Look = Callable[[Any, LookContext], Awaitable[SkillResult]]
@@ -133,6 +138,7 @@ class Skill:
     act has had its effect), False (it has not) or None (cannot say, a person is asked).
     inverse: how it is taken back where it changes what is no file (see `Inverse`).
     dry: one sentence for what it would do. irreversible: no snapshot can take it back; it leaves a manifest instead.
+    limits: what its act may use, where the settings' defaults do not fit (0: no limit); a step may say otherwise.
     result_fields: name -> CEL type (string, int, double, bool, map, list) of what stands in `result`: an expression that names
     another field is told by lint. How to add a skill of ours, step by step: docs/architecture.md.
     """
@@ -148,6 +154,7 @@ class Skill:
     rerun: RerunClass = "idempotent"
     already_done: AlreadyDone | None = None
     timeout_s: float = 30.0
+    limits: Limits = UNSAID
     dry: Callable[[Any], str] | None = None
     irreversible: bool = False
     inverse: Inverse | None = None

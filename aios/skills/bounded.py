@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+from aios.skills.environment import identity
 
 OUTPUT_BYTES = 64 * 1024
 
@@ -19,15 +21,23 @@ class Ran(NamedTuple):
     stderr: bytes
 
 
-def run(argv: Sequence[str], cwd: str | None, env: Mapping[str, str]) -> Ran:
-    """Until it has ended and closed its output. The act's timeout ends it, too. Raises OSError when it cannot begin."""
+def run(
+    argv: Sequence[str], cwd: str | None, env: Mapping[str, str], user: str = "", harden: Callable[[], None] | None = None
+) -> Ran:
+    """Until it has ended and closed its output. The act's timeout ends it, too.
+
+    `env` is its whole environment; `harden` is called in its process, as that user, before its exec. Raises OSError when it
+    cannot begin, `Permanent` when there is no such user.
+    """
     with subprocess.Popen(
         argv,
         cwd=cwd or "/",
-        env={**os.environ, **env},
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=harden,  # the act's process has one thread, so nothing can be held that a fork would leave locked
+        **identity(user),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

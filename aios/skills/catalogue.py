@@ -233,7 +233,7 @@ def spec_of(skill: Skill) -> SkillSpec:
         result_fields=skill.result_fields,
         touch_params=skill.touch_params,
         dry_text=dry_text,
-        only_looks=only_looks,
+        only_looks=only_looks if skill.act is not None else None,
     )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aios.skills import environment
 
 OUTPUT_BYTES = 256 * 1024
 
@@ -20,8 +22,11 @@ class Ran(NamedTuple):
     stderr: bytes
 
 
-async def run(argv: Sequence[str], cwd: str | None = None) -> Ran:
-    """Until it ends; when the caller stops waiting (its timeout), the group is killed. Raises OSError when it cannot begin."""
+async def run(argv: Sequence[str], call_env: Mapping[str, Any], cwd: str | None = None, user: str = "") -> Ran:
+    """Until it ends; when the caller stops waiting (its timeout), the group is killed.
+
+    Raises OSError when it cannot begin, `Permanent` when there is no such user.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv,
         cwd=cwd or "/",
@@ -29,6 +34,8 @@ async def run(argv: Sequence[str], cwd: str | None = None) -> Ran:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=environment.clean(call_env, {}, user),
+        **environment.identity(user),
     )
     assert process.stdout is not None
     assert process.stderr is not None

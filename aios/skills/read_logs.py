@@ -31,7 +31,7 @@ async def look(params: Params, ctx: LookContext) -> SkillResult:
         if not state.log_path:
             return failed(f"nothing is known of a log of {params.unit}")
         return _of_file(state.log_path, params.lines)
-    return await _of_systemd(params)
+    return await _of_systemd(params, ctx)
 
 
 def _of_file(path: str, lines: int) -> SkillResult:
@@ -42,13 +42,13 @@ def _of_file(path: str, lines: int) -> SkillResult:
     return SkillResult(True, {"lines": found, "count": len(found)}, ({"kind": "log", "path": path},))
 
 
-async def _of_systemd(params: Params) -> SkillResult:
+async def _of_systemd(params: Params, ctx: LookContext) -> SkillResult:
     """systemd has no D-Bus interface for its log; its own reader is asked."""
     argv = ["journalctl", "--no-pager", "--quiet", "--output=short-iso", f"--lines={params.lines}", f"--unit={params.unit}"]
     if params.since is not None:
         argv.append(f"--since=-{max(1, round(params.since))}s")
     try:
-        ran = await commands.run(argv)
+        ran = await commands.run(argv, ctx.env)
     except OSError as error:
         return failed(f"journalctl cannot be started: {error.strerror}")
     if ran.exit_code != 0:

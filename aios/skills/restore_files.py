@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aios.events.calls import SkillResult, Touches
+from aios.events.limits import Limits
 from aios.skills.api import ActContext, Skill
 from aios.skills.types import Paths
 
@@ -35,6 +36,7 @@ SKILL = Skill(
     touches=lambda params: Touches(files=params.files),
     touch_params=("files",),
     rerun="idempotent",
+    limits=Limits(memory=0, file_size=0),
     timeout_s=60.0,
     dry=lambda params: f"would put the last-good copies of {', '.join(params.files)[:500]} back",
     result_fields={"restored": "int", "proof": "list"},

@@ -8,45 +8,50 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aios.events.calls import SkillResult, failed
 from aios.skills import bounded
 from aios.skills.api import ActContext, LookContext, Skill
+from aios.skills.environment import clean
 from aios.skills.tail import last_lines
-from aios.skills.types import AbsolutePath, Argv
+from aios.skills.types import AbsolutePath, Argv, Environment, UserName
 
 LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
+    """`env` comes on top of the few variables that are passed on; `user` is who runs it, else the daemon's own."""
+
     argv: Argv
     cwd: AbsolutePath | None = None
+    env: Environment = field(default_factory=dict)
+    user: UserName = ""
 
 
 def only_looks(params: Params, env: Mapping[str, Any]) -> bool:
-    """Whether the settings say that this program changes nothing."""
-    return params.argv[0] in env.get("look_commands", ())
+    """Whether the settings say that this program changes nothing; with an environment of its own, nobody can say."""
+    return params.argv[0] in env.get("look_commands", ()) and not params.env
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:
     if not only_looks(params, ctx.env):
-        return failed(f"{params.argv[0]} is not listed under look_commands in the settings, so the daemon does not run it")
+        return failed(f"{params.argv[0]} is not listed under look_commands in the settings, or has an env, so hands runs it")
     from aios.skills import commands  # brings asyncio, and hands, which loads this file too, must stay small
 
     try:
-        ran = await commands.run(params.argv, params.cwd)
+        ran = await commands.run(params.argv, ctx.env, params.cwd, params.user)
     except OSError as error:
         return _cannot(params.argv, error)
     return told(ran.exit_code, ran.stdout, ran.stderr)
 
 
-def act(params: Params, _ctx: ActContext) -> SkillResult:
+def act(params: Params, ctx: ActContext) -> SkillResult:
     """In the act's own session, which ends whatever it leaves behind."""
     try:
-        ran = bounded.run(params.argv, params.cwd, {})
+        ran = bounded.run(params.argv, params.cwd, clean(ctx.env, params.env, params.user), params.user, ctx.harden)
     except OSError as error:
         return _cannot(params.argv, error)
     return told(ran.exit_code, ran.stdout, ran.stderr)

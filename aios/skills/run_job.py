@@ -7,26 +7,31 @@ from dataclasses import dataclass, field
 from aios.events.calls import SkillResult, Touches, failed
 from aios.skills import bounded
 from aios.skills.api import ActContext, Skill
+from aios.skills.environment import clean
 from aios.skills.tail import last_lines
-from aios.skills.types import AbsolutePath, Argv, Environment, PathList, UnitNames
+from aios.skills.types import AbsolutePath, Argv, Environment, PathList, UnitNames, UserName
 
 LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """`files` and `units` say what the job touches: saved before it and put back when the run does not heal."""
+    """`files` and `units` say what the job touches: saved before it and put back when the run does not heal.
+
+    `env` comes on top of the few variables that are passed on; `user` is who runs it, else the daemon's own.
+    """
 
     argv: Argv
     cwd: AbsolutePath | None = None
     env: Environment = field(default_factory=dict)
     files: PathList = ()
     units: UnitNames = ()
+    user: UserName = ""
 
 
-def act(params: Params, _ctx: ActContext) -> SkillResult:
+def act(params: Params, ctx: ActContext) -> SkillResult:
     try:
-        ran = bounded.run(params.argv, params.cwd, dict(params.env))
+        ran = bounded.run(params.argv, params.cwd, clean(ctx.env, params.env, params.user), params.user, ctx.harden)
     except OSError as error:
         return failed(f"{params.argv[0]} cannot be started: {error.strerror}", exit_code=127)
     out, err = last_lines(ran.stdout, LINES), last_lines(ran.stderr[-8000:], LINES)

@@ -26,6 +26,7 @@ UNIT_SUFFIXES = ("service", "socket", "target", "timer", "mount", "path", "slice
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.\\@-]{0,240}\.(" + "|".join(UNIT_SUFFIXES) + ")", re.ASCII)
 _AGENT = re.compile(r"agent:[A-Za-z0-9][A-Za-z0-9_.@-]{0,120}", re.ASCII)
 _URL = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?(/[!-~]*)?", re.ASCII)
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9A-Fa-f:.]{2,45}", re.ASCII)
 
 
@@ -185,6 +186,14 @@ def check_message(value: Any) -> str:
     return value
 
 
+def check_user(value: Any) -> str:
+    """A user's name, or nothing."""
+    text = _text(value, "user's name")
+    if text and not _USER.fullmatch(text):
+        raise ValueError(f"{_shown(text)} is no user's name; write it as in /etc/passwd, such as www-data")
+    return text
+
+
 def check_environment(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or len(value) > 100:
         raise ValueError(f"{_shown(value)} is no environment; write names with their values, such as {{LANG: C}}")
@@ -223,6 +232,7 @@ PathList = Annotated[tuple[str, ...], Checked(check_path_list, {"type": "array",
 UnitNames = Annotated[tuple[str, ...], Checked(check_units, {"type": "array", "items": _STR})]
 FileMode = Annotated[str, Checked(check_mode, {**_STR, "pattern": "^0?[0-7]{3}$", "examples": ["0640"]})]
 Message = Annotated[str, Checked(check_message, {**_STR, "minLength": 1, "maxLength": TEXT_MAX})]
+UserName = Annotated[str, Checked(check_user, {**_STR, "examples": ["www-data"]})]
 Environment = Annotated[
     Mapping[str, str], Checked(check_environment, {"type": "object", "additionalProperties": {"type": "string"}})
 ]

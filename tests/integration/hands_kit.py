@@ -76,13 +76,13 @@ def bring_outsider(folder: Path) -> None:
 class Rig:
     """A daemon's side, for one story."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, cgroup: str = "none") -> None:
         self.state_dir = state_dir
         state_dir.mkdir(exist_ok=True)
         self.told: dict[str, list[SkillResult]] = {}
         self.lost: list[str] = []
         self._news = asyncio.Event()
-        self.hands = HandsClient(str(state_dir), OsProcesses(), SystemEntropy(), on_lost=self._on_lost)
+        self.hands = HandsClient(str(state_dir), OsProcesses(), SystemEntropy(), on_lost=self._on_lost, cgroup=cgroup)
         self.hands.on_done(self._on_done)
         self.hands.open()
 
@@ -120,9 +120,9 @@ class Rig:
         return self.state_dir / call.folder
 
 
-def play(state_dir: Path, story: Callable[[Rig], Awaitable[Any]]) -> Any:
+def play(state_dir: Path, story: Callable[[Rig], Awaitable[Any]], cgroup: str = "none") -> Any:
     async def main() -> Any:
-        rig = Rig(state_dir)
+        rig = Rig(state_dir, cgroup)
         try:
             async with asyncio.timeout(100):
                 return await story(rig)

@@ -11,7 +11,7 @@ import pytest
 from aios.events.calls import SkillResult, Touches
 from aios.events.codec import decode_json
 from aios.hands import attempt, proc
-from aios.hands.acting import OUTPUT_MAX
+from aios.hands.limits import OUTPUT_MAX
 from tests.integration.hands_kit import Rig, bring_outsider, call, job, nobody_in_session, outsider, play, python
 
 

@@ -19,6 +19,7 @@ from aios.entropy import SystemEntropy
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import acting, attempt, proc
 from aios.hands.client import HandsClient
+from aios.hands.limits import Hold
 from aios.hands.processes import OsProcesses
 from aios.ports import ProcessId
 from tests.integration.hands_kit import Rig, bring_outsider, job, nobody_in_session, outsider, play
@@ -81,7 +82,7 @@ def test_a_killed_launcher_is_told_as_died_and_takes_its_act_with_it(tmp_path: P
         os.kill(launcher, signal.SIGKILL)
         result = await rig.result(it)
         assert result.result == {"died": True}
-        assert nobody_in_session(leader.pid)
+        assert nobody_in_session(leader.leader.pid)
         assert effects_of(effects) == 1
 
     play(tmp_path, story)
@@ -319,5 +320,5 @@ def test_an_act_whose_process_is_killed_before_the_first_word_has_not_begun(tmp_
 
     blobs = BlobFolder(OsFiles(), str(tmp_path / "blobs"))
     with pytest.raises(acting.NotBegun):
-        acting.carry_out(body, blobs, 5.0, SystemClock(), acting.Cancel(), str(tmp_path / "output"), dies)
+        acting.carry_out(body, blobs, Hold(timeout_s=5.0), SystemClock(), acting.Cancel(), str(tmp_path / "output"), dies)
     assert not effects.exists()

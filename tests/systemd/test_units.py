@@ -31,7 +31,8 @@ def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True, timeout=60, check=False
     )
-    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "aios" in line]
+    newer = "DelegateSubgroup"  # systemd 254; before, it is passed over, and the unit says so
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "aios" in line and newer not in line]
     assert not complaints
     assert done.returncode == 0 or not complaints
 
