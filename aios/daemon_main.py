@@ -242,11 +242,20 @@ def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str,
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,
         "services": [service.to_json() for service in managed],
-        "limits": {
-            **settings.limits.sizes.to_json(),
-            "grace_s": settings.limits.grace_s,
-            "environment": list(settings.limits.environment),
-        },
+        "limits": limits_env(settings),
+    }
+
+
+def limits_env(settings: Settings) -> dict[str, Any]:
+    """What acts may use where nothing else is said, as hands reads it."""
+    return {
+        "memory": settings.limits.memory,
+        "processes": settings.limits.processes,
+        "cpu": settings.limits.cpu,
+        "output": settings.limits.output,
+        "file_size": settings.limits.file_size,
+        "grace_s": settings.limits.grace_s,
+        "environment": list(settings.limits.environment),
     }
 
 

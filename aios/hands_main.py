@@ -20,7 +20,8 @@ from aios.clock import SystemClock
 from aios.disk import OsFiles
 from aios.errors import ConfigError, Permanent, Temporary
 from aios.events.calls import RerunClass, SkillCall, SkillResult
-from aios.events.limits import Limits
+from aios.events.limits import UNSAID
+from aios.events.limits import Limits as StepLimits
 from aios.hands import launcher, undo
 from aios.hands import limits as hold
 from aios.hands.cgroups import find, prepare
@@ -54,7 +55,7 @@ def assemble(state_dir: str, cgroup: str = "") -> Wiring:
         start = partial(start_kept, files=files, clock=clock, groups=groups)
         return LazyActs(ManagedActs(managed, f"{state_dir}/services", OsProcesses(), start, f"{state_dir}/logs"))
 
-    def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder, limits: Limits) -> SkillResult:
+    def body(call: SkillCall, folder: str, acts: ServiceActs, safe: SafeFolder, limits: StepLimits) -> SkillResult:
         harden = partial(hold.harden, limits.processes or 0)
         return act(bodies, call, ActContext(state_dir, call.env, acts, blobs, files, folder, call, safe, clock, limits, harden))
 
@@ -73,8 +74,11 @@ def assemble(state_dir: str, cgroup: str = "") -> Wiring:
             except ConfigError as error:  # told as the act's result, too: its launcher tries again
                 print(error, file=sys.stderr)
 
-    def limits_of(skill: str) -> Limits:
-        return bodies[skill].limits if skill in bodies else Limits()
+    def limits_of(skill: str) -> StepLimits:
+        try:
+            return bodies[skill].limits if skill in bodies else UNSAID
+        except ConfigError:  # it cannot be loaded: the act's own result tells
+            return UNSAID
 
     return Wiring(state_dir, clock, blobs, services, body, files, inverses, irreversible, warm, limits_of, groups)
 

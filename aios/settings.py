@@ -34,7 +34,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aios.cron import parse_cron
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.durations import format_duration, parse_duration
-from aios.events.limits import BOUNDS, Limits, format_limit, parse_limit
+from aios.events.limits import BOUNDS, format_limit, parse_limit
 from aios.nearest import did_you_mean
 from aios.places import default_data, default_playbooks, read_toml, settings_file
 
@@ -386,10 +386,6 @@ class StepLimits(Section):
         if seconds > 30:
             raise ValueError("must be at most 30s; a step that takes long to end needs an act of its own")
         return seconds
-
-    @property
-    def sizes(self) -> Limits:
-        return Limits(self.memory, self.processes, self.cpu, self.output, self.file_size)
 
 
 class Notify(Section):
