@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
+from aios.digest import Digest
 from aios.disk import remove_if_there, temporary_beside, write_all
 from aios.ports import Files
 
 BULK, PACKED = ".bulk", ".bulk.zst"
 LEVEL = 1
 PIECE = 1 << 20
-_WRITE_BACK = 16 << 20
-"""So much is written before the kernel is told to begin with it: then the last sync has little left, and the cache stays free."""
 
 
 class BulkFile:
@@ -30,10 +28,9 @@ class BulkFile:
         self._place = place
         self._temporary = temporary_beside(f"{folder}/bulk")
         self._fd = files.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND)
-        self._hash = sha256()
+        self._hash = Digest()
         self._written = 0
         self._on_disk = 0
-        self._not_begun = 0
         self._packer: Any = _packer() if pack else None
 
     @property
@@ -93,6 +90,7 @@ class BulkFile:
 
     def drop(self) -> None:
         """It is not wanted after all."""
+        self._hash.drop()
         if self._fd >= 0:
             self._files.close(self._fd)
             self._fd = -1
@@ -101,10 +99,6 @@ class BulkFile:
     def _put(self, data: Any) -> None:
         write_all(self._files, self._fd, data)
         self._on_disk += len(data)
-        self._not_begun += len(data)
-        if self._not_begun >= _WRITE_BACK:
-            self._not_begun = 0
-            self._files.drop_cache(self._fd)
 
 
 def read_raw(files: Files, fd: int, offset: int, length: int) -> Iterator[bytes]:

@@ -74,8 +74,7 @@ class BlobFolder:
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> Iterator[bytes]:
         """See `Blobs.read`. Raises OSError when the disk fails."""
-        path, packed = self._bulk(name)
-        fd = self._files.open(path, os.O_RDONLY)
+        fd, packed = self._open_bulk(name)
         try:
             if packed:
                 yield from _part(read_packed(self._files, fd, name, BULK_MAX), offset, length)
@@ -91,6 +90,15 @@ class BlobFolder:
         except KeyError:
             return False
         return True
+
+    def _open_bulk(self, name: str) -> tuple[int, bool]:
+        if _NAME.fullmatch(name):
+            try:
+                return self._files.open(f"{self._folder}/{name[:2]}/{name}{BULK}", os.O_RDONLY), False
+            except FileNotFoundError:
+                pass
+        path, packed = self._bulk(name)
+        return self._files.open(path, os.O_RDONLY), packed
 
     def _place(self, name: str) -> str:
         folder = f"{self._folder}/{name[:2]}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
+from aios.digest import Digest
 from aios.hands.entry import Entry
 from aios.hands.scan import PIECE, Content, extents_of, pieces, read_whole
 from aios.ports import Blobs, BlobSink
@@ -101,12 +102,15 @@ def read_content(entry: Entry, blobs: Blobs) -> Iterator[bytes]:
 
     Raises OSError; KeyError or ValueError when they are gone or damaged.
     """
-    digest, held = sha256(), b""
-    for piece in _stored(entry, blobs):
-        digest.update(piece)
-        if held:
-            yield held
-        held = piece
+    digest, held = Digest(), b""
+    try:
+        for piece in _stored(entry, blobs):
+            digest.update(piece)
+            if held:
+                yield held
+            held = piece
+    finally:
+        digest.drop()
     if digest.hexdigest() != entry.blob:
         raise ValueError(f"blob {entry.blob} is damaged: its bytes have another hash")
     if held:

@@ -14,12 +14,17 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import cycle
 from typing import NamedTuple, Protocol
 
+from aios.digest import PIECES_AHEAD, Digest
 from aios.hands.entry import NO_XATTRS, Entry
 from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
 
 PIECE = 1 << 20
+_ZEROS = memoryview(bytes(PIECE))
+ANOTHER = "another"
+"""The hash of a file that was not read, as it surely is not what is wanted."""
 EXTENTS_MAX = 10_000
 """Of a sparse file; with more, its holes from there on are read as zeros."""
 HOLES_MAX = 64 << 30
@@ -63,20 +68,34 @@ class Hasher:
             data = read_whole(fd, PIECE + 1)
             if len(data) <= PIECE:
                 return Content(sha256(data).hexdigest(), (), len(data), None)
-        digest, size = sha256(), 0
+        digest, size = Digest(), 0
         extents = extents_of(fd, seen)
-        for piece in pieces(fd, seen.st_size, extents):
-            digest.update(bytes(piece) if isinstance(piece, int) else piece)
-            size += piece if isinstance(piece, int) else len(piece)
+        try:
+            for piece in pieces(fd, seen.st_size, extents):
+                digest.update(_ZEROS[:piece] if isinstance(piece, int) else piece)
+                size += piece if isinstance(piece, int) else len(piece)
+        finally:
+            digest.drop()
         return Content(digest.hexdigest(), (), size, extents)
 
 
 class Known:
-    """What was seen before, by path: entries of one root, and when that was (ns of wall time)."""
+    """What was seen before, by path: entries of one root, and when that was (ns of wall time).
 
-    def __init__(self, entries: Sequence[Entry] = (), seen_ns: int = 0) -> None:
+    `differs` is for who only wants to know whether a file is what it was: what surely is not need not be read.
+    """
+
+    def __init__(self, entries: Sequence[Entry] = (), seen_ns: int = 0, *, compare: bool = False) -> None:
         self._before = {entry.path: entry for entry in entries if entry.kind == "file"}
         self._rested_ns = seen_ns - SETTLED_NS
+        self._compare = compare
+
+    def differs(self, path: str, seen: os.stat_result) -> bool:
+        """By its size; of a large file, also by the time of its last change: reading it costs as much as writing it anew."""
+        was = self._before.get(path)
+        if was is None or not self._compare:
+            return False
+        return was.size != seen.st_size or (was.size > PIECE and was.mtime_ns != seen.st_mtime_ns)
 
     def unchanged(self, path: str, seen: os.stat_result) -> Entry | None:
         """The entry, when this file surely still is what it was then."""
@@ -135,7 +154,9 @@ class Scan:
 
     def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> None:
         entry = self._known.unchanged(path, seen)
-        if entry is None:
+        if entry is None and self._known.differs(path, seen):
+            entry = entry_of(path, "file", seen)._replace(blob=ANOTHER)
+        elif entry is None:
             fd = open_to_read(folder, name)
             try:
                 entry = self._read(fd, path or name)._replace(path=path)
@@ -271,13 +292,14 @@ def extents_of(fd: int, seen: os.stat_result) -> Extents | None:
 
 
 def pieces(fd: int, size: int, extents: Extents | None) -> Iterator[memoryview | int]:
-    """The bytes up to `size`, in pieces that are good until the next one; an int is so many zeros of a hole."""
-    buffer = memoryview(bytearray(PIECE))
+    """The bytes up to `size`, in pieces that are good until some further ones (`Digest`); an int is so many zeros of a hole."""
+    buffers = cycle([memoryview(bytearray(min(PIECE, size))) for _ in range(PIECES_AHEAD + 2)])
     done = 0
     for start, length in [(0, size)] if extents is None else extents:
         yield from _hole(start - done)
         done = start
         while done < start + length:
+            buffer = next(buffers)
             got = os.preadv(fd, [buffer[: min(PIECE, start + length - done)]], done)
             if got == 0:
                 return  # it became shorter meanwhile

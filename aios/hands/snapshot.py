@@ -119,8 +119,8 @@ def seen_now(manifest: Manifest) -> list[tuple[Mapping[str, Any], list[Entry]]]:
     return [(root, scan.run(root["real"], known_by(manifest, root))) for root in reversible(manifest)]
 
 
-def known_by(manifest: Manifest, root: Mapping[str, Any]) -> Known:
-    return Known(entries_of(root), int(manifest.get("taken_ns", 0)))
+def known_by(manifest: Manifest, root: Mapping[str, Any], *, compare: bool = False) -> Known:
+    return Known(entries_of(root), int(manifest.get("taken_ns", 0)), compare=compare)
 
 
 def labels_now(manifest: Manifest) -> dict[str, str]:
@@ -158,7 +158,7 @@ def restore(
     problems: list[str] = []
     for root in reversible(manifest):
         try:
-            restore_root(root, blobs, known_by(manifest, root), _below(root["path"], only))
+            restore_root(root, blobs, known_by(manifest, root, compare=True), _below(root["path"], only))
         except (OSError, KeyError, ValueError) as error:  # a swapped link, a full disk, a blob that is gone or damaged
             problems.append(f"{root['path']}: {_said(error)}")
     for setting in manifest.get("settings", ()):
