@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from aios import __version__
+from aios.blobs.collect import Collected, Collector
 from aios.clock import Clock
 from aios.entropy import Entropy
 from aios.errors import MachineError
 from aios.events.calls import SkillCatalogue
-from aios.events.codec import encode_sorted
+from aios.events.codec import encode_json, encode_sorted
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
@@ -47,6 +48,7 @@ from aios.world import Call, World, call_of
 
 HEARTBEAT_S = 60.0
 CHECKPOINT_EVERY_S = 300.0
+COLLECT_EVERY_S = 3600.0
 CHECKPOINT_EVENTS = 50_000
 INBOX_BATCH = 512
 INBOX_AHEAD = 8
@@ -115,6 +117,8 @@ class Outside:
     offload: Callable[[Callable[[], None]], Awaitable[None]]
     """Runs what syncs to the disk away from the loop."""
     call_env: Mapping[str, Any]
+    collector: Collector | None = None
+    """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
     boot_id: str = ""
     pid: int = 0
     rss_kb: Callable[[], int] = lambda: 0
@@ -197,6 +201,7 @@ class Daemon:
             self._spawn(sensor.run(self.spine.emit))
         self._spawn(self._beat())
         self._spawn(self._report_each_morning())
+        self._spawn(self._collect())
         tending = Tending(outside.upkeep, outside.clock, self.spine.emit, outside.offload, self._memory)
         self._spawn(tending.run())
         if outside.watchdog_s:
@@ -347,6 +352,18 @@ class Daemon:
         """All that is known, and up to where in the journal."""
         queue = self.reactor.queue.to_json(self.outside.clock.monotonic())
         return self.world.position, {"world": self.world.to_json(), "queue": queue}
+
+    async def _collect(self) -> None:
+        """Once an hour, away from the loop: what ended runs left, and nothing needs any more."""
+        clock, collector = self.outside.clock, self.outside.collector
+        while collector is not None:
+            await clock.sleep_until(clock.monotonic() + COLLECT_EVERY_S)
+            open_runs, memory = frozenset(self.world.runs), encode_json(self._memory()[1])
+            told: list[Collected] = []
+            await self.outside.offload(partial(_collect_into, told, collector, clock.now(), open_runs, memory))
+            if (done := told[0]).runs or done.blobs or done.problems:
+                data = {"runs": done.runs, "blobs": done.blobs, "bytes": done.bytes, "problems": done.problems[:10]}
+                await self.spine.emit(Draft(type="daemon.collected", subject=HOST, data=data))
 
     async def _ping(self) -> None:
         """systemd's watchdog: we say that we live only if no commit of the journal hangs and hands answers.
@@ -552,6 +569,10 @@ def _env_of(settings: Settings, outside: Outside, world: World, shelf: Shelf, ru
         call_env=outside.call_env,
         approval_expires_s=settings.approval_expires_s,
     )
+
+
+def _collect_into(told: list[Collected], collector: Collector, now: float, open_runs: frozenset[str], memory: bytes) -> None:
+    told.append(collector.collect(now, open_runs, memory))
 
 
 def next_morning(now: float, report_at: str) -> float:

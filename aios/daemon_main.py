@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+from aios.blobs.collect import Bounds, Collector
 from aios.blobs.store import BlobFolder
 from aios.clock import Clock, SystemClock
 from aios.control.server import ControlServer
@@ -189,6 +190,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         notify=sd_notify,
         offload=_offload,
         call_env=call_env(settings, managed),
+        collector=_collector(settings, files),
         boot_id=proc.boot_id(),
         pid=os.getpid(),
         rss_kb=_rss_kb,
@@ -242,6 +244,8 @@ def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str,
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,
         "services": [service.to_json() for service in managed],
+        "snapshots": {"files": settings.snapshots.files_max, "bytes": settings.snapshots.one_max_mb << 20},
+        "generations": settings.snapshots.generations,
         "limits": limits_env(settings),
     }
 
@@ -257,6 +261,10 @@ def limits_env(settings: Settings) -> dict[str, Any]:
         "grace_s": settings.limits.grace_s,
         "environment": list(settings.limits.environment),
     }
+
+
+def _collector(settings: Settings, files: OsFiles) -> Collector:
+    return Collector(files, settings.data, Bounds(settings.snapshots.keep_days, settings.snapshots.size_max_mb << 20))
 
 
 def _systemd(settings: Settings) -> Services | None:

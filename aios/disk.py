@@ -85,6 +85,9 @@ class OsFiles:
         finally:
             os.close(fd)
 
+    def touch(self, path: str) -> None:
+        os.utime(path)
+
     def clone(self, source: int, target: int) -> bool:
         try:
             fcntl.ioctl(target, _FICLONE, source)

@@ -413,6 +413,28 @@ class Redact(Section):
     )
 
 
+class Snapshots(Section):
+    """What is saved before acts and as last-good copies, and how long it is kept."""
+
+    keep_days: int = Field(
+        default=14,
+        ge=1,
+        le=3650,
+        description="Days for which what an ended run saved is kept: so long `aios runs rollback` can take it back.",
+    )
+    size_max_mb: int = Field(
+        default=4096,
+        ge=1,
+        le=1 << 30,
+        description="What all of it may take in MB; beyond that the oldest ended runs go sooner, never within a day.",
+    )
+    one_max_mb: int = Field(
+        default=2048, ge=1, le=1 << 20, description="What one snapshot may hold, in MB; an act that touches more is not begun."
+    )
+    files_max: int = Field(default=20_000, ge=1, le=200_000, description="How many files one snapshot may hold.")
+    generations: int = Field(default=3, ge=1, le=100, description="Last-good copies that are kept of each subject, newest first.")
+
+
 class Systemd(Section):
     """Which of systemd's units are watched."""
 
@@ -484,6 +506,7 @@ class Settings(Section):
     notify: Notify = Field(default_factory=Notify, description="How a person is called.")
     score: Score = Field(default_factory=Score, description="How health is measured.")
     redact: Redact = Field(default_factory=Redact, description="Secrets that are struck out.")
+    snapshots: Snapshots = Field(default_factory=Snapshots, description="What is saved before acts, and how long it is kept.")
     systemd: Systemd = Field(default_factory=Systemd, description="Which of systemd's units are watched.")
     control: Control = Field(default_factory=Control, description="Who may use the control socket.")
     log: Log = Field(default_factory=Log, description="What the daemon writes on standard error.")

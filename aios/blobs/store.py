@@ -43,7 +43,8 @@ class BlobFolder:
         name = sha256(data).hexdigest()
         folder = f"{self._folder}/{name[:2]}"
         self._have_folder(folder)
-        if self._is_whole(name):
+        if (path := self._whole(name)) is not None:
+            self._files.touch(path)  # its last use, for the collection
             self._files.fsync_dir(folder)  # whoever wrote it may have died before its name was durable
             return name
         packed = _packed(data) if self._pack and len(data) >= _WORTH_PACKING else None
@@ -142,17 +143,22 @@ class BlobFolder:
         paths = (f"{self._folder}/{entry}" for entry in sorted(entries) if len(entry) == 2)
         return [path for path in paths if stat.S_ISDIR(self._files.lstat(path).mode)]
 
-    def _is_whole(self, name: str) -> bool:
+    def _whole(self, name: str) -> str | None:
+        """Where it stands. None: not there, or not what it should be; it is written (again), and that tells of a failing disk."""
         try:
             self.get(name)
         except (KeyError, ValueError, OSError):
-            return False  # not there, or not what it should be: it is written (again), and that tells of a failing disk
-        return True
+            return None
+        path = f"{self._folder}/{name[:2]}/{name}"
+        return path if _there(self._files, path) else path + _ZSTD
 
     def _unpacked(self, path: str, name: str) -> bytes:
         try:
             packed = read_all(self._files, path + _ZSTD, BLOB_MAX)
         except FileNotFoundError:
+            for suffix in ("", _ZSTD):
+                if _taken_back(self._files, f"{self._folder}/{ASIDE}/{name}{suffix}", path + suffix):
+                    return self.get(name)
             raise KeyError(name) from None
         import zstandard  # loads on first use: 1.5 MB that most processes never need
 

@@ -84,6 +84,13 @@ CATALOGUE: Mapping[str, EventType] = {
         ok=(BOOL, "whether it did what was asked"),
         error=(STR, "what went wrong"),
     ),
+    "daemon.collected": _t(
+        "What ended runs had left was deleted, as nothing needed it any more; what could not be is named.",
+        runs=(INT, "folders of runs"),
+        blobs=(INT, "blobs"),
+        bytes=(INT, "what they took on the disk"),
+        problems=(LIST, "what the disk said"),
+    ),
     "daemon.hands_lost": _t("The hands process ended and is started again.", "warning", status=(STR, "how it ended")),
     # --- the journal
     "journal.quarantined": _t(

@@ -115,7 +115,7 @@ def _manifest(files: Files, folder: str) -> Manifest | None:
     except FileNotFoundError:
         if not _there(files, folder):
             raise Permanent(
-                f"{folder} is gone, so nobody can say any more what was there before: its time was over (setting runs.keep_days)"
+                f"{folder} is gone, so nobody can say what was there before: its time was over (setting snapshots.keep_days)"
             ) from None
         return None
     return raw
@@ -157,8 +157,8 @@ def _refuse_what_is_gone(undone: Sequence[Undone], now: Mapping[str, Entry], blo
             due = (ours is None or path in ours) and entry.kind == "file" and not _has_bytes(now.get(path), entry)
             if due and entry.at and not blobs.holds(str(entry.at[0])):
                 raise Permanent(
-                    f"what was saved of {shown(path)} is gone: its time was over (settings runs.keep_days, runs.size_max_mb); "
-                    f"nothing was put back"
+                    f"what was saved of {shown(path)} is gone, so nothing was put back: "
+                    f"its time was over (settings snapshots.keep_days, snapshots.size_max_mb)"
                 )
 
 

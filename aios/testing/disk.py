@@ -351,6 +351,10 @@ class SimDisk:
         self._store.folders = {"/": self._store.root}
         self._remove(parent, name, node)
 
+    def touch(self, path: str) -> None:
+        """It keeps no times."""
+        self.lstat(path)
+
     def clone(self, source: int, target: int) -> bool:
         """It shares no bytes with the real machine."""
         return False

@@ -1,8 +1,8 @@
 """What saving and putting back costs, against `cp -a` and `tar` in the same run: 1,000 small files, and one of 1 GB.
 
-Ours is durable when it ends, so theirs are followed by `sync -f`, and figures without it stand beside. Each ratio is the median of
-ratios of neighbouring measurements, since the machine's disk is shared. `unchanged`: nothing changed since the snapshot before; the
-clock that is given says that the files have rested for two minutes, because the index believes no younger ones.
+Ours is durable when it ends, so theirs are followed by `sync -f`, and figures without it stand beside. Each ratio is the median
+of ratios of neighbouring measurements, since the machine's disk is shared. `unchanged`: nothing changed since the snapshot
+before; the clock that is given says that the files have rested for two minutes, because the index believes no younger ones.
 """
 
 from __future__ import annotations
