@@ -184,7 +184,7 @@ async def kill_the_inverse(rig: Rig, it: SkillCall, place: Path, when: Callable[
     await rig.watch(when)
     leader = attempt.read_acting(OsFiles(), str(rig.folder(it)))
     assert leader is not None
-    os.kill(leader.pid, signal.SIGKILL)
+    os.kill(leader.leader.pid, signal.SIGKILL)
     assert not (await rig.result(it)).ok
 
 
@@ -259,7 +259,8 @@ def test_killed_at_random_moments_a_rollback_of_many_things_comes_to_its_end(tmp
 def kill_one(rig: Rig, it: SkillCall, who: str) -> None:
     folder, files = str(rig.folder(it)), OsFiles()
     started = attempt.read_started(files, folder)
-    target = started.who if who == "launcher" and started else attempt.read_acting(files, folder)
+    acting = attempt.read_acting(files, folder)
+    target = started.who if who == "launcher" and started else acting and acting.leader
     if target is not None and rig.hands._processes.alive(target):
         rig.hands._processes.signal(target, signal.SIGKILL)
 
