@@ -8,17 +8,27 @@ bug: it rises, the daemon ends loudly, and systemd starts it again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class AiosError(Exception):
     """Base of every error that AIOS raises on purpose."""
 
 
+class Fix(NamedTuple):
+    """What should stand in the file between these two indices of its text, where only one thing can be meant."""
+
+    start: int
+    end: int
+    text: str
+
+
 @dataclass(eq=False)
 class ConfigError(AiosError):
     """Something an operator wrote cannot be used as it is: it names the place and the cure.
 
-    `line` and `column` count from 1; 0 means that the place has none (an environment variable, say).
+    `line` and `column` count from 1; 0 means that the place has none (an environment variable, say). `fix` is the cure as an edit
+    of the file.
     """
 
     path: str
@@ -27,6 +37,7 @@ class ConfigError(AiosError):
     column: int = 0
     hint: str = ""
     snippet: str = ""
+    fix: Fix | None = None
 
     def __str__(self) -> str:
         place = self.path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,6 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("name", help="its name")
     linting = add_verb(group, "lint", "check playbooks: every mistake with file, line, column and cure", lint, examples=_LINT)
     testing = add_verb(group, "test", "run the tests that playbooks carry, with stubs: nothing is touched", test, examples=_TEST)
+    linting.add_argument("--fix", action="store_true", help="mend, in the files, what can only be meant in one way")
     for verb in (linting, testing):
         verb.add_argument("paths", nargs="*", metavar="PATH", help="files or folders (default: the folders of the settings)")
     testing.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too, for a CI server")
@@ -154,21 +155,44 @@ def _no_playbook(name: str, loaded: Loaded) -> NoReturn:
 
 def lint(args: argparse.Namespace, terminal: Terminal) -> int:
     """4 when one cannot be used, 1 when there is a warning."""
+    from aios.cli.playbook_fix import fix_files
     from aios.playbooks.lint import lint as find  # reads every playbook a second time: only here
 
     skills = catalogue()
     loaded = in_force(args, terminal, skills)
     findings = find(loaded, skills)
+    fixed = []
+    if args.fix:
+        while made := fix_files(findings):
+            fixed += made
+            loaded = in_force(args, terminal, skills)  # what was wrong may have hidden more
+            findings = find(loaded, skills)
     if wants_json(args):
-        terminal.json({"usable": [playbook.name for playbook in loaded.playbooks], "findings": [asdict(f) for f in findings]})
+        said = {"usable": [playbook.name for playbook in loaded.playbooks], "findings": [_finding_json(f) for f in findings]}
+        terminal.json({**said, **({"fixed": [asdict(one) for one in fixed]} if args.fix else {})})
     else:
+        for one in fixed:
+            terminal.say(f"{one.path}:{one.line}: {one.message} [{one.code}]")
+            terminal.say(f"  - {one.before}", "red")
+            terminal.say(f"  + {one.after}", "green")
         for finding in findings:
             terminal.page(finding_text(finding), STYLE_OF.get(finding.level, ""))
-        count = Counter(finding.level for finding in findings)
-        words = f"{len(loaded.playbooks)} usable; {count['error']} errors, {count['warning']} warnings, {count['info']} remarks"
-        terminal.say(words, "red" if count["error"] else "yellow" if count["warning"] else "green")
+        _sum_up(loaded, findings, len(fixed), terminal)
     levels = {finding.level for finding in findings}
     return exits.INVALID if "error" in levels else exits.NO if "warning" in levels else exits.OK
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "fix": finding.fix.text if finding.fix is not None else None}
+
+
+def _sum_up(loaded: Loaded, findings: Sequence[Finding], fixed: int, terminal: Terminal) -> None:
+    count = Counter(finding.level for finding in findings)
+    words = f"{len(loaded.playbooks)} usable; {count['error']} errors, {count['warning']} warnings, {count['info']} remarks"
+    words += f"; {fixed} fixed" if fixed else ""
+    fixable = sum(finding.fix is not None for finding in findings)
+    words += f"; --fix mends {fixable} of them" if fixable else ""
+    terminal.say(words, "red" if count["error"] else "yellow" if count["warning"] else "green")
 
 
 def finding_text(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from aios.errors import Fix
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CATALOGUE, EventType
 from aios.events.durations import format_duration
@@ -64,11 +65,12 @@ class Finding:
     message: str
     hint: str = ""
     snippet: str = ""
+    fix: Fix | None = None
 
 
 def lint(loaded: Loaded, skills: SkillCatalogue) -> list[Finding]:
     """Every finding, by file and line."""
-    found = [Finding("load", "error", e.path, e.line, e.column, e.message, e.hint, e.snippet) for e in loaded.errors]
+    found = [Finding("load", "error", e.path, e.line, e.column, e.message, e.hint, e.snippet, e.fix) for e in loaded.errors]
     touches = {playbook.name: touched(playbook, skills) for playbook in loaded.playbooks}
     for playbook in loaded.playbooks:
         place = _Places(playbook, loaded.texts[playbook.name])
@@ -86,14 +88,15 @@ class _Places:
         self._source = Source(playbook.path, text)
         self._root: Node = parse(self._source)
 
-    def finding(self, code: str, where: tuple[str | int, ...], message: str, hint: str) -> Finding:
+    def finding(self, code: str, where: tuple[str | int, ...], message: str, hint: str, instead: str = "") -> Finding:
         owner = node_at(self._root, where[:-1])
         node = node_at(owner, where[-1:])
         if where and owner.kind == "map" and where[-1] in owner.entries and node.kind != "scalar":
             node = owner.entries[str(where[-1])][0]
         shown = self._source.error(node.line, node.column, message, hint)
+        fix = Fix(node.start, node.end, instead) if instead and node.kind == "scalar" else None
         level: Level = "warning" if code in _WARNINGS or (code == "unknown-type" and "mean" in hint) else "info"
-        return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet)
+        return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet, fix)
 
 
 def _cooldown(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
@@ -106,7 +109,7 @@ def _cooldown(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     elif cooldown < longest:
         took, wanted = format_duration(longest), format_duration(cooldown)
         message = f"a cooldown of {wanted} is shorter than its own acts may take ({took})"
-        yield "short-cooldown", where, message, f"write cooldown: {took}, or shorter timeouts"
+        yield "short-cooldown", where, message, f"write cooldown: {took}, or shorter timeouts", took
     if playbook.guard.limit is None:
         yield "no-limit", ("guard", "limit"), CODES["no-limit"], "write limit: 3 in 1h"
 

@@ -14,8 +14,8 @@ from aios.events.catalogue import CATALOGUE
 from aios.playbooks.condition import CelCondition
 from aios.playbooks.model import CannotSay, Playbook, variables
 
-Said = tuple[str, tuple[str | int, ...], str, str]
-"""(code, where in the file, message, cure)"""
+Said = tuple[str, tuple[str | int, ...], str, str] | tuple[str, tuple[str | int, ...], str, str, str]
+"""(code, where in the file, message, cure), and what should stand there instead where that makes the playbook more careful"""
 
 _TEXTS, _NUMBERS = frozenset({"string"}), frozenset({"int", "double"})
 _ANY = frozenset({"string", "int", "double", "bool", "map", "list"})

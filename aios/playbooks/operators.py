@@ -43,11 +43,14 @@ MISSING: Final = _Missing()
 
 
 class BadPattern(ValueError):
-    """`where` leads from the pattern's root to what is wrong: names of keys, and positions in lists."""
+    """`where` leads from the pattern's root to what is wrong: names of keys, and positions in lists.
 
-    def __init__(self, where: Where, message: str, hint: str = "") -> None:
+    `instead` is what must stand there, where only one thing can be meant.
+    """
+
+    def __init__(self, where: Where, message: str, hint: str = "", instead: str = "") -> None:
         super().__init__(message)
-        self.where, self.message, self.hint = where, message, hint
+        self.where, self.message, self.hint, self.instead = where, message, hint, instead
 
 
 @dataclass(frozen=True, slots=True)

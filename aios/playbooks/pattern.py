@@ -216,7 +216,8 @@ def _misplaced(name: str, value: Any, where: Where) -> BadPattern:
     if name in OPERATORS:
         hint = f"write {where[-1] if where else 'subject'}: [{{{name}: …}}]"
         return BadPattern((*where, name), f"{name!r} is an operator and stands inside the list of values", hint)
-    return BadPattern((*where, name), f"{name} must be a list of values", f"write {name}: [{scalar_text(value)}]")
+    instead = f"[{scalar_text(value)}]"
+    return BadPattern((*where, name), f"{name} must be a list of values", f"write {name}: {instead}", instead)
 
 
 def _leaf(raw: list[Any], where: Where, path: Path) -> Leaf:

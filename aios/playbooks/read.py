@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aios.errors import ConfigError
+from aios.errors import ConfigError, Fix
 from aios.events.durations import format_duration, parse_duration
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import (
@@ -43,13 +43,15 @@ class Reader:
         """Enough was found; looking for more (and for what was meant) would only cost time."""
         return len(self.errors) >= ERRORS_MAX
 
-    def refuse(self, node: Node, message: str, hint: str = "") -> None:
-        self._add(node.line, node.column, message, hint)
+    def refuse(self, node: Node, message: str, hint: str = "", instead: str = "") -> None:
+        """`instead` is what should stand in the place of this scalar, where only one thing can be meant."""
+        fix = Fix(node.start, node.end, instead) if instead and node.kind == "scalar" else None
+        self._add(node.line, node.column, message, hint, fix)
 
-    def _add(self, line: int, column: int, message: str, hint: str) -> None:
+    def _add(self, line: int, column: int, message: str, hint: str, fix: Fix | None = None) -> None:
         self.found += 1
         if not self.full:
-            self.errors.append(self.source.error(line, column, message, hint))
+            self.errors.append(self.source.error(line, column, message, hint, fix))
 
     # --- shapes ---
 
@@ -105,8 +107,8 @@ class Reader:
     def flag(self, node: Node, what: str) -> bool | None:
         if node.kind == "scalar" and isinstance(node.scalar, bool):
             return node.scalar
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(node.scalar).lower(), "true or false")
-        self.refuse(node, f"{what} must be true or false, and this is {node.what}", f"write {meant}")
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(node.scalar).lower(), "")
+        self.refuse(node, f"{what} must be true or false, and this is {node.what}", f"write {meant or 'true or false'}", meant)
         return None
 
     def integer(self, node: Node, what: str, low: int, high: int) -> int | None:
@@ -169,9 +171,9 @@ class Reader:
             self.refuse(node, f"{what} must be an expression, and this is {node.what}", "write one such as score < 0.9")
             return None
         if source.strip().startswith("${"):
-            self.refuse(
-                node, f"{what} is an expression already, without ${{ }}", f"write {source.strip()[2:].rstrip('}').strip()}"
-            )
+            bare = source.strip().removeprefix("${").removesuffix("}").strip()
+            fits = bare and not set(bare) & set("{}#:\n\"'") and not node.plain
+            self.refuse(node, f"{what} is an expression already, without ${{ }}", f"write {bare}", bare if fits else "")
             return None
         try:
             return compile_condition(source, fields)

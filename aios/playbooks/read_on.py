@@ -75,7 +75,8 @@ class OnReader:
         if node is None:
             return On(sound=False)
         if node.kind == "scalar" and isinstance(node.scalar, str):
-            self._reader.refuse(node, "on must be a mapping", f"write on: {{type: {node.scalar}}}")
+            instead = f"{{type: {node.scalar}}}" if TYPE.match(node.scalar) else ""
+            self._reader.refuse(node, "on must be a mapping", f"write on: {{type: {node.scalar}}}", instead)
             return On(sound=False)
         kinds = [str(name) for name in keys_with_places(node) if name in KINDS]
         if kinds or "count" in node.entries:
@@ -299,7 +300,7 @@ class OnReader:
         try:
             pattern = compile_pattern(raw)
         except BadPattern as error:
-            self._reader.refuse(self._pattern_place(node, error), error.message, error.hint)
+            self._reader.refuse(self._pattern_place(node, error), error.message, error.hint, error.instead)
             return None, None
         self._refuse_hopeless(node)
         return pattern, raw

@@ -173,12 +173,12 @@ class StepReader:
         name, key, value = single
         spec = self.skill(name, key, "verify")
         if value.kind == "scalar" and value.scalar is None:
-            value = Node("map", value.line, value.column, value.start)
+            value = Node("map", value.line, value.column, value.start, value.end)
         own = {known: entry for known, (_, entry) in value.entries.items() if known in CHECK_KEYS}
         shared = {word for word in own if spec is not None and word in spec.schema.get("properties", {})}  # `timeout`, to both
         theirs = {known: entry for known, entry in value.entries.items() if known not in CHECK_KEYS or known in shared}
         if value.kind == "map":
-            value = Node("map", value.line, value.column, value.start, entries=theirs)
+            value = Node("map", value.line, value.column, value.start, value.end, entries=theirs)
         named: list[Named] = []
         params = self._params(value, spec, key, named)
         self._refuse_late_results(named)
@@ -206,7 +206,7 @@ class StepReader:
 
     def _params(self, node: Node | None, spec: SkillSpec | None, owner: Node, named: list[Named]) -> CelTemplate:
         if node is None:
-            node = Node("map", owner.line, owner.column, owner.start)
+            node = Node("map", owner.line, owner.column, owner.start, owner.end)
         if node.kind != "map":
             self._reader.refuse(node, f"parameters are names with values, and this is {node.what}", "write with: {name: value}")
             return CelTemplate({}, {})

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
-from aios.errors import ConfigError
+from aios.errors import ConfigError, Fix
 
 BYTES_MAX = 256 * 1024
 EVENTS_MAX = 20_000
@@ -36,7 +36,7 @@ Entry = tuple["Node", "Node"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of the file. `line` and `column` count from 1, `start` is its index in the text.
+    """One value of the file. `line` and `column` count from 1, `start` and `end` are indices in the text.
 
     `entries` of a map are key -> (node of the key, node of the value), in the file's order.
     """
@@ -45,6 +45,7 @@ class Node:
     line: int
     column: int
     start: int
+    end: int
     scalar: Scalar = None
     plain: bool = True
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -90,11 +91,11 @@ class Source:
             self._lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", self.text)
         return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
-    def error(self, line: int, column: int, message: str, hint: str = "") -> ConfigError:
+    def error(self, line: int, column: int, message: str, hint: str = "", fix: Fix | None = None) -> ConfigError:
         shown = _UNPRINTABLE.sub("?", self.line(line)).replace("\t", " ")
         if column > SNIPPET_MAX:
             shown = ""
-        return ConfigError(self.path, message, line, column, hint, shown[:SNIPPET_MAX])
+        return ConfigError(self.path, message, line, column, hint, shown[:SNIPPET_MAX], fix)
 
     def place(self, index: int) -> tuple[int, int]:
         """Line and column, from 1, of an index in the text."""
@@ -220,7 +221,7 @@ class _Builder:
 
     def _at(self, event: Any, kind: Literal["map", "list", "scalar"], **fields: Any) -> Node:
         mark = event.start_mark
-        return Node(kind, mark.line + 1, mark.column + 1, mark.index, **fields)
+        return Node(kind, mark.line + 1, mark.column + 1, mark.index, event.end_mark.index, **fields)
 
     def _inside(self, mark: Any) -> tuple[int, int]:
         """The parser finds an open bracket past the end of the file; a person looks for it on the last line."""

@@ -150,6 +150,38 @@ def test_playbooks_are_tried_with_their_own_tests(books: Path) -> None:
     assert aios("playbook", "test", environ=at(books)).code == exits.INVALID
 
 
+def test_what_can_be_meant_in_one_way_alone_is_mended_in_the_file(books: Path) -> None:
+    """Every edit is shown; what is left is told; the rest of the file, its end of lines and its mode are as they were."""
+    wrong = GOOD.replace("on:\n  type: agent.stalled", "on: agent.stalled  # says the probe").replace(
+        "mode: observe", "enabled: yes"
+    )
+    wrong = wrong.replace("with: {path: /}", 'if: "${event.data.since_s > 9.0}"\n    with: {path: /}')
+    path = books / "good.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + wrong.replace("\n", "\r\n").encode())
+    path.chmod(0o640)
+    assert "--fix mends 3 of them" in aios("playbook", "lint", environ=at(books)).out
+    done = aios("playbook", "lint", "--fix", environ=at(books))
+    assert done.code == 0, done.out
+    assert "  - on: agent.stalled  # says the probe" in done.out
+    assert "  + on: {type: agent.stalled}  # says the probe" in done.out
+    mended = wrong.replace("on: agent.stalled", "on: {type: agent.stalled}").replace("enabled: yes", "enabled: true")
+    mended = mended.replace('"${event.data.since_s > 9.0}"', "event.data.since_s > 9.0")
+    assert path.read_bytes() == b"\xef\xbb\xbf" + mended.replace("\n", "\r\n").encode()
+    assert path.stat().st_mode & 0o777 == 0o640
+    again = json.loads(aios("playbook", "lint", "--fix", "--json", environ=at(books)).out)
+    assert (again["usable"], again["fixed"]) == (["agent-silent"], [])
+
+
+def test_a_value_without_its_list_is_mended_and_a_guess_is_not(books: Path) -> None:
+    """A misspelt word may be meant in many ways: it is left to a person."""
+    wrong = GOOD.replace("  type: agent.stalled\n", "  type: agent.stalled\n  match: {subject: agent:bot, severity: error}\n")
+    (books / "good.yaml").write_text(wrong.replace("mode: observe", "moode: observe"))
+    done = aios("playbook", "lint", "--fix", environ=at(books))
+    assert done.code == exits.INVALID
+    assert 'match: {subject: ["agent:bot"], severity: ["error"]}' in (books / "good.yaml").read_text()
+    assert "moode" in (books / "good.yaml").read_text()
+
+
 def test_steps_that_differ_are_shown_line_by_line(books: Path) -> None:
     """What came unexpected has a plus, what did not come a minus."""
     (books / "good.yaml").write_text(GOOD.replace("steps: [look]", "steps: []"))
