@@ -50,6 +50,8 @@ HEARTBEAT_S = 60.0
 CHECKPOINT_EVERY_S = 300.0
 COLLECT_EVERY_S = 3600.0
 CHECKPOINT_EVENTS = 50_000
+CHECKPOINT_FEW, CHECKPOINT_FEW_EVERY_S = 100, 3600.0
+"""So few events are folded again faster than a checkpoint is written, so on a quiet machine one an hour is enough."""
 INBOX_BATCH = 512
 INBOX_AHEAD = 8
 """Batches of the inbox that may wait for the disk: reading goes on while the journal syncs, and no further."""
@@ -327,7 +329,8 @@ class Daemon:
             if abs(leap) > CLOCK_LEAP_S:
                 drafts.append(Draft(type="daemon.clock_jumped", subject=HOST, data={"seconds": round(leap, 3)}))
             await self.spine.emit(*drafts)
-            if mono - last_checkpoint >= CHECKPOINT_EVERY_S:
+            every_s = CHECKPOINT_EVERY_S if self._since_checkpoint >= CHECKPOINT_FEW else CHECKPOINT_FEW_EVERY_S
+            if mono - last_checkpoint >= every_s:
                 last_checkpoint = mono
                 await self._checkpoint()
 

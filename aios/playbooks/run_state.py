@@ -179,8 +179,8 @@ class RunState:
             self.symptom = data["result"].get("verdict", "no_data")
         self.results[step] = kept
 
-    def _waiting(self, data: Mapping[str, Any], _at: float) -> None:
-        self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", "")}
+    def _waiting(self, data: Mapping[str, Any], at: float) -> None:
+        self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", ""), "since": at}
         self.must_wait = ""
         if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
             self.results.pop(data["step"], None)

@@ -267,7 +267,8 @@ class Reactor:
         if (timer := self._offers.pop(key, None)) is not None:
             timer.cancel()
         if holding.until:
-            delay_s = max(0.0, holding.until - self.clock.now())
+            # A clock that went back since, over a restart, makes nothing wait longer than it would have at first.
+            delay_s = max(0.0, holding.until - max(self.clock.now(), holding.since))
             self._offers[key] = asyncio.get_running_loop().call_later(delay_s, self.offer_again, key)
 
     def offer_again(self, key: tuple[str, str]) -> None:

@@ -368,10 +368,15 @@ class Runner:
     # --- waits ---
 
     def _wait(self, run: Run, until: float) -> None:
-        """Wall time says until when, the monotonic clock counts it: a clock that leaps changes no wait that has begun."""
+        """Wall time says until when, the monotonic clock counts it: a clock that leaps changes no wait that has begun.
+
+        After a restart too: however far the clock went back meanwhile, nothing waits longer than it would have at first.
+        """
         self._release(run.id)
         self._drop_wait(run.id)
-        delay_s = max(0.0, until - self.ports.clock.now())
+        now = self.ports.clock.now()
+        since = run.wait.get("since", now) if run.wait is not None else now
+        delay_s = max(0.0, until - max(now, since))
         self._waits[run.id] = asyncio.get_running_loop().call_later(delay_s, self._wait_over, run.id)
         self._grant()
 

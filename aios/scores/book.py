@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from math import log, pow
+from math import inf, log, pow
 from typing import Any
 
 from aios.scores import formula
@@ -203,9 +203,18 @@ class Book:
             return {"disk": self.disk_used}
         return {}
 
-    def fades(self, now: float, window_s: float) -> bool:
-        """Whether its score can change by the mere passing of time."""
-        return bool(self.falls or self.standing or self.disk_used is not None or any(True for _ in self.recent(now, window_s)))
+    def changes_at(self, now: float, window_s: float) -> float:
+        """When the mere passing of time may change its score next; infinity: it never does."""
+        found = [
+            *((minute.minute + 1) * _MINUTE_S + window_s for minute in self.minutes),
+            *((minute + 1) * _MINUTE_S + FALLS_WINDOW_S for minute, _ in self.falls),
+            *((since // _MINUTE_S + 1) * _MINUTE_S + FALLS_WINDOW_S for since in self.standing.values()),
+        ]
+        if self.disk_used is not None:
+            found.append(self.seen_at + window_s)
+        if self.days or self.bars:
+            found.append((now // _DAY_S + 1) * _DAY_S)  # the median of seven days has other days then
+        return min((at for at in found if at > now), default=inf)
 
     # --- checkpoints
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from heapq import nsmallest
-from math import fsum, isfinite
+from math import fsum, inf, isfinite
 from typing import Any
 
 from aios.events.event import HOST, SYSTEM, Draft, Event
@@ -62,8 +62,8 @@ class Scores:
         self._system = Voice()
         self._minute = 0
         self._dirty: dict[str, None] = {}  # the value below is out of date
-        self._fading: dict[str, None] = {}  # looked at again each minute
-        self._untold: dict[str, None] = {}  # may have something to say
+        self._fading: dict[str, float] = {}  # when time alone may change the score next; looked at each minute
+        self._untold: dict[str, Score | None] = {}  # may have something to say; with its score where that was reckoned just now
         self._values: dict[str, float] = {}
         self._sum = 0.0
         self._worst: str | None = None  # None: look for it
@@ -247,8 +247,10 @@ class Scores:
     def _freshen(self, now: float) -> None:
         minute = int(now // _MINUTE_S)
         if minute != self._minute:
+            if minute < self._minute:  # the clock went back: what had faded counts again
+                self._dirty = dict.fromkeys(self._books)
             self._minute = minute
-            self._dirty |= self._fading
+            self._dirty.update((subject, None) for subject, at in self._fading.items() if at <= now)
             self._forget_silent(now)
             self._sum = fsum(self._values.values())  # what rounding has added up since is gone
         dirty, self._dirty = self._dirty, {}
@@ -264,14 +266,15 @@ class Scores:
 
     def _freshen_one(self, subject: str, now: float) -> None:
         book = self._books[subject]
-        if book.fades(now, self._window_s):
-            self._fading[subject] = None
+        changes_at = book.changes_at(now, self._window_s)
+        if changes_at < inf:
+            self._fading[subject] = changes_at
         else:
             self._fading.pop(subject, None)
         score = self._score_book(subject, book, now)
         if score is None:
             return
-        self._untold[subject] = None
+        self._untold[subject] = score
         before = self._values.get(subject)
         self._values[subject] = score.value
         self._sum += score.value - (before or 0.0)
@@ -284,10 +287,10 @@ class Scores:
         """What has become worth saying: `score.updated`, `score.degraded`, `score.recovered`. Call it every few seconds."""
         self._freshen(now)
         drafts: list[Draft] = []
-        held_back: dict[str, None] = {}
-        for subject in self._untold:
+        held_back: dict[str, Score | None] = {}
+        for subject, fresh in self._untold.items():
             book = self._books[subject]
-            score = self._score_book(subject, book, now) if len(drafts) < DRAFTS_MAX else None
+            score = (fresh or self._score_book(subject, book, now)) if len(drafts) < DRAFTS_MAX else None
             if score is None or not self._tell(score, book.voice, now, drafts):
                 held_back[subject] = None
         self._untold = held_back

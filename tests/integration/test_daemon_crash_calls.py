@@ -6,8 +6,11 @@ launcher and every act are threads of their own. A history whose trace holds no 
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,13 +29,22 @@ K_MAX = 81
 AT_A_TIME = 3
 
 
-def strace(call: str, nth: int, trace: Path) -> list[str]:
+def strace(call: str, nth: int, trace: Path, paths: Sequence[Path] = ()) -> list[str]:
+    """`paths`: only calls that concern one of these count."""
     calls = "rename,renameat,renameat2" if call == "rename" else call
     inject = f"inject={calls}:signal=KILL:when={nth}"
-    return ["strace", "-f", "-qq", "-e", f"trace={calls}", "-e", inject, "-e", "signal=none", "-o", str(trace)]
+    only = [word for path in paths for word in ("-P", str(path))]
+    return ["strace", "-f", "-qq", *only, "-e", f"trace={calls}", "-e", inject, "-e", "signal=none", "-o", str(trace)]
 
 
-def killed_at(folder: Path, call: str, nth: int, *, in_recovery: bool = False) -> bool:
+def journal_of(house: House) -> list[Path]:
+    """The part that a short history writes; on either side of midnight, one of two."""
+    now = time.time()
+    days = {time.strftime("%Y-%m-%d", time.gmtime(at)) for at in (now, now + 600.0)}
+    return [house.state / "events" / f"{day}.1.jsonl" for day in sorted(days)]
+
+
+def killed_at(folder: Path, call: str, nth: int, *, in_recovery: bool = False, journal_only: bool = False) -> bool:
     """One short history with a kill at this call; False when it had fewer."""
     folder.mkdir()
     house = House(folder)
@@ -44,7 +56,7 @@ def killed_at(folder: Path, call: str, nth: int, *, in_recovery: bool = False) -
             # On a busy machine all acts may have come and gone between two looks: then there is nothing left to kill.
             house.until(lambda: house.kill("act") or not house.runs() or not house.open_ends(), "something acts")
             house.kill("all")
-        house.start(strace(call, nth, trace))
+        house.start(strace(call, nth, trace, journal_of(house) if journal_only else ()))
         house.traced_until_quiet(trace)
         house.kill("all")
         house.ensure()
@@ -56,11 +68,11 @@ def killed_at(folder: Path, call: str, nth: int, *, in_recovery: bool = False) -
         house.clear()
 
 
-def first_without_a_kill(folder: Path, call: str, in_recovery: bool) -> int:
+def first_without_a_kill(folder: Path, call: str, in_recovery: bool, journal_only: bool = False) -> int:
     """Every K, some histories at a time, until one ends without a kill; that K."""
 
     def one(nth: int) -> bool:
-        return killed_at(folder / f"{nth}", call, nth, in_recovery=in_recovery)
+        return killed_at(folder / f"{nth}", call, nth, in_recovery=in_recovery, journal_only=journal_only)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for begin in range(1, K_MAX, AT_A_TIME):
@@ -77,6 +89,15 @@ def first_without_a_kill(folder: Path, call: str, in_recovery: bool) -> int:
 def test_killed_at_each_sync_and_rename_it_keeps_its_laws(tmp_path: Path, call: str, in_recovery: bool) -> None:
     """Journal, blobs, the fence, snapshots, results, checkpoints: whatever was about to be made durable is missing."""
     assert first_without_a_kill(tmp_path, call, in_recovery) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif("CRASH_KILLS" not in os.environ, reason="takes minutes; make crash does it")
+@pytest.mark.parametrize("call", ["openat", "write", "fdatasync"])
+def test_killed_at_each_call_that_the_journal_makes_it_keeps_its_laws(tmp_path: Path, call: str) -> None:
+    """Every time when the journal's part is opened, written or synced, by whomever."""
+    assert first_without_a_kill(tmp_path, call, in_recovery=False, journal_only=True) > 1
 
 
 @pytest.mark.timeout(300)

@@ -17,8 +17,8 @@ from tests.simulation.laws import an_attempt_is_carried_out_once
 
 LEAPS = Troubles(leap_s=600.0)
 TIRED_DISK = Troubles(disk_fails_s=120.0, disk_full_s=600.0, disk_slow_s=600.0, kill_daemon_s=300.0, power_cut_s=900.0)
-STORIES, STORY_H, PACE = 50, 6.0, 6.0
-"""300 hours in all, at the pace of a machine that has an event every other minute and dies every other hour."""
+STORIES, STORY_H, PACE = 50, 6.0, 8.0
+"""300 hours in all, with about twenty happenings each: work, and whatever the nemesis of that seed has chosen."""
 POOR_NERVES = Troubles(kill_daemon_s=60.0, kill_at_call_s=60.0, work_s=30.0)
 
 

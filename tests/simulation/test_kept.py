@@ -1,6 +1,8 @@
 """Stories that once broke a law, kept for ever: as they were found and cut down (`python -m tests.simulation --shrink`).
 
 One with a `bug` shows that the laws still see that bug when it is planted; one without was a bug of the product, and is mended.
+How long things take comes from the seed, so a change of the product may shift a story past its moment: then it is made anew, with
+`python -m tests.simulation --bug NAME --hours 0.15 --seed 1 --shrink`.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ def test_a_kept_story_breaks_no_law_any_more(path: Path) -> None:
         assert story.law in broken_by(story)
 
 
-@pytest.mark.parametrize("name", ["no_sync", "rollback_in_wrong_order"])
+@pytest.mark.parametrize("name", ["attempts_in_memory", "rollback_in_wrong_order"])
 def test_a_failing_story_is_cut_down_to_what_matters(name: str) -> None:
     """Of dozens of happenings a handful stays, in it the law still breaks, and as a file it is the same story."""
-    whole = Story(1, 0.15, 2400.0, plan_of(1, 0.15, BUGS[name].troubles), bug=name, law=BUGS[name].law)
+    whole = Story(2, 0.15, 2400.0, plan_of(2, 0.15, BUGS[name].troubles), bug=name, law=BUGS[name].law)
     small = shrink(whole)
     assert small is not None
     assert len(whole.plan) > 20
