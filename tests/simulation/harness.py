@@ -154,7 +154,7 @@ _load_many = shelf.load_many
 _compiled: dict[tuple[tuple[str, str], ...], load.Loaded] = {}
 
 
-def _load_once(texts: Mapping[str, str], skills: SkillCatalogue) -> load.Loaded:
+def _load_once(texts: Mapping[str, str], skills: SkillCatalogue, _known: load.Known | None = None) -> load.Loaded:
     key = tuple(texts.items())
     if key not in _compiled:
         _compiled[key] = _load_many(texts, skills)

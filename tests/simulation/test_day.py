@@ -32,17 +32,17 @@ def test_a_calm_hour_breaks_no_law_and_heals_what_fell() -> None:
     assert len(history.effects) > 20
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
-def test_an_hour_of_troubles_breaks_no_law(seed: int) -> None:
-    """All at once: whatever `happenings.EVERY_FAULT` knows."""
-    assert broken_laws(play_day(seed, 1.0)) == []
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_all_troubles_at_once_break_no_law(seed: int) -> None:
+    """Whatever `happenings.EVERY_FAULT` knows, for half an hour."""
+    assert broken_laws(play_day(seed, 0.5)) == []
 
 
 @pytest.mark.parametrize("troubles", [LEAPS, TIRED_DISK, POOR_NERVES], ids=["leaps", "tired-disk", "poor-nerves"])
 @pytest.mark.parametrize("seed", range(1, 4))
-def test_an_hour_of_one_great_trouble_breaks_no_law(seed: int, troubles: Troubles) -> None:
+def test_one_great_trouble_breaks_no_law(seed: int, troubles: Troubles) -> None:
     """A wall clock that leaps by hours, a disk that fails every other minute, a daemon that dies every minute."""
-    assert broken_laws(play_day(seed, 1.0, troubles)) == []
+    assert broken_laws(play_day(seed, 0.4, troubles)) == []
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
