@@ -178,6 +178,13 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "an interpreter behind a wrapper": ("[nginx, -t]", '[env, LANG=C, python3, -Ic, "print(1)"]'),
     "a program from the event": ("[nginx, -t]", '["${event.data.program}", -t]'),
     "what is touched depends on a step": (UNIT, '    with: {unit: "${steps.logs.result.unit}"}\n    timeout'),
+    "a limit without its unit": ("    timeout: 30s", "    timeout: 30s\n    limits: {memory: 512}"),
+    "a share without its percent": ("    timeout: 30s", "    timeout: 30s\n    limits: {cpu: 0.5}"),
+    "a limit that is misspelt": ("    timeout: 30s", "    timeout: 30s\n    limits: {memry: 512M}"),
+    "a limit that nothing could run in": ("    timeout: 30s", "    timeout: 30s\n    limits: {memory: 1M}"),
+    "a limit that is a list": ("    timeout: 30s", "    timeout: 30s\n    limits: {memory: [1M, 2M]}"),
+    "limits that say nothing": ("    timeout: 30s", "    timeout: 30s\n    limits: {}"),
+    "limits of what only looks": ("    observe: read_logs", "    observe: read_logs\n    limits: {memory: 64M}"),
     "a retry of a step that looks": ("    observe: read_logs", "    observe: read_logs\n    retry: {attempts: 2}"),
     "too many attempts": ("attempts: 3", "attempts: 300"),
     "a retry of what may never run twice": (
