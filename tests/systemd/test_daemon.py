@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -144,3 +145,25 @@ def runs(box: Box) -> list[dict[str, Any]]:
     found = aios(box, "runs", "list")
     listed: list[dict[str, Any]] = found["runs"] if isinstance(found, dict) else found or []
     return listed
+
+
+def test_an_act_has_a_group_of_its_own_below_the_unit_and_nobody_gets_away(daemon: Box) -> None:
+    """What the act detached is ended with it, the run says what held it, and the managed service beside it lives on."""
+    kept = until(lambda: kept_pid(daemon))
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    time.sleep(600)\n"
+    daemon.write("/opt/detach.py", code)
+    told = aios(daemon, "skill", "run", "run_job", f'argv=["{sys.executable}", "/opt/detach.py"]')
+    assert told["ok"], told
+    held = next(entry for entry in told["evidence"] if entry["kind"] == "limits")
+    assert held["by"] in ("cgroup hybrid", "cgroup v2", "cgroup v1")
+    assert daemon.run("pgrep", "-f", "/opt/detach.py", check=False).stdout == ""
+    left = daemon.run("sh", "-c", "find /sys/fs/cgroup -mindepth 1 -type d -path '*aios.service/acts/*'").stdout
+    assert left == ""
+    assert kept_pid(daemon) == kept
+    assert "aios.service/services/kept" in daemon.run("cat", f"/proc/{kept}/cgroup").stdout
+
+
+def test_the_doctor_says_what_holds_acts_here(daemon: Box) -> None:
+    findings = aios(daemon, "doctor")["findings"]
+    found = next(finding for finding in findings if finding["what"] == "limits")
+    assert found["said"].startswith(("acts are ended by cgroup", "cgroup"))

@@ -40,7 +40,9 @@ def test_every_word_arrives() -> None:
     assert problems(schema(SKILLS), to_json(parse(Source("p.yaml", TEXT.replace("LIMITS", written))))) == []
 
 
-@pytest.mark.parametrize("written", ["{memory: 5}", "{cpu: 50}", "{memory: 5X}", "{}", "{procs: 3}", "[memory]", "{processes: 1}"])
+@pytest.mark.parametrize(
+    "written", ["{memory: 5}", "{cpu: 50}", "{memory: 5X}", "{}", "{procs: 3}", "[memory]", "{processes: 1}"]
+)
 def test_an_editor_and_the_loader_refuse_the_same(written: str) -> None:
     text = TEXT.replace("LIMITS", written)
     assert problems(schema(SKILLS), to_json(parse(Source("p.yaml", text))))
