@@ -180,7 +180,7 @@ class Box:
         while time.monotonic() < deadline:
             if self._nspawn is None or self._nspawn.poll() is not None:
                 break
-            self.leader = self.leader or _only_child(self._nspawn.pid)
+            self.leader = _only_child(self._nspawn.pid)  # anew each time: the first child is a helper that is soon gone
             if self.leader:
                 said = self.run("systemctl", "is-system-running", check=False).stdout.strip()
                 if said in ("running", "degraded"):
