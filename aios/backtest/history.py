@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import merge
+from sys import intern
 
 from aios.events.catalogue import CLOSES, is_own
-from aios.events.event import Stored
+from aios.events.event import Event, Position, Stored
 from aios.events.filters import EventFilter
 from aios.journal.query import EVERYTHING, Asked, History, Query, Watch
 from aios.playbooks.model import Playbook
+from aios.playbooks.run_opening import run_id
 
 SAID_TO_US = frozenset(
     {
@@ -37,8 +39,8 @@ TIME_DOWN = frozenset({"daemon.started", "daemon.stopped", "daemon.heartbeat"})
 
 RECORD = ("run.*", "approval.*")
 SCORED = ("probe.sampled", "host.sampled", "resource.*")
-RUNS_REMEMBERED_MAX = 200_000
-"""Runs of the record that are told from assumed ones; of more than that the oldest are followed, the others assumed."""
+RUNS_REMEMBERED_MAX = 100_000
+"""Runs of the record that are told from assumed ones; of more than that the first are followed, the others assumed."""
 
 
 def is_input(event_type: str) -> bool:
@@ -78,26 +80,41 @@ def _arrival(stored: Stored) -> str:
 
 
 class Record:
-    """Which runs really were: the beginnings alone, so that a run's own record can be followed when it comes by.
+    """Which runs really were: where they began, so that a run's own record can be followed when it comes by.
 
     A run is known again by its id (made of its event and its playbook's name) and the text and mode it ran with.
     """
 
     def __init__(self) -> None:
-        self._opened: dict[int, float] = {}
+        self._opened: dict[int, Position] = {}
+        self._held: dict[str, Position] = {}
 
     @classmethod
     def of(cls, history: History, span: Query, watch: Watch | None = None) -> Record:
         record = cls()
-        for event, _ in history.read(replace(span, filter=EventFilter(("run.opened",)), imported=False), watch=watch):
-            data = event.data
-            if len(record._opened) < RUNS_REMEMBERED_MAX:
-                record._opened[_key(data.get("run"), data.get("hash"), data.get("mode"))] = event.taken
+        query = replace(span, filter=EventFilter(("run.opened", "reactor.decided")), imported=False)
+        for event, position in history.read(query, watch=watch):
+            record._note(event, position._replace(day=intern(position.day)))
         return record
 
-    def opened_at(self, run: str, text_hash: str, mode: str) -> float | None:
-        """When this very run was opened, of this text and in this mode; None: it was not."""
-        return self._opened.get(_key(run, text_hash, mode))
+    def _note(self, event: Event, position: Position) -> None:
+        data = event.data
+        if event.type == "run.opened" and len(self._opened) < RUNS_REMEMBERED_MAX:
+            self._opened[_key(data.get("run"), data.get("hash"), data.get("mode"))] = position
+        elif data.get("verdict") == "held" and len(self._held) < RUNS_REMEMBERED_MAX:
+            self._held[run_id(str(data.get("event")), str(data.get("playbook")))] = position
+
+    def follows(self, run: str, text_hash: str, mode: str, at: Position) -> bool:
+        """Whether the run that opens here is the one that opened there: of this text and mode, later in the journal than `at`.
+
+        How much later does not count (the disk may have been full for an hour); but one that a guard held in between was
+        decided otherwise than here.
+        """
+        opened = self._opened.get(_key(run, text_hash, mode))
+        if opened is None or opened <= at:
+            return False
+        held = self._held.get(run)
+        return held is None or held <= at or held > opened
 
 
 def _key(*names: object) -> int:

@@ -23,6 +23,7 @@ from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CLOSES, usual_severity
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time, parse_time
+from aios.journal.archive import IMPORTED_FROM
 from aios.journal.query import History
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
@@ -37,15 +38,13 @@ from aios.scheduler.queue import EventQueue
 from aios.scheduler.slots import Slots
 from aios.scores.scores import Scores
 from aios.testing.blobs import SimBlobs
-from aios.testing.loop import VirtualClock, VirtualLoop
+from aios.testing.loop import VirtualLoop
 from aios.world import World
 
 SOURCE = "aios/backtest"
 MICROSECOND = 1e-6
 TOGETHER_MAX = 512
 """Events that arrived at once are decided at once, as the daemon does; so many of them at most."""
-FOLLOWED_WITHIN_S = 120.0
-"""A real run that opened later than this after the event is not the one that opens now."""
 ENDING_MAX_S = 3600.0
 """For so long after the last event runs that go on are followed to their end."""
 REMEMBERED_MAX = 40_000
@@ -60,6 +59,23 @@ class Terms:
     assume: Assume = "well"
     call_env: dict[str, object] = field(default_factory=dict)
     slots: int = 5
+
+
+@dataclass(slots=True)
+class WallClock:
+    """The loop's time is the wall clock's, less what that was put back: then time goes on, and its hands do not."""
+
+    loop: VirtualLoop
+    back_s: float = 0.0
+
+    def now(self) -> float:
+        return self.loop.time() - self.back_s
+
+    def monotonic(self) -> float:
+        return self.loop.time()
+
+    async def sleep_until(self, deadline: float) -> None:
+        await asyncio.sleep(max(0.0, deadline - self.loop.time()))
 
 
 class _Runner(Runner):
@@ -89,7 +105,7 @@ class Machine:
         self._playbooks = {p.name: p for p in (*company, *tried)}
         self._tried = {p.name for p in tried}
         self._loop = VirtualLoop(resolution_s=MICROSECOND)
-        self._clock = VirtualClock(self._loop, 0.0)
+        self._clock = WallClock(self._loop)
         self._entropy = SeededEntropy(0)
         self._assumed: dict[str, Playbook] = {}
         self._lenient = unchecked_where_unsaid(skills, self._playbooks.values())
@@ -186,8 +202,7 @@ class Machine:
         """A run that opens is followed where its record begins here and now; the ledger hears of everything."""
         if event.type == "run.opened":
             data = event.data
-            opened = self._record.opened_at(data["run"], data["hash"], data["mode"])
-            if opened is not None and -1.0 <= opened - event.taken <= FOLLOWED_WITHIN_S:
+            if self._record.follows(data["run"], data["hash"], data["mode"], self._at):
                 self._followed.add(data["run"])
             self._decided.add(str(data["event"]))
         elif event.type in ("reactor.decided", "scheduler.dead_letter"):
@@ -257,19 +272,21 @@ class Machine:
     async def _finish(self) -> None:
         """What was begun goes on to its end; what is held stays held, for what came after the journal's end nobody knows."""
         self.reactor.closing = True
-        ends = self.last + ENDING_MAX_S
+        ends = self._clock.now() + ENDING_MAX_S
         while self._clock.now() < ends and any(run not in self._followed for run in self.world.runs):
             await self._until(min(self._clock.now() + 10.0, ends))
 
-    async def _until(self, at: float) -> None:
-        """Everything that is due before happens first."""
-        loop = self._loop
+    async def _until(self, arrival: float) -> None:
+        """Everything that is due before happens first. A wall clock that was put back is so here too."""
+        loop, at = self._loop, arrival + self._clock.back_s
         while loop.is_due(at):
             due: Future[None] = loop.create_future()
             loop.call_at(at, _wake, due)
             await due
             await self._settle()
         loop.set_time(at)
+        if at < loop.time():
+            self._clock.back_s = loop.time() - arrival
 
     async def _settle(self) -> None:
         """Until nothing is left to do at this time."""
@@ -279,7 +296,8 @@ class Machine:
     def _take(self, batch: list[Stored]) -> None:
         offered = []
         for event, position in batch:
-            self._at, self._bumps = max(self._at, position), 0
+            if position.part < IMPORTED_FROM:
+                self._at, self._bumps = position, 0
             if event.type.startswith(_RUNS):
                 self._follow(event, position)
                 continue
