@@ -243,9 +243,7 @@ class Verbs:
 
     async def do_resume(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         await self.emit(Draft(type="daemon.resumed", subject=SYSTEM, data={"by": peer.name}))
-        self.reactor.runner.wake_all("resume")
-        for guard in ("paused", "loop", "breaker", "called"):
-            self.reactor.offer_held(guard)
+        self.reactor.resumed()
         return {"by": peer.name}
 
     async def do_playbook_enable(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -311,6 +311,8 @@ class Machine:
                 self._ledger.saw(event, matches)
         if offered:
             self.reactor.offer(offered)
+        if any(event.type == "daemon.resumed" for event, _ in offered):
+            self.reactor.resumed()
 
     def _nothing_said(self, batch: list[Stored]) -> None:
         """What matched and was never decided: every `when` said no."""

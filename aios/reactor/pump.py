@@ -35,6 +35,7 @@ PUMP_BATCH = 512
 HELD_MAX = 20_000
 """So many playbooks and subjects may be held at once; what comes on top is a dead letter, which a person can have tried again."""
 FALLBACKS_DEEP_MAX = 8
+LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 TICK_S = 0.001
 """A deadline is looked at so much after it: the journal's times are whole microseconds, timers are not that exact."""
 REFILL_BATCH = 1024
@@ -291,6 +292,12 @@ class Reactor:
         for key, holding in list(self.world.held.items()):
             if holding.guard == guard:
                 self.offer_again(key)
+
+    def resumed(self) -> None:
+        """A person lets acts go on: what waits for that is woken, and what held itself back may try again."""
+        self.runner.wake_all("resume")
+        for guard in LIFTED_BY_RESUME:
+            self.offer_held(guard)
 
     def take_again(self, position: Position) -> bool:
         """A dead letter that a person has tried again. False: the journal does not hold its event any more."""
