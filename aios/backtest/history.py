@@ -13,7 +13,7 @@ from heapq import merge
 from sys import intern
 
 from aios.events.catalogue import CLOSES, is_own
-from aios.events.event import Event, Position, Stored
+from aios.events.event import START, Event, Position, Stored
 from aios.events.filters import EventFilter
 from aios.journal.query import EVERYTHING, Asked, History, Query, Watch
 from aios.playbooks.model import Playbook
@@ -86,8 +86,8 @@ class Record:
     """
 
     def __init__(self) -> None:
-        self._opened: dict[int, Position] = {}
-        self._held: dict[str, Position] = {}
+        self._opened: dict[int, tuple[Position, int, Position]] = {}
+        self._held: dict[str, tuple[int, Position]] = {}
 
     @classmethod
     def of(cls, history: History, span: Query, watch: Watch | None = None) -> Record:
@@ -98,23 +98,24 @@ class Record:
         return record
 
     def _note(self, event: Event, position: Position) -> None:
+        """Where each run opened, how often guards had held it before, and where last."""
         data = event.data
-        if event.type == "run.opened" and len(self._opened) < RUNS_REMEMBERED_MAX:
-            self._opened[_key(data.get("run"), data.get("hash"), data.get("mode"))] = position
+        if event.type == "run.opened":
+            held = self._held.pop(str(data.get("run")), (0, START))
+            if len(self._opened) < RUNS_REMEMBERED_MAX:
+                self._opened[_key(data.get("run"), data.get("hash"), data.get("mode"))] = (position, *held)
         elif data.get("verdict") == "held" and len(self._held) < RUNS_REMEMBERED_MAX:
-            self._held[run_id(str(data.get("event")), str(data.get("playbook")))] = position
+            run = run_id(str(data.get("event")), str(data.get("playbook")))
+            self._held[run] = (self._held.get(run, (0, START))[0] + 1, position)
 
-    def follows(self, run: str, text_hash: str, mode: str, at: Position) -> bool:
+    def follows(self, run: str, text_hash: str, mode: str, at: Position, held: int) -> bool:
         """Whether the run that opens here is the one that opened there: of this text and mode, later in the journal than `at`.
 
-        How much later does not count (the disk may have been full for an hour); but one that a guard held in between was
-        decided otherwise than here.
+        How much later does not count (the disk may have been full for an hour), but no guard may have held it there in between:
+        then it is another moment of the same trouble. Times that are equal are told apart by how often it was `held` here.
         """
-        opened = self._opened.get(_key(run, text_hash, mode))
-        if opened is None or opened <= at:
-            return False
-        held = self._held.get(run)
-        return held is None or held <= at or held > opened
+        opened, times, last = self._opened.get(_key(run, text_hash, mode), (START, 0, START))
+        return opened > at and (times == held or last <= at)
 
 
 def _key(*names: object) -> int:

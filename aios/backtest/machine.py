@@ -29,6 +29,7 @@ from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
+from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
 from aios.reactor.decide import Rules
 from aios.reactor.pump import Reactor
@@ -115,6 +116,7 @@ class Machine:
         self._bumps = 0
         self._scores = any(map(asks_for_scores, self._playbooks.values()))
         self._decided: set[str] = set()
+        self._holds: dict[str, int] = {}
         self.first = self.last = 0.0
         self.events = 0
         self._assemble()
@@ -202,18 +204,29 @@ class Machine:
         """A run that opens is followed where its record begins here and now; the ledger hears of everything."""
         if event.type == "run.opened":
             data = event.data
-            if self._record.follows(data["run"], data["hash"], data["mode"], self._at):
+            held = self._holds.pop(data["run"], 0)
+            if self._record.follows(data["run"], data["hash"], data["mode"], self._at, held):
                 self._followed.add(data["run"])
             self._decided.add(str(data["event"]))
         elif event.type in ("reactor.decided", "scheduler.dead_letter"):
             self._decided.add(str(event.data["event"]))
+            self._count_hold(event)
         self._ledger.said(event, event.type == "run.opened" and event.data["run"] in self._followed)
         if event.type == "approval.requested":
             self._loop.call_soon(self._say_yes, event.data["run"])
 
-    def _say_yes(self, run_id: str) -> None:
+    def _count_hold(self, event: Event) -> None:
+        """How often the run that may follow was held before."""
+        verdict = event.data.get("verdict")
+        if verdict in ("held", "released"):
+            run = run_id(str(event.data["event"]), str(event.data["playbook"]))
+            held = self._holds.pop(run, 0)
+            if verdict == "held" and len(self._holds) < REMEMBERED_MAX:
+                self._holds[run] = held + 1
+
+    def _say_yes(self, asking: str) -> None:
         """A person who is asked says yes, at once: nobody knows what they would have said."""
-        run = self.world.runs.get(run_id)
+        run = self.world.runs.get(asking)
         if run is not None:
             self._loop.create_task(self._answer(run))
 

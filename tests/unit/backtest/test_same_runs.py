@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from aios.playbooks.load import load_many
 from aios.reactor.decide import Rules
 from tests.simulation.assembly import skills
 from tests.simulation.day import History
-from tests.simulation.happenings import CALM, Troubles
+from tests.simulation.happenings import CALM, EVERY_FAULT, Troubles
 from tests.simulation.harness import play_day
 from tests.simulation.playbooks import TEXTS
 from tests.unit.backtest.past import write_journal
 
 ENDS = ("healed", "cleared", "observed", "suggested", "not_healed", "unknown", "cancelled")
+FAULTS = replace(EVERY_FAULT, leap_s=0.0)
+"""Crashes, power cuts, full and failing disks, people who pause and answer. No leaping clock: then times themselves are wrong."""
 RULES = Rules("auto", 100_000, 10.0, frozenset())
 
 
@@ -38,7 +41,13 @@ def lived(history: History) -> dict[str, tuple[str, str, str, str]]:
     return runs
 
 
-@pytest.mark.parametrize(("seed", "troubles"), [(3, CALM), (5, Troubles()), (8, Troubles())])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("seed", "troubles"),
+    [(3, CALM), (22, FAULTS), (23, FAULTS), *(pytest.param(seed, FAULTS, marks=SLOW) for seed in (24, 25, 26))],
+)
 def test_the_same_playbooks_on_a_days_journal_give_the_runs_of_that_day(tmp_path: Path, seed: int, troubles: Troubles) -> None:
     """Every run that was is there again, of the same event and with the same end, and none that was not; crashes or none."""
     history = play_day(seed, 2.0, troubles)
