@@ -50,9 +50,11 @@ NAMESPACE = UUID("2f6a3f5e-52b6-5d43-9c1e-a105c0a105c0")
 class _Entry(NamedTuple):
     """What the watermark will pass: an event of a buffer, by its number, or a deadline, by its key (its number is then 0).
 
-    So of one moment deadlines come first: what happens exactly `within` after something is outside.
+    `release` is the arrival at which it does, `at` when it is. So of one moment deadlines come first: what happens exactly
+    `within` after something is outside.
     """
 
+    release: int
     at: int
     number: int
     playbook: str
@@ -110,7 +112,7 @@ class Correlator:
             heappop(self._wakes)
         while self._deadlines and not self._is_true(self._deadlines[0]):
             self._look_later(heappop(self._deadlines))
-        first = min((heap[0].at for heap in (self._wakes, self._deadlines) if heap), default=None)
+        first = min((heap[0].release for heap in (self._wakes, self._deadlines) if heap), default=None)
         return None if first is None else first / SECOND
 
     def _is_buffered(self, entry: _Entry) -> bool:
@@ -120,7 +122,7 @@ class Correlator:
     def _is_true(self, entry: _Entry) -> bool:
         """Whether this deadline stands: what was heard since, or blind time, puts it off."""
         found = self._armed(entry)
-        return found is not None and self._deadline(*found) == entry.at - found[0].lateness
+        return found is not None and self._deadline(*found) == entry.at
 
     def _armed(self, entry: _Entry) -> tuple[Tracker, Window] | None:
         tracker = self.trackers.get(entry.playbook)
@@ -145,10 +147,20 @@ class Correlator:
         elif event.type == "daemon.started":
             since = event.data.get("blind_since")
             if isinstance(since, str) and since:
-                self._blind.add(us(parse_time(since)), arrival)
+                self._was_blind(us(parse_time(since)), arrival)
         elif arrival - self.high > us(SILENCE_S):
-            self._blind.add(self.high, arrival)
+            self._was_blind(self.high, arrival)
         self.high = max(self.high, arrival)
+
+    def _was_blind(self, since: int, until: int) -> None:
+        """What happened meanwhile may come in now, in any order: for one lateness nothing is decided."""
+        self._blind.add(since, until)
+        for heap in (self._events, self._deadlines, self._wakes):
+            heap[:] = [self._entry(self.trackers[e.playbook], e.at, e.number, e.key) for e in heap if e.playbook in self.trackers]
+            heapify(heap)
+
+    def _entry(self, tracker: Tracker, at: int, number: int = 0, key: str = "") -> _Entry:
+        return _Entry(max(at, self._blind.over) + tracker.lateness, at, number, tracker.playbook, key)
 
     def _hit(self, event: Event, position: Position, hits: Sequence[Playbook]) -> None:
         self._seq += 1
@@ -166,6 +178,8 @@ class Correlator:
             self._put(self.trackers[playbook], key, seen._replace(mask=mask))
 
     def _put(self, tracker: Tracker, key: str, seen: Seen) -> None:
+        if tracker.correlation.kind == "absence" and key not in tracker.windows and self._is_old(tracker, seen):
+            return
         if self._needs_no_order(tracker, key, seen) or len(tracker.buffer) >= BUFFER_MAX:
             self._step(tracker, key, seen)
             return
@@ -175,11 +189,16 @@ class Correlator:
             number = self._seq
         tracker.buffer[number] = (key, seen)
         tracker.buffered[key] += 1
-        entry = _Entry(seen.at + tracker.lateness, number, tracker.playbook)
+        entry = self._entry(tracker, seen.at, number)
         heappush(self._events, entry)
         window = tracker.windows.get(key)
         if tracker.buffered[key] + (len(window.seen) if window is not None else 0) >= tracker.wanted:
             heappush(self._wakes, entry)
+
+    def _is_old(self, tracker: Tracker, seen: Seen) -> bool:
+        """What is older than the silence that is asked for makes no new key known: it would be told at once."""
+        deadline = self._blind.wall(self._blind.awake(seen.at) + tracker.within)
+        return self._entry(tracker, deadline).release <= self.high
 
     def _needs_no_order(self, tracker: Tracker, key: str, seen: Seen) -> bool:
         """Whether it may be taken before what is older: each event alone is enough, or it only puts a silence off."""
@@ -187,20 +206,20 @@ class Correlator:
             return tracker.at_once
         window = tracker.windows.get(key)
         deadline = self._deadline(tracker, window) if window is not None else None
-        return deadline is None or seen.at < deadline
+        return deadline is not None and seen.at < deadline
 
     def _release(self) -> None:
         """Whatever the watermark has passed, in the order in which it happened."""
         while True:
             heap = min((heap for heap in (self._deadlines, self._events) if heap), key=lambda heap: heap[0], default=None)
-            if heap is None or heap[0].at > self.high:
+            if heap is None or heap[0].release > self.high:
                 return
             entry = heappop(heap)
             if entry.number:
                 self._take_from_buffer(entry)
             elif (found := self._armed(entry)) is not None:
                 found[1].armed = 0
-                self._expire(found[0], entry.key, found[1], entry.at - found[0].lateness)
+                self._expire(found[0], entry.key, found[1], entry.at)
 
     def _take_from_buffer(self, entry: _Entry) -> None:
         if not self._is_buffered(entry):
@@ -228,12 +247,9 @@ class Correlator:
         self._bound(tracker)
 
     def _hear(self, tracker: Tracker, key: str, window: Window | None, seen: Seen) -> None:
-        """It is not silent. What is older than the silence that is asked for makes no new key known."""
+        """It is not silent."""
         heard = self._blind.awake(seen.at)
-        if window is None:
-            if self._blind.wall(heard + tracker.within) + tracker.lateness <= self.high:
-                return
-            window = Window()
+        window = window or Window()
         if window.heard is None or heard >= window.heard:
             window.heard, window.heard_by = heard, (seen.id, seen.subject, seen.time)
         tracker.windows[key] = window
@@ -299,9 +315,9 @@ class Correlator:
 
     def _arm(self, tracker: Tracker, key: str, window: Window) -> None:
         deadline = self._deadline(tracker, window)
-        if deadline is not None and (not window.armed or deadline + tracker.lateness < window.armed):
-            window.armed = deadline + tracker.lateness
-            heappush(self._deadlines, _Entry(window.armed, 0, tracker.playbook, key))
+        if deadline is not None and (not window.armed or deadline < window.armed):
+            window.armed = deadline
+            heappush(self._deadlines, self._entry(tracker, deadline, key=key))
 
     def _expire(self, tracker: Tracker, key: str, window: Window, until: int) -> None:
         """The watermark has come to this: what has been silent for long enough fires; the rest is looked at later."""
@@ -525,8 +541,8 @@ class Correlator:
         made.pending = {draft.id: draft for draft in (Draft(*one) for one in raw["pending"])}
         made.trackers = {one["playbook"]: tracker_of(one) for one in raw["trackers"]}
         made._make_index()
-        for name, tracker in made.trackers.items():
-            made._events += [_Entry(seen.at + tracker.lateness, n, name) for n, (_, seen) in tracker.buffer.items()]
+        for tracker in made.trackers.values():
+            made._events += [made._entry(tracker, seen.at, n) for n, (_, seen) in tracker.buffer.items()]
             for key, window in tracker.windows.items():
                 made._arm(tracker, key, window)
         made._wakes = list(made._events)

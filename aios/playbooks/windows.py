@@ -78,7 +78,7 @@ class Tracker:
     def wanted(self) -> int:
         """So many events are needed at least."""
         counts = [trigger.count for trigger in self.correlation.triggers if not trigger.absent]
-        return min(counts) if self.correlation.kind == "any" else sum(counts)
+        return min(counts) if self.correlation.kind in ("any", "absence") else sum(counts)
 
     def clear(self) -> None:
         self.windows.clear()
@@ -95,10 +95,15 @@ class Blindness:
     times: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, since: int, until: int) -> None:
-        since = max(since, self.times[-1][1]) if self.times else since
+        since = max(since, self.over)
         if until > since:
             self.total += until - since
             self.times = [*self.times, (since, until)][-BLIND_KEPT:]
+
+    @property
+    def over(self) -> int:
+        """When the last blind time ended; 0: there was none."""
+        return self.times[-1][1] if self.times else 0
 
     def awake(self, at: int) -> int:
         return at - self.total + sum(until - max(since, at) for since, until in self.times if until > at)
