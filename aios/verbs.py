@@ -20,6 +20,7 @@ from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.nearest import did_you_mean, nearest
+from aios.playbooks.correlation_words import waits_for
 from aios.playbooks.model import lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
@@ -143,6 +144,7 @@ class Verbs:
                 "description": p.description,
                 "path": p.path,
                 "types": list(p.types),
+                "waits_for": waits_for(p.correlation) if p.correlation is not None else "",
                 "mode": p.mode,
                 "mode_in_force": lesser_mode(p.mode, self.settings.mode_max),
                 "enabled": p.enabled and p.name not in self.world.disabled,
@@ -208,6 +210,7 @@ class Verbs:
         return {
             "event": event_json(event.event),
             "considered": [self._with_mode(one) for one in self.reactor.shelf.index.explain(event.event)],
+            "windows": self.world.correlator.told_of(event.event),
             "decisions": decisions[:100],
         }
 

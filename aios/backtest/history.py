@@ -51,6 +51,8 @@ def is_input(event_type: str) -> bool:
 def types_read(playbooks: Sequence[Playbook], *, scores: bool, time_down: bool) -> tuple[str, ...]:
     """The types of the lines that are looked at."""
     wanted = {name for playbook in playbooks for name in playbook.types}
+    together = [playbook.correlation for playbook in playbooks if playbook.correlation is not None]
+    wanted.update(name for correlation in together for trigger in correlation.triggers for name in trigger.types)
     wanted.update(SAID_TO_US, RECORD, CLOSES, *CLOSES.values())
     if scores:
         wanted.update(SCORED)

@@ -21,7 +21,7 @@ from aios.backtest.stand_ins import Assume, StandInHands, StandInLooker, assumin
 from aios.entropy import SeededEntropy
 from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import CLOSES, usual_severity
+from aios.events.catalogue import CLOSES, CORRELATED, usual_severity
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time, parse_time
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.query import History
@@ -179,7 +179,7 @@ class Machine:
             SOURCE,
             draft.type,
             draft.subject,
-            now,
+            draft.time or now,
             draft.data,
             now,
             draft.severity or usual_severity(draft.type),
@@ -197,6 +197,8 @@ class Machine:
         for event, position in stored:
             self._choose(event)
             self._apply(event, position)
+            if event.type == CORRELATED:
+                self._ledger.saw(event, self.index.match(event))
         done.set_result([position for _, position in stored])
         self.reactor.offer(stored)
 
@@ -273,6 +275,8 @@ class Machine:
             if at is None:
                 continue
             await self._until(at)
+            if not self.first:
+                self._begin_windows(at)
             self.first = self.first or at
             self.last = max(self.last, at)
             while batch := list(islice(together, TOGETHER_MAX)):
@@ -281,6 +285,11 @@ class Machine:
                 await self._settle()
                 self._nothing_said(batch)
         await self._finish()
+
+    def _begin_windows(self, at: float) -> None:
+        """What waits for several events begins with the first line that is read: what was seen before it, nobody knows."""
+        together = {p.name: p.correlation for p in self._playbooks.values() if p.correlation is not None and p.enabled}
+        self.world.correlator.begin(together, at, START)
 
     async def _finish(self) -> None:
         """What was begun goes on to its end; what is held stays held, for what came after the journal's end nobody knows."""

@@ -63,7 +63,8 @@ def backtest(
     record = past.Record.of(history, span) if follow else past.Record()
     machine = Machine(history, tried, beside, skills, terms, ledger, record)
     everything = [*tried, *beside]
-    types = past.types_read(everything, scores=any(map(asks_for_scores, everything)), time_down=False)
+    together = any(playbook.correlation is not None for playbook in everything)
+    types = past.types_read(everything, scores=any(map(asks_for_scores, everything)), time_down=together)
     machine.run(past.read(history, span, types, asked, watch))
     return ledger.finish(
         since=machine.first,

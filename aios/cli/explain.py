@@ -16,6 +16,8 @@ from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.terminal import Terminal
 from aios.control.client import NoDaemon
 from aios.errors import Refused
+from aios.events.catalogue import CORRELATED
+from aios.playbooks.correlation_words import standing
 
 DECISIONS = ("reactor.decided", "reactor.called", "run.opened")
 
@@ -62,10 +64,45 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.say()
         rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", _why(c)) for c in considered]
         terminal.table(("playbook", "matched", "why"), rows)
-    elif not decisions:
+    elif not decisions and not any(told.get("matched") for told in answer.get("windows") or []):
         terminal.say("No playbook is for it, so nothing was decided.")
+    for told in answer.get("windows") or []:
+        _show_window(told, terminal)
+    if event.get("type") == CORRELATED:
+        _show_parts(event.get("data") or {}, terminal)
     for decision in decisions:
         _show_decision(decision, {c.get("playbook"): c for c in considered}, terminal)
+
+
+def _show_window(told: Mapping[str, Any], terminal: Terminal) -> None:
+    """What the event is to a playbook that waits for several, and how that stands now."""
+    terminal.title(f"{told.get('playbook', '')} waits for several events ({told.get('kind', '')})")
+    rows = [(str(t.get("name", "")), "yes" if t.get("matched") else "no", str(t.get("why", ""))) for t in told["triggers"]]
+    terminal.table(("entry", "matched", "why"), rows)
+    if told.get("matched"):
+        terminal.say(f"now: {standing(told)}")
+
+
+def _show_parts(data: Mapping[str, Any], terminal: Terminal) -> None:
+    """The events that came together."""
+    terminal.title(f"{data.get('playbook', '')} waited for this ({data.get('kind', '')})")
+    parts: Mapping[str, Mapping[str, Any]] = data.get("events") or {}
+    rows = [
+        (
+            name,
+            str(part.get("type", "")),
+            str(part.get("subject", "")),
+            terminal.when(str(part.get("time", ""))),
+            str(part.get("id", "")),
+        )
+        for name, part in parts.items()
+    ]
+    rows += [(str(name), "stayed away", "", "", "") for name in data.get("missing") or []]
+    terminal.table(("entry", "type", "subject", "time", "id"), rows)
+    facts = [("joined by", ", ".join(f"{name} {value}" for name, value in (data.get("key") or {}).items()))]
+    facts += [(name, str(data.get(name, ""))) for name in ("since", "until", "count")]
+    facts += [("used", ", ".join(str(one[0]) for one in data.get("used") or []))]
+    terminal.facts(facts)
 
 
 def _why(considered: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from aios.cli.terminal import STYLE_OF, Terminal
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, Refused
 from aios.nearest import did_you_mean
+from aios.playbooks.correlation_words import waits_for
 from aios.playbooks.load import Loaded
 from aios.playbooks.model import Playbook, lesser_mode
 
@@ -77,7 +78,7 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
         cells = [
             (
                 r["name"],
-                ", ".join(r.get("types", ())),
+                r.get("waits_for") or ", ".join(r.get("types", ())),
                 _mode(r, "(says {})"),
                 ("on" if r.get("enabled", True) else "off") + (", last good version" if r.get("broken") else ""),
                 r.get("description", ""),
@@ -104,6 +105,7 @@ def brief(playbook: Playbook) -> dict[str, Any]:
     return {
         "name": playbook.name,
         "types": list(playbook.types),
+        "waits_for": waits_for(playbook.correlation) if playbook.correlation is not None else "",
         "mode": playbook.mode,
         "enabled": playbook.enabled,
         "description": playbook.description,

@@ -6,6 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.events.durations import format_duration
+from aios.playbooks.model import Correlation, Trigger
+
+
+def waits_for(correlation: Correlation) -> str:
+    """In a few words: `3 agent.error in 10m`, `service.down then no service.up in 2m`."""
+    kind, within = correlation.kind, format_duration(correlation.within_s)
+    words = [_words(trigger) for trigger in correlation.triggers]
+    if kind == "any":
+        return " or ".join(words)
+    if kind == "absence":
+        return f"no {' or '.join(words)} for {within}"
+    return f"{(' then ' if kind == 'sequence' else ' and ').join(words)} in {within}"
+
+
+def _words(trigger: Trigger) -> str:
+    types = "|".join(trigger.types)
+    counted = f"{trigger.count} {types}" if trigger.count > 1 else types
+    return f"{'no ' if trigger.absent else ''}{counted}{f' in {format_duration(trigger.within_s)}' if trigger.within_s else ''}"
 
 
 def standing(told: Mapping[str, Any]) -> str:

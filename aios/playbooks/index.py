@@ -85,6 +85,7 @@ class Index:
         """
         as_json = event_view(event)
         by_type = [p for p in self.playbooks if any(type_fits(name, event.type) for name in p.types)]
+        by_type += [p for p in self.match(event) if p.correlation is not None]
         said = [_verdict(p, as_json) for p in sorted(by_type, key=lambda p: order(p, event.type))]
         if everything:
             others = sorted((p for p in self.playbooks if p not in by_type), key=lambda p: p.name)
@@ -129,6 +130,8 @@ def _verdict(playbook: Playbook, event: Mapping[str, Any]) -> dict[str, Any]:
     why = playbook.pattern.describe(event) if playbook.pattern else "the type fits, and it asks for nothing more"
     if not playbook.enabled:
         return {"playbook": playbook.name, "matched": False, "why": "it is switched off"}
+    if playbook.correlation is not None:
+        return {"playbook": playbook.name, "matched": True, "why": "it waited for these events to come together"}
     return {"playbook": playbook.name, "matched": matched, "why": why}
 
 
@@ -152,6 +155,8 @@ def _why_after(before: Playbook, after: Playbook, event_type: str) -> str:
 
 
 def _other_type(playbook: Playbook, event_type: str) -> str:
+    if playbook.correlation is not None:
+        return "it waits for several events together"
     wild = is_own(event_type) and any(n.endswith(".*") and event_type.startswith(n[:-1]) for n in playbook.types)
     if wild:
         return f"{event_type} is a type of AIOS's own, which only its exact name reaches"
