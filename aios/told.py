@@ -40,6 +40,9 @@ def _suggested(event: Event) -> str:
 
 
 def _requested(event: Event) -> str:
+    if isinstance(choices := event.data.get("choices"), Mapping):
+        words = "|".join(map(str, choices))
+        return f"{event.data.get('playbook', '')} asks: {event.data.get('question', '')}: aios runs answer {_run(event)} {words}"
     return f"{event.data.get('playbook', '')} asks to {_acts(event, 'acts')}: aios runs approve {_run(event)} (or deny)"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from aios import __version__
 from aios.clock import Clock
@@ -21,7 +21,8 @@ from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation_words import waits_for
-from aios.playbooks.model import lesser_mode
+from aios.playbooks.model import Playbook, lesser_mode
+from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
@@ -36,6 +37,7 @@ FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
 REASON_MAX = 1000
 """Characters of what a person says about a yes or a no."""
+YES, NO = "yes", "no"
 SERVICE_SKILLS = {"service_start": "start_service", "service_stop": "stop_service", "service_restart": "restart_service"}
 
 
@@ -263,56 +265,100 @@ class Verbs:
         await self.emit(Draft(type=event_type, subject=SYSTEM, data=data))
         return data
 
+    async def do_answer(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The one door for what a person answers: `choice` is yes, no, or the name of one of the run's choices."""
+        return await self._answer(peer, args, _text(args, "choice"))
+
     async def do_approve(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        run = self._run(args)
+        return await self._answer(peer, args, YES)
+
+    async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._answer(peer, args, NO)
+
+    async def _answer(self, peer: Peer, args: Mapping[str, Any], word: str) -> dict[str, Any]:
+        run, reason = self._run(args), _reason(args)
+        choices = (run.asked or {}).get("choices", {})
+        if word not in choices and word not in (YES, NO) and (run.asked is not None or run.answered is None):
+            known = did_you_mean(word, [*choices, NO], f"it takes {', '.join(choices or (YES, NO))}")
+            raise Refused(f"run {run.id} knows no answer {word[:100]!r}", known)
         if run.status == "suggested":
-            return await self._turn_into_run(run, peer, _reason(args))
-        if run.asked is None or not await self.reactor.runner.answer(run, True, peer.name, _reason(args)):
-            raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
+            return await self._answer_suggestion(run, peer, word, reason)
+        if choices and word == YES and word not in choices:
+            raise Refused(
+                f"run {run.id} asks which way: {', '.join(choices)}", f"aios runs answer {run.id} {next(iter(choices))}"
+            )
+        choice = word if word in choices else ""
+        yes = bool(choice) or word == YES
+        if run.asked is None or not await self.reactor.runner.answer(run, yes, peer.name, reason, choice):
+            await self._refuse_answer(run, peer, word, reason)
         return run_summary(run)
+
+    async def _refuse_answer(self, run: Run, peer: Peer, word: str, reason: str) -> NoReturn:
+        """Too late, or a second one: the first word stands, and who came after it hears which that was."""
+        cure = "aios runs list --waiting shows which wait for a person"
+        if run.answered is None:
+            raise Refused(f"run {run.id} asks nothing: it is {run.status}", cure)
+        why = answered_words(run.answered)
+        await self._note_refused(run, peer, word, reason, why)
+        raise Refused(f"run {run.id} asks nothing any more: {why}", f"aios runs show {run.id}")
+
+    async def _note_refused(self, run: Run, peer: Peer, word: str, reason: str, why: str) -> None:
+        data = {"run": run.id, "playbook": run.playbook, "by": peer.name, "choice": word, "reason": reason, "why": why}
+        told = Draft("approval.refused", run.subject, data, causationid=run.id, correlationid=run.incident)
+        await self.emit(told._replace(source=f"control/{peer.name}"))
+
+    async def _answer_suggestion(self, run: Run, peer: Peer, word: str, reason: str) -> dict[str, Any]:
+        if word == NO:
+            raise Refused(f"run {run.id} only proposes: nothing is done unless you approve it", "leave it as it is")
+        return await self._turn_into_run(run, peer, reason)
 
     async def _turn_into_run(self, run: Run, peer: Peer, reason: str) -> dict[str, Any]:
         """A suggestion becomes a run that may do just what was suggested. Once: a second yes is no second act."""
         known = (*self.world.runs.values(), *self.world.recent.values())
         if taken := next((one for one in known if one.parent == run.id and one.by), None):
+            why = f"{taken.by} approved it already: see run {taken.id}"
+            await self._note_refused(run, peer, YES, reason, why)
             raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
         would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
         approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
         return await self._open_again(run, peer, by=peer.name, approved=approved, reason=reason)
 
     async def do_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The same event once more: of a run, `from` a step if that is named, or of a dead letter."""
+        if (letter := self.world.dead.get(_text(args, "run"))) is not None:
+            return await self.do_dead_retry(peer, {"letter": letter.letter})
         run = self._run(args)
         if not run.ended:
             raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
-        return await self._open_again(run, peer, by="", approved=None, reason="")
+        left = leave_out(run, self._in_force(run), _text(args, "from")) if args.get("from") else NOTHING_LEFT_OUT
+        answer = await self._open_again(run, peer, by="", approved=None, reason=_reason(args), left=left)
+        return {**answer, "left_out": list(left.told)} if left.told else answer
 
-    async def _open_again(
-        self, run: Run, peer: Peer, *, by: str, approved: Mapping[str, str] | None, reason: str
-    ) -> dict[str, Any]:
+    def _in_force(self, run: Run) -> Playbook:
         playbook = self.reactor.shelf.by_name.get(run.playbook)
         if playbook is None:
             raise Refused(f"playbook {run.playbook} is not in force any more")
+        return playbook
+
+    async def _open_again(
+        self, run: Run, peer: Peer, *, by: str, approved: Mapping[str, str] | None, reason: str, left: LeftOut = NOTHING_LEFT_OUT
+    ) -> dict[str, Any]:
+        playbook = self._in_force(run)
         if (run.playbook, run.subject) in self.world.open_pairs:
             raise Refused(f"a run of {run.playbook} is open on {run.subject}", "aios runs list --open shows it")
         again = 1
         while (new := run_id(run.event, run.playbook, again)) in self.world.runs or new in self.world.recent:
             again += 1
         lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
-        opened = self.reactor.opening_for(run, playbook, lineage, by=by, approved=approved, again=again)
+        opened = self.reactor.opening_for(
+            run, playbook, lineage, by=by, approved=approved, again=again, kept=left.kept, passed=left.passed
+        )
         if reason:
             opened = opened._replace(data={**opened.data, "reason": reason})
         if why := unfit(opened):
             raise Refused(why)
         await self.emit(opened._replace(source=f"control/{peer.name}"))
         return {"run": new}
-
-    async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        run = self._run(args)
-        if run.status == "suggested":
-            raise Refused(f"run {run.id} only proposes: nothing is done unless you approve it", "leave it as it is")
-        if not await self.reactor.runner.answer(run, False, peer.name, _reason(args)):
-            raise Refused(f"run {run.id} asks nothing: it is {run.status}", "aios runs list shows which wait for a person")
-        return run_summary(run)
 
     async def do_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         run = self._run(args)
@@ -477,10 +523,22 @@ def run_summary(run: Run) -> dict[str, Any]:
         "waits_for": run.wait["for"] if run.wait else "",
         "until": run.wait["until"] if run.wait else "",
         "asks": run.asked["acts"] if run.asked else [],
+        "question": (run.asked or {}).get("question", ""),
+        "choices": (run.asked or {}).get("choices", {}),
+        "evidence": (run.asked or {}).get("evidence", []),
         "why": run.why,
         "parent": run.parent,
         "incident": run.incident,
     }
+
+
+def answered_words(answered: Mapping[str, Any]) -> str:
+    """Who answered what, when and why: for somebody whose answer comes after that."""
+    at = format_time(answered["at"])
+    if answered["word"] == "expired":
+        return f"its time was over at {at}, and nobody had answered"
+    said = answered["choice"] or (YES if answered["word"] == "given" else NO)
+    return f"{answered['by']} said {said} at {at}" + (f": {answered['reason']}" if answered["reason"] else "")
 
 
 def _text(args: Mapping[str, Any], name: str) -> str:

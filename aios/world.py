@@ -73,6 +73,8 @@ def call_of(event: Event) -> Call | None:
 
 def _question(event: Event) -> str:
     acts, run = event.data["acts"], str(event.data["run"])[:RUN_SHOWN]
+    if isinstance(choices := event.data.get("choices"), Mapping):
+        return f"{event.data['playbook']} asks: {event.data['question']}  aios runs answer {run} {'|'.join(choices)}"
     skills = [str(act["skill"]) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
     named = ", ".join((*skills[:ACTS_SHOWN], *(["more"] if len(skills) > ACTS_SHOWN else []))) or "act"
     return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}"

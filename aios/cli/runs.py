@@ -11,9 +11,10 @@ from aios.cli.events import summary
 from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
-from aios.cli.runs_fold import RunView, fold, resolve
+from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
+from aios.errors import Refused
 from aios.events.event import parse_time
 
 LIMIT = 20
@@ -33,15 +34,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("run", help="its id, or the beginning of it")
     for word, help, example in (
         ("approve", "say yes to what a run asks or proposes", "aios runs approve 3f2a91c0"),
+        ("answer", "say which way, where a run asks that", 'aios runs answer 3f2a91c0 restart --reason "no batch runs now"'),
         ("deny", "say no", 'aios runs deny 3f2a91c0 --reason "in use"'),
         ("cancel", "end a run; what it did is taken back", "aios runs cancel 3f2a91c0"),
         ("rollback", "take back what an ended run did", "aios runs rollback 3f2a91c0"),
-        ("retry", "answer the same event once more, with a new run", "aios runs retry 3f2a91c0"),
+        (
+            "retry",
+            "answer the same event once more, with a new run; also of a dead letter",
+            "aios runs retry 3f2a91c0\naios runs retry 3f2a91c0 --from restart",
+        ),
     ):
         verb = add_verb(group, word, help, decide, examples=example)
         verb.add_argument("run", help="its id, or the beginning of it")
-        if word in ("approve", "deny"):
+        if word == "answer":
+            verb.add_argument("choice", help="one of its choices; or yes, or no")
+        if word in ("approve", "answer", "deny", "retry"):
             verb.add_argument("--reason", default="", help="for the report")
+        if word == "retry":
+            verb.add_argument(
+                "--from", dest="from_", metavar="STEP", help="begin at this step: acts before it are not done again, looks are"
+            )
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -60,6 +72,8 @@ def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json({"runs": rows})
     elif rows:
         terminal.table(("run", "opened", "playbook", "subject", "mode", "status", "why"), [_row(row, terminal) for row in rows])
+        for row in rows if args.waiting else ():
+            _show_question(row, terminal)
     else:
         terminal.say("Nothing waits for you." if args.waiting else "There are no runs.")
     return exits.NO if args.waiting and rows else exits.OK
@@ -77,7 +91,25 @@ def briefs(args: argparse.Namespace, terminal: Terminal) -> list[Mapping[str, An
 
 def waits_for_person(run: Mapping[str, Any]) -> bool:
     """It asks, or it proposes."""
-    return bool(run.get("asks")) or run.get("status") == "suggested"
+    return bool(run.get("asks") or run.get("question")) or run.get("status") == "suggested"
+
+
+def _show_question(run: Mapping[str, Any], terminal: Terminal) -> None:
+    """What is asked, what was seen, and what can be answered."""
+    if not waits_for_person(run) or run.get("status") == "suggested":
+        return
+    short = str(run.get("id", ""))[:ID_SHOWN]
+    acts = ", ".join(str(act.get("skill", "")) for act in run.get("asks") or [])
+    terminal.say()
+    terminal.say(f"{short} asks: {run.get('question') or f'may it {acts}?'}", "bold")
+    for seen in run.get("evidence") or []:
+        terminal.say(f"  {seen.get('step', '')}: {seen.get('said', '')}")
+    for choice, meaning in (run.get("choices") or {}).items():
+        terminal.say(f"  aios runs answer {short} {choice}   {meaning}", "yellow")
+    if not run.get("choices"):
+        terminal.say(f"  aios runs approve {short}   or   aios runs deny {short}", "yellow")
+    if until := run.get("until"):
+        terminal.say(f"  No answer until {terminal.local(until)} is a no.")
 
 
 def from_journal(args: argparse.Namespace, terminal: Terminal) -> dict[str, RunView]:
@@ -103,14 +135,27 @@ def status_words(run: Mapping[str, Any]) -> str:
 
 
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
-    """Always from the journal: there stands every step with its proof."""
-    views = from_journal(args, terminal)
-    view = views[resolve(args.run, views)]
+    """From the journal: there stands every step with its proof. What has left the journal the daemon may still know."""
+    view = _view(args, terminal)
     if wants_json(args):
         terminal.json(view.whole())
     else:
         show_run(view, terminal)
     return exits.OK
+
+
+def _view(args: argparse.Namespace, terminal: Terminal) -> RunView:
+    views = from_journal(args, terminal)
+    try:
+        return views[resolve(args.run, views)]
+    except Refused:
+        if any(run.startswith(args.run) for run in views):
+            raise  # the beginning of several
+        try:
+            return from_daemon(ask_daemon(args, terminal, "run", {"run": args.run}))
+        except NoDaemon:
+            pass
+        raise
 
 
 def show_run(view: RunView, terminal: Terminal) -> None:
@@ -131,6 +176,7 @@ def show_run(view: RunView, terminal: Terminal) -> None:
             ("decided by", view.by),
             ("their reason", view.reason),
             ("follows run", view.parent),
+            ("left out", ", ".join(view.left_out)),
         )
     )
     if view.steps:
@@ -139,6 +185,7 @@ def show_run(view: RunView, terminal: Terminal) -> None:
     for title, entries in (
         ("limits", limits_of(view.steps)),
         ("asks for", view.asks),
+        ("answers", view.answers),
         ("would do", view.would),
         ("proof", view.proof),
         ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
@@ -224,8 +271,7 @@ def _show_next(view: RunView, terminal: Terminal) -> None:
         terminal.say()
         terminal.say(f"It proposes, and has changed nothing. To have it done: aios runs approve {short}", "yellow")
     elif waits_for_person(view.brief()):
-        terminal.say()
-        terminal.say(f"It waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
+        _show_question(view.brief(), terminal)
     elif view.status == "escalated":
         terminal.say()
         terminal.say(f"It needs you. When it is mended: aios runs retry {short}", "yellow")
@@ -235,12 +281,21 @@ def _show_next(view: RunView, terminal: Terminal) -> None:
 
 
 def decide(args: argparse.Namespace, terminal: Terminal) -> int:
-    """approve, deny, cancel, rollback, retry. The daemon finds a run by the beginning of its id."""
-    request = {"run": args.run} | ({"reason": args.reason} if hasattr(args, "reason") else {})
+    """approve, answer, deny, cancel, rollback, retry. The daemon finds a run by the beginning of its id."""
+    request = {"run": args.run} | {name: getattr(args, name) for name in ("reason", "choice") if hasattr(args, name)}
+    if getattr(args, "from_", None):
+        request["from"] = args.from_
     answer = ask_daemon(args, terminal, args.verb, request, ANSWER_TIMEOUT_S)
     if wants_json(args):
         terminal.json(answer)
     else:
+        for left in answer.get("left_out", ()):
+            terminal.say(f"left out: {left['step']} ({left['skill']}): {left['became']}")
+        if "letter" in answer:
+            terminal.say(
+                f"dead letter {answer['letter']} is tried again; `aios dead show {answer['letter']}` shows what comes of it."
+            )
+            return exits.OK
         follow = str(answer.get("run") or answer.get("id") or args.run)[:ID_SHOWN]  # a retry opens another run
         terminal.say(f"{args.verb}: done. `aios runs show {follow}` shows what comes of it.")
     return exits.OK

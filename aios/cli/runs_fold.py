@@ -15,7 +15,7 @@ ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
 OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
 _BRIEF = (
     "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
-    "waits_for", "until", "asks", "why", "parent", "incident", "taken_back",
+    "waits_for", "until", "asks", "question", "choices", "evidence", "why", "parent", "incident", "taken_back",
 )  # fmt: skip
 
 
@@ -50,6 +50,13 @@ class RunView:
     steps: list[dict[str, Any]] = field(default_factory=list)
     would: list[Any] = field(default_factory=list)
     asks: list[Any] = field(default_factory=list)
+    question: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    evidence: list[Any] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    """What people said, in words, with who and why; also what came too late."""
+    left_out: list[str] = field(default_factory=list)
+    """Steps that a retry did not do again."""
     proof: list[Any] = field(default_factory=list)
     rolled_back: Mapping[str, Any] | None = None
     ladder: list[dict[str, Any]] = field(default_factory=list)
@@ -94,15 +101,14 @@ def _opened(run_id: str, event: Event) -> RunView:
         reason=str(data.get("reason") or ""),
         trigger=data.get("trigger") or {},
         considered=list(data.get("considered") or []),
+        left_out=[str(step) for step in data.get("passed") or []],
     )
 
 
 def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> None:
     kind, _, word = type_.partition(".")
     if kind == "approval":
-        view.asks = list(data.get("acts") or []) if word == "requested" else []
-        view.by = str(data.get("by") or view.by)
-        view.reason = str(data.get("reason") or "")
+        _answered(view, word, data, time)
         return
     if word == "step_done":
         view.steps.append({**data, "time": time})
@@ -125,6 +131,33 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if word != "rolled_back":
         view.proof = list(data.get("proof") or view.proof)
     view.would = list(data.get("would") or view.would)
+
+
+def _answered(view: RunView, word: str, data: Mapping[str, Any], time: str) -> None:
+    by, said = str(data.get("by") or "nobody"), str(data.get("choice") or _ANSWERS.get(word, ""))
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    if word == "refused":
+        view.answers.append(f"{time} {by} said {said}{reason} (not taken: {data.get('why', '')})")
+        return
+    if word != "requested":
+        view.answers.append(f"{time} {by} said {said}{reason}")
+        view.by, view.reason = str(data.get("by") or view.by), str(data.get("reason") or "")
+        data = {}
+    view.asks, view.evidence = list(data.get("acts") or []), list(data.get("evidence") or [])
+    view.question, view.choices = str(data.get("question") or ""), dict(data.get("choices") or {})
+
+
+_ANSWERS = {"given": "yes", "denied": "no", "expired": "nothing in time"}
+
+
+def from_daemon(brief: Mapping[str, Any]) -> RunView:
+    """What the daemon remembers of a run (verb `run`) of which the journal no longer holds the beginning."""
+    run = brief["run"]
+    view = RunView(**{name: brief[name] for name in _BRIEF if name in brief})
+    view.event, view.trigger, view.by = str(run.get("event", "")), run.get("trigger") or {}, str(run.get("by") or "")
+    view.steps = [{"step": step, **result} for step, result in (run.get("results") or {}).items()]
+    view.left_out = [str(step) for step in run.get("passed") or []]
+    return view
 
 
 def _ends(view: RunView, word: str, data: Mapping[str, Any]) -> bool:

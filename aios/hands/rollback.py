@@ -1,7 +1,7 @@
 """The built-in call `rollback`: takes back what attempts did, the last one first, and proves it.
 
-`{attempts: [folder, …], force?}`, in reverse order of acting; of each first its files and services (`snapshot.py`), then what is
-no file, by its skill's inverse (`undo.py`). Handled by the launcher like any act; idempotent. Of files, what is taken back are
+`{attempts: [folder, …], force?}`, in reverse order of acting; of each first what is no file, by its skill's inverse (`undo.py`),
+then its files and services (`snapshot.py`). Handled by the launcher like any act; idempotent. Of files, what is taken back are
 our own changes: a path that an act left as it was is not touched, and where somebody else changed one of ours since,
 nothing at all is done, and a person is asked (`force` goes over it). Before the first thing is put back, what was found is
 written down (`found.json`), so that whoever goes on after a crash asks no more, and the proof survives. What an irreversible act
@@ -61,9 +61,9 @@ def rollback(
     undoing = Undoing(files, inverses)
     problems = []
     for folder in folders:
+        undoing.undo(folder)
         it = saved.get(folder)
         problems += snapshot.restore(it.manifest, blobs, services, None if force else it.ours()) if it else []
-        undoing.undo(folder)
     lines = _proof(undone, found, force) + _setting_lines(undone) + _unit_lines(undone, services) + undoing.proof()
     if undone:
         write_small(files, f"{folders[0]}/{FOUND}", encode_json({**found, "done": True}))

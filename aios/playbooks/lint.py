@@ -6,6 +6,7 @@ knowing. The codes are stable, so that a person can name the one they mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -20,10 +21,11 @@ from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
 from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched
 from aios.playbooks.load import Loaded
-from aios.playbooks.model import Playbook, Step
+from aios.playbooks.model import ASK, Playbook, Step
 from aios.playbooks.read import node_at
 from aios.playbooks.yaml_strict import Node, Source, parse
 
+ANSWER_FIELDS = ("choice", "by", "reason")
 Level = Literal["error", "warning", "info"]
 
 CODES: Mapping[str, str] = {
@@ -46,12 +48,15 @@ CODES: Mapping[str, str] = {
     "nothing-kept": "It puts last-good copies back, and nothing takes them.",
     "never-put-back": "It takes last-good copies, and nothing puts them back.",
     "cannot-undo": "An act cannot be rolled back.",
+    "unknown-choice": "A step waits for an answer that nobody can give.",
+    "unused-answer": "A person is asked, and nothing depends on what they say.",
+    "never-asked": "Its mode lets it ask nobody.",
     "no-tests": "It has no tests of its own.",
     "no-description": "Nobody can read what it is for.",
 }
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
-    "never-matches", "constant-when", "beside-or", *lint_windows.WARNINGS,
+    "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", *lint_windows.WARNINGS,
 ))  # fmt: skip
 
 
@@ -169,12 +174,44 @@ def _results(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
     skill_of = {step.id: step.skill for step in playbook.steps}
     for where, expression in _expressions(playbook):
         for step, name in sorted(expression.step_results):
-            spec = skills.get(skill_of.get(step, ""))
-            if spec is None or not spec.result_fields or name in spec.result_fields:
+            skill = skill_of.get(step, "")
+            spec = skills.get(skill)
+            known = ANSWER_FIELDS if skill == ASK else spec.result_fields if spec is not None else ()
+            if not known or name in known:
                 continue
-            near = nearest(name, spec.result_fields)
-            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(spec.result_fields)}"
-            yield "unknown-result", where, f"{spec.name} gives no {name!r}", hint
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+            yield "unknown-result", where, f"{skill} gives no {name!r}", hint
+
+
+def _questions(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    expressions = list(_expressions(playbook))
+    for position, step in enumerate(playbook.steps):
+        if step.question is None:
+            continue
+        if playbook.mode in ("observe", "shadow", "suggest"):
+            yield (
+                "never-asked",
+                ("steps", position, ASK),
+                f"in mode {playbook.mode} nobody is asked",
+                "write mode: approve, or auto",
+            )
+        if not any(step.id in expression.steps for _, expression in expressions):
+            hint = f"write if: steps.{step.id}.result.choice == {next(iter(step.question.choices))!r} at a later step"
+            yield "unused-answer", ("steps", position, ASK), CODES["unused-answer"], hint
+        for where, expression in expressions:
+            for word in _compared(step.id, expression.source):
+                if word not in step.question.choices:
+                    near = nearest(word, step.question.choices)
+                    hint = f"did you mean {near!r}?" if near else f"its choices are {', '.join(step.question.choices)}"
+                    yield "unknown-choice", where, f"step {step.id!r} has no choice {word!r}", hint
+
+
+def _compared(step: str, source: str) -> list[str]:
+    """The words that an expression compares this step's choice with, as it is usually written."""
+    choice = rf"steps\.{re.escape(step)}\.result\.choice"
+    found = re.findall(rf"{choice}\s*[!=]=\s*[\"']([^\"']*)[\"']|[\"']([^\"']*)[\"']\s*[!=]=\s*{choice}", source)
+    return [left or right for left, right in found]
 
 
 def _expressions(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], Expression]]:
@@ -184,6 +221,9 @@ def _expressions(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], Ex
     for position, step in enumerate(playbook.steps):
         if isinstance(step.condition, CelCondition):
             yield ("steps", position, "if"), step.condition.expression
+        if step.question is not None:
+            for expression in cast("CelTemplate", step.question.text).expressions:
+                yield ("steps", position, ASK), expression
         for expression in cast("CelTemplate", step.params).expressions:
             yield ("steps", position, "with"), expression
     for position, check in enumerate(playbook.verify):
@@ -220,7 +260,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
-    _cooldown, _proof, _reach, _types, _fields, _results, _copies, _undo, _windows, _manners, impossible, beside_or,
+    _cooldown, _proof, _reach, _types, _fields, _results, _questions, _copies, _undo, _windows, _manners, impossible, beside_or,
 )  # fmt: skip
 
 

@@ -22,13 +22,13 @@ from aios.playbooks.guards import STARTS_KEPT
 from aios.playbooks.model import MODES, Guard, Keep, Mode, Playbook, Rung
 from aios.playbooks.read import Reader
 from aios.playbooks.read_on import On, OnReader
-from aios.playbooks.read_steps import StepReader
-from aios.playbooks.read_tests import read_tests
+from aios.playbooks.read_steps import LONGEST_ANSWER_S, StepReader
+from aios.playbooks.read_tests import Names, read_tests
 from aios.playbooks.yaml_strict import Node, Source, clip, parse
 
 KEYS = (
     "playbook", "description", "on", "when", "mode", "priority", "enabled",
-    "guard", "keep", "steps", "verify", "on_failure", "tests",
+    "guard", "approve", "keep", "steps", "verify", "on_failure", "tests",
 )  # fmt: skip
 RUNGS_MAX = 10
 FILES_MAX = 100
@@ -173,7 +173,7 @@ class _Form:
         mode = self._mode(found.get("mode"))
         self._refuse_unproven(found, steps_of, mode)
         whole = self._reader.found == before  # else a test would be blamed for naming a step that could not be read
-        names = (steps_of.written_ids, steps_of.written_skills) if whole else None
+        names = Names(steps_of.written_ids, steps_of.written_skills, steps_of.choices) if whole else None
         tests = read_tests(self._reader, found["tests"], names) if "tests" in found else ()
         priority = self._reader.integer(found["priority"], "priority", -PRIORITY_MAX, PRIORITY_MAX) if "priority" in found else 0
         enabled = self._reader.flag(found["enabled"], "enabled") if "enabled" in found else True
@@ -195,6 +195,7 @@ class _Form:
             steps=steps,
             verify=checks,
             on_failure=self._ladder(found.get("on_failure"), name),
+            answer_s=self._answer_s(found.get("approve")),
             tests=tests,
         )
         return None if self._reader.errors else playbook
@@ -289,6 +290,12 @@ class _Form:
             return None
         return path.rstrip("/") or "/"
 
+    def _answer_s(self, node: Node | None) -> float | None:
+        if node is None:
+            return None
+        found = self._reader.mapping(node, "approve", ("expires",), ("expires",))
+        return self._reader.duration(found["expires"], "expires", 1.0, LONGEST_ANSWER_S) if "expires" in found else None
+
     def _ladder(self, node: Node | None, own_name: str | None) -> tuple[Rung, ...]:
         if node is None:
             return ()
@@ -296,12 +303,13 @@ class _Form:
         return tuple(rung for rung in rungs if rung is not None)
 
     def _rung(self, node: Node, own_name: str | None) -> Rung | None:
+        after, node = self._after(node)
         single = self._reader.single(node, "an entry of on_failure", '- notify: "nginx is still down"')
         if single is None:
             return None
         what, key, value = single
         if what not in ("fallback", "notify"):
-            self._reader.refuse(key, f"on_failure knows no {clip(what)}", did_you_mean(what, ("fallback", "notify")))
+            self._reader.refuse(key, f"on_failure knows no {clip(what)}", did_you_mean(what, ("fallback", "notify", "after")))
             return None
         text = self._reader.text(value, what, 1000)
         if text is None:
@@ -312,4 +320,12 @@ class _Form:
             )
         if what == "fallback" and text == own_name:
             self._reader.refuse(value, "a playbook cannot be its own fallback", "name another one, or notify")
-        return Rung(cast("Literal['fallback', 'notify']", what), text)
+        return Rung(cast("Literal['fallback', 'notify']", what), text, after)
+
+    def _after(self, node: Node) -> tuple[float, Node]:
+        """How long is waited before a rung, and the rung without it."""
+        if node.kind != "map" or "after" not in node.entries:
+            return 0.0, node
+        after = self._reader.duration(node.entries["after"][1], "after", 0.0, LONGEST_ANSWER_S)
+        rest = {name: entry for name, entry in node.entries.items() if name != "after"}
+        return after or 0.0, Node("map", node.line, node.column, node.start, entries=rest)

@@ -71,15 +71,31 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked: choice -> what it means, in words. `expires_s` None: the playbook's time, else the settings'."""
+
+    text: Template
+    choices: Mapping[str, str]
+    expires_s: float | None = None
+
+
+StepKind = Kind | Literal["ask"]
+ASK: StepKind = "ask"
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
+    """`question` is there for the kind `ask`, whose `skill` is `ask`, too; no skill is called that."""
+
     id: str
-    kind: Kind
+    kind: StepKind
     skill: str
     params: Template
     condition: Condition | None = None
     timeout_s: float = 30.0
     retry: Retry = Retry()
     limits: Limits = UNSAID
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +128,11 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step of the ladder after a failure."""
+    """One step of the ladder after a failure; `after_s` is waited before it."""
 
     what: Literal["fallback", "notify"]
     value: str
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +186,8 @@ class Playbook:
     steps: tuple[Step, ...] = ()
     verify: tuple[Check, ...] = ()
     on_failure: tuple[Rung, ...] = ()
+    answer_s: float | None = None
+    """How long a person has to answer what a run asks; None: as long as the settings say."""
     tests: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
     correlation: Correlation | None = None
     """Where it is for several events together; then it has no `types` and no `pattern` of its own."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aios.events.calls import KINDS, Kind, SkillCatalogue, SkillSpec
 from aios.events.limits import UNSAID
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression, Fields
 from aios.playbooks.interpreters import code_flag
-from aios.playbooks.model import Check, Retry, Step
+from aios.playbooks.model import ASK, Check, Question, Retry, Step, StepKind
 from aios.playbooks.read import Reader, is_constant
 from aios.playbooks.read_limits import read_limits
 from aios.playbooks.run_table import RESERVED_STEPS
@@ -26,8 +26,12 @@ from aios.playbooks.yaml_strict import Node, clip, to_json
 STEPS_MAX = 100
 CHECKS_MAX = 20
 DAY_S = 86400.0
+LONGEST_ANSWER_S = 30 * DAY_S
 
-STEP_KEYS = ("id", *KINDS, "with", "if", "timeout", "retry", "limits")
+STEP_KINDS: tuple[StepKind, ...] = (*KINDS, ASK)
+STEP_KEYS = ("id", *STEP_KINDS, "with", "if", "timeout", "retry", "limits", "choices", "expires")
+ASKING_KEYS, CALLING_KEYS = ("choices", "expires"), ("with", "timeout", "retry", "limits")
+CHOICES_MAX = 10
 CHECK_KEYS = ("hold", "within", "timeout", "every")
 RETRY_KEYS = ("attempts", "backoff", "factor", "ceiling")
 
@@ -36,6 +40,7 @@ _CEL_WORDS = frozenset((
     "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
     "namespace", "null", "package", "return", "true", "var", "void", "while",
 ))  # fmt: skip
+_CHOICE = re.compile(r"[a-z][a-z0-9_-]{0,39}\Z")
 _VERBS = {"observe": "looks", "act": "acts", "verify": "verifies"}
 
 
@@ -57,7 +62,8 @@ class StepReader:
         self._fields = fields
         self._places: dict[str, Node] = {}
         self._later: tuple[str, ...] = ()
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, StepKind] = {}
+        self.choices: dict[str, tuple[str, ...]] = {}
         self.written_ids: set[str] = set()
         self.written_skills: set[str] = set()
 
@@ -73,7 +79,14 @@ class StepReader:
     def _step(self, node: Node) -> Step | None:
         found = self._reader.mapping(node, "a step", STEP_KEYS, ("id",))
         step_id = self._id(found["id"]) if "id" in found else None
+        if ASK in found and not any(kind in found for kind in KINDS):
+            return self._asking(found, step_id)
         kind, spec = self._skill_of(node, found)
+        for key in ASKING_KEYS:
+            if key in found and kind:
+                self._reader.refuse(
+                    node.entries[key][0], f"{key} is for a question to a person", 'write ask: "Which way?" instead'
+                )
         named: list[Named] = []
         params = self._params(found.get("with"), spec, node, named)
         condition = self._reader.condition(found["if"], "if", self._fields) if "if" in found else None
@@ -89,6 +102,45 @@ class StepReader:
             limits = read_limits(self._reader, found["limits"], spec) if "limits" in found else UNSAID
             return Step(step_id, kind, spec.name, params, condition, timeout, retry, limits)
         return None
+
+    def _asking(self, found: Mapping[str, Node], step_id: str | None) -> Step | None:
+        """A question to a person."""
+        for key in CALLING_KEYS:
+            if key in found:
+                self._reader.refuse(found[key], f"a question takes no {key}", "it takes choices and expires")
+        named: list[Named] = []
+        condition = self._reader.condition(found["if"], "if", self._fields) if "if" in found else None
+        if isinstance(condition, CelCondition):
+            named.append(Named(found["if"], condition.expression, ""))
+        asked = self._reader.text(found[ASK], ASK, 1000)
+        text, expressions = self._reader.template(found[ASK], self._fields) if asked else (CelTemplate("", ""), ())
+        named += [Named(node, expression, "") for node, expression in expressions]
+        self._check_references(named, step_id)
+        choices = self._choices(found)
+        expires = self._reader.duration(found["expires"], "expires", 1.0, LONGEST_ANSWER_S) if "expires" in found else None
+        if not (step_id and asked and choices):
+            return None
+        self.kinds[step_id], self.choices[step_id] = ASK, tuple(choices)
+        return Step(step_id, ASK, ASK, CelTemplate({}, {}), condition, question=Question(text, choices, expires))
+
+    def _choices(self, found: Mapping[str, Node]) -> dict[str, str]:
+        example = "choices: {restart: Restart it, leave: Leave it as it is}"
+        if "choices" not in found:
+            self._reader.refuse(found[ASK], "a question needs choices", f"write {example}")
+            return {}
+        node = found["choices"]
+        if node.kind != "map" or not 2 <= len(node.entries) <= CHOICES_MAX:
+            self._reader.refuse(node, f"choices are 2 to {CHOICES_MAX} names, each with what it means", f"write {example}")
+            return {}
+        choices = {}
+        for name, (key, value) in node.entries.items():
+            if not _CHOICE.match(name):
+                self._reader.refuse(key, f"a choice cannot be called {clip(name)}", "small letters, digits, _ and -: restart")
+            elif (words := self._reader.text(value, f"what {name} means", 200)) is not None:
+                choices[name] = words
+                if "${" in words:
+                    self._reader.refuse(value, "what a choice means is plain text", "put the ${ } into the question")
+        return choices
 
     def _id(self, node: Node) -> str | None:
         value = self._reader.text(node, "a step's id", 40)
@@ -108,17 +160,18 @@ class StepReader:
         return None
 
     def _skill_of(self, node: Node, found: Mapping[str, Node]) -> tuple[Kind | None, SkillSpec | None]:
-        kinds = [kind for kind in KINDS if kind in found]
-        if len(kinds) != 1:
+        kinds = [kind for kind in STEP_KINDS if kind in found]
+        if len(kinds) != 1 or kinds[0] == ASK:
             said = "has none" if not kinds else f"has {' and '.join(kinds)}"
-            guessed = any(nearest(name, KINDS) for name in node.entries if name not in STEP_KEYS)
+            guessed = any(nearest(name, STEP_KINDS) for name in node.entries if name not in STEP_KEYS)
             place = node.entries[kinds[1]][0] if kinds else node
             cure = "one step does one thing: make it two" if kinds else "write act: restart_service"
             if kinds or (not guessed and node.kind == "map"):
-                self._reader.refuse(place, f"a step has one of observe, act, verify, and this {said}", cure)
+                self._reader.refuse(place, f"a step has one of observe, act, verify, ask, and this {said}", cure)
             return None, None
-        name = self._reader.text(found[kinds[0]], kinds[0], 100)
-        return kinds[0], self.skill(name, found[kinds[0]], kinds[0]) if name else None
+        kind = cast("Kind", kinds[0])
+        name = self._reader.text(found[kind], kind, 100)
+        return kind, self.skill(name, found[kind], kind) if name else None
 
     def skill(self, name: str, node: Node, kind: Kind) -> SkillSpec | None:
         self.written_skills.add(name)
@@ -190,7 +243,8 @@ class StepReader:
     def _refuse_late_results(self, named: list[Named]) -> None:
         """Verify is also asked before the first act, as the symptom: what an act found is not there yet."""
         order = list(self.kinds)
-        first_act = next((position for position, step in enumerate(order) if self.kinds[step] == "act"), len(order))
+        late = ("act", ASK)
+        first_act = next((position for position, step in enumerate(order) if self.kinds[step] in late), len(order))
         for name in named:
             for step in sorted(name.expression.steps):
                 if step not in self.kinds:

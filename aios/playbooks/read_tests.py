@@ -8,13 +8,15 @@
 
 A stub names a skill or a step; it is `ok`, `fail`, what stands in the result, or a list of these for one call after the other
 (the last one stays). For a check, `ok` means well and `fail` not well, after the acts; before them it is not well, unless
-`given` says `symptom: well` or `symptom: no_data`. What is not stubbed is `ok`.
+`given` says `symptom: well` or `symptom: no_data`. What is not stubbed is `ok`. For a step that asks, the stub is the choice that
+a person makes, or `denied`, or `no_answer` (the usual); `approval` is what they say before an act: `given` (the usual), `denied`,
+`no_answer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from aios.nearest import did_you_mean
 from aios.playbooks.read import Reader
@@ -25,6 +27,8 @@ OUTCOMES = ("healed", "not_healed", "unknown", "cleared", "observed", "suggested
 WORDS = ("ok", "fail")
 CHECK_WORDS = (*WORDS, "well", "not_well", "no_data")
 SYMPTOMS = ("well", "not_well", "no_data")
+APPROVAL, GIVEN, UNANSWERED = "approval", "given", ("denied", "no_answer")
+"""A stub called `approval` answers what the run asks before it acts; else it is given."""
 TESTS_MAX = 100
 
 EVENTS_MAX = 1000
@@ -34,8 +38,12 @@ _EVENT_KEYS = ("type", "subject", "data", "severity", "source", "time", "id")
 _EVENTS_KEYS = ("after", "type", "subject", "data", "severity", "source", "id")
 
 
-Names = tuple[Collection[str], Collection[str]]
-"""The ids of the playbook's steps, and the skills that its steps and checks use."""
+class Names(NamedTuple):
+    """The ids of the playbook's steps, the skills that its steps and checks use, and the choices of each step that asks."""
+
+    steps: Collection[str]
+    skills: Collection[str]
+    choices: Mapping[str, Collection[str]]
 
 
 def read_tests(reader: Reader, node: Node, names: Names | None) -> tuple[Mapping[str, Any], ...]:
@@ -101,9 +109,13 @@ def _stubs(reader: Reader, node: Node, names: Names | None) -> None:
         reader.refuse(node, f"stub must be a mapping, and this is {node.what}", "write {restart_service: ok}")
         return
     for name, (key, value) in node.entries.items():
-        known = sorted({*names[0], *names[1]}) if names else [name]
+        known = sorted({*names.steps, *names.skills, APPROVAL}) if names else [name]
         if name not in known and not reader.full:
             reader.refuse(key, f"the playbook uses no skill and no step {name!r}", did_you_mean(name, known))
+        if name == APPROVAL or (names and name in names.choices):
+            words = UNANSWERED if name != APPROVAL else (GIVEN, *UNANSWERED)
+            reader.choice(value, f"the answer to {name}", (*(names.choices.get(name, ()) if names else ()), *words))
+            continue
         for entry in value.items if value.kind == "list" else (value,):
             if entry.kind == "list" or (entry.kind == "scalar" and entry.scalar not in CHECK_WORDS):
                 reader.refuse(entry, f"a stub cannot be {entry.what}", "ok, fail, or what stands in the result: {exit_code: 0}")
@@ -117,5 +129,5 @@ def _expect(reader: Reader, node: Node, names: Names | None) -> None:
         reader.choice(expect["outcome"], "outcome", OUTCOMES)
     for item in reader.items(expect["steps"], "steps", 1000) if "steps" in expect else ():
         step = reader.text(item, "a step", 40)
-        if step is not None and names and step not in names[0]:
-            reader.refuse(item, f"there is no step {step!r}", did_you_mean(step, names[0]))
+        if step is not None and names and step not in names.steps:
+            reader.refuse(item, f"there is no step {step!r}", did_you_mean(step, names.steps))

@@ -22,8 +22,8 @@ from typing import Any, Literal
 from aios.backoff import delay_s
 from aios.events.calls import SkillCall, SkillResult, Touches
 from aios.events.event import Draft, format_time, parse_time
-from aios.playbooks.model import CannotSay, Check, Mode, Playbook, Rung, Step, lesser_mode, variables
-from aios.playbooks.run_opening import digest, fits, run_id
+from aios.playbooks.model import ASK, CannotSay, Check, Mode, Playbook, Question, Rung, Step, lesser_mode, variables
+from aios.playbooks.run_opening import digest, fits, in_short, run_id
 from aios.playbooks.run_state import RunState
 from aios.playbooks.run_table import BETWEEN, FAILED, ROLLBACK, RUNG, SYMPTOM, VERIFY
 from aios.playbooks.run_words import (
@@ -47,6 +47,8 @@ from aios.playbooks.run_words import (
     Wait,
 )
 
+QUESTION_MAX, EVIDENCE_MAX = 2000, 10
+"""Characters of a question, and results shown with it."""
 CRASH_RERUNS_MAX = 3
 """An act that a crash cut off is started again at most so often, beyond its own retries: a poisonous act must not loop."""
 ROLLBACK_ATTEMPTS_MAX = 3
@@ -138,8 +140,13 @@ class Run(RunState):
     def _on_answered(self, answer: Answered) -> tuple[Draft, ...]:
         if self.asked is None:
             return ()
-        if answer.yes:
+        if answer.yes and "choices" not in self.asked:
             return (self._draft("approval.given", plan=self.asked["plan"], by=answer.by, reason=answer.reason),)
+        if answer.yes:
+            if answer.choice not in self.asked["choices"]:
+                return ()
+            said = {"step": self.asked["step"], "choice": answer.choice, "by": answer.by, "reason": answer.reason}
+            return (self._draft("approval.given", plan=self.asked["plan"], **said),)
         if answer.by:
             return (self._draft("approval.denied", by=answer.by, reason=answer.reason),)
         return (self._draft("approval.expired"),)
@@ -197,6 +204,8 @@ class Run(RunState):
 
     def _step_command(self, step: Step, env: Env) -> Command | None:
         """None when this step is over."""
+        if step.id in self.passed:
+            return None
         known = self.results.get(step.id)
         if known is not None and not known.get("died"):
             return self._after_result(step, known, env)
@@ -208,6 +217,8 @@ class Run(RunState):
                 return self._give_up("unknown", f"step {step.id}: its `if` cannot say: {truth.why}")
             if not truth.value:
                 return Say((self._skip(step, {}),))
+        if step.question is not None:
+            return self._question(step, step.question, env)
         try:
             params = env.skills[step.skill].check(step.params.render(self._variables(env)))
         except CannotSay as error:
@@ -289,12 +300,45 @@ class Run(RunState):
         recheck = spec.rerun == "check_before_retry" and step.id in self.unsure
         return Say((self._intend(step.id, step.skill, params, touches, recheck=recheck),))
 
+    def _question(self, step: Step, question: Question, env: Env) -> Command:
+        """Ask a person which way; what they chose is the step's result, and stands however long the run waits afterwards."""
+        if (answer := self.chosen.get(step.id)) is not None:
+            return Say((self._step_event(StepEnded(step.id, 1, SkillResult(ok=True, result=answer), 0.0), ASK, ASK),))
+        if env.playbook.verify and not self.symptom and not self.acted:
+            return self._ask(SYMPTOM, env)
+        try:
+            text = str(question.text.render(self._variables(env)))[:QUESTION_MAX]
+        except CannotSay as error:
+            if self._stood_in_for(env):
+                return Say(
+                    (self._skip(step, {"would": {"step": step.id, "skill": ASK, "params": {"cannot_say_yet": str(error)}}}),)
+                )
+            return self._give_up("unknown", f"step {step.id}: {error}")
+        choices = dict(question.choices)
+        if self._dry(env):
+            return Say(
+                (self._skip(step, {"would": {"step": step.id, "skill": ASK, "params": {"question": text, "choices": choices}}}),)
+            )
+        until = env.now + (question.expires_s or self._answer_s(env))
+        said = {"step": step.id, "question": text, "choices": choices, "evidence": self._evidence()}
+        asked = self._draft("approval.requested", acts=[], plan=digest([text, choices]), until=format_time(until), **said)
+        return Say((asked, self._waiting_event("approval", until, step.id)))
+
+    def _answer_s(self, env: Env) -> float:
+        return env.approval_expires_s if env.playbook.answer_s is None else env.playbook.answer_s
+
+    def _evidence(self) -> list[dict[str, str]]:
+        """What was seen so far, in short: whoever is asked shall not have to look for it."""
+        seen = [(step, r) for step, r in self.results.items() if r["kind"] != ASK and not r.get("skipped")]
+        return [{"step": step, "said": in_short(r)} for step, r in seen[-EVIDENCE_MAX:]]
+
     def _request(self, env: Env) -> Command:
         acts = self.plan(env)
         if not fits(acts):
             return self._give_up("unknown", "what it would ask for is too long to be written down")
-        until = env.now + env.approval_expires_s
-        asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until))
+        until = env.now + self._answer_s(env)
+        evidence = self._evidence()
+        asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until), evidence=evidence)
         return Say((asked, self._waiting_event("approval", until, acts[0]["step"] if acts else "")))
 
     def plan(self, env: Env) -> list[dict[str, Any]]:
@@ -304,6 +348,8 @@ class Run(RunState):
             if step.id in self.results and not self.results[step.id].get("died"):
                 continue
             if step.condition is not None and step.condition.evaluate(self._variables(env)).value is False:
+                continue
+            if step.question is not None or step.id in self.passed:
                 continue
             act = self._as_far_as_can_be_said(step, env)
             if step.kind == "act" or not self._only_looks(step, act["params"], env):
@@ -358,23 +404,36 @@ class Run(RunState):
         rungs = self.rungs(env)
         if self.rung >= len(rungs):
             return Say((self._draft("run.escalated", why=self.why, asked=[f"{r.what}: {r.value}" for r in rungs]),))
-        rung = rungs[self.rung]
+        rung, step = rungs[self.rung], f"{RUNG}{self.rung}"
+        if rung.after_s and self.rung_awaited < self.rung:
+            return Say((self._waiting_event("ladder", env.now + rung.after_s, step),))
         if rung.what == "fallback":
             return Say((self._waiting_event("rung", env.now + 86400.0, ""),))
-        if self.voids.get(f"{RUNG}{self.rung}", 0) > VOIDS_MAX:
-            failed = self._draft(
-                "run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error="could not be begun"
-            )
-            return Say((failed,))
+        if (over := self._told_already(step)) is not None:
+            return Say((self._draft("run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=over),))
         message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})"
-        return Say((self._intend(f"{RUNG}{self.rung}", "notify", {"message": message, "level": "critical"}, Touches()),))
+        return Say((self._intend(step, "notify", {"message": message, "level": "critical"}, Touches()),))
+
+    def _told_already(self, step: str) -> str | None:
+        """How this notify ended, where it is not to be begun (again); None: it is."""
+        known = self.results.get(step) or {}
+        if known and not known.get("died"):
+            return str(known.get("error") or "")  # a crash came between its end and the word that the rung is done
+        if self.crashes.get(step, 0) > CRASH_RERUNS_MAX:
+            return "a crash cut it off each time"
+        return "could not be begun" if self.voids.get(step, 0) > VOIDS_MAX else None
 
     def rungs(self, env: Env) -> tuple[Rung, ...]:
-        """The playbook's ladder; without a fallback of its own the next best playbook is one; somebody is always told."""
-        if self.denied or self.by:  # a person said no, or stands by: nothing else is tried in their place
+        """The playbook's ladder; without a fallback of its own the next best playbook is one; somebody is always told.
+
+        No answer is no, so a question that nobody answered is only told again, as often and as late as the playbook says.
+        """
+        if self.by or (self.denied and not self.unanswered):  # a person said no, or stands by: nothing else in their place
             return (Rung("notify", "needs a person"),)
         rungs = env.playbook.on_failure
-        if self.next_best and not any(r.what == "fallback" for r in rungs):
+        if self.denied:
+            rungs = tuple(rung for rung in rungs if rung.what == "notify")
+        elif self.next_best and not any(r.what == "fallback" for r in rungs):
             rungs = (Rung("fallback", self.next_best), *rungs)
         if not any(r.what == "notify" for r in rungs):
             rungs = (*rungs, Rung("notify", "needs a person"))

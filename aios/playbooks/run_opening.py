@@ -17,6 +17,10 @@ WRITTEN_BYTES_MAX, WRITTEN_LEVELS_MAX = 48 * 1024, 26
 """What an intent, a question to a person or the opening of a run may hold, so that a line of the journal has room for it."""
 
 
+SHORT_MAX = 300
+"""Characters of one step's result where a person is asked."""
+
+
 def run_id(event_id: str, playbook: str, again: int = 0) -> str:
     """The same event and playbook give the same run, so that a replay opens no second one."""
     return str(uuid5(RUN_NAMESPACE, f"{event_id}\n{playbook}\n{again}" if again else f"{event_id}\n{playbook}"))
@@ -35,6 +39,12 @@ def fits(value: Any) -> bool:
         return False
     brackets = raw.count(b"{") + raw.count(b"[")
     return len(raw) <= WRITTEN_BYTES_MAX and (brackets <= WRITTEN_LEVELS_MAX or depth_of(raw) <= WRITTEN_LEVELS_MAX)
+
+
+def in_short(result: Mapping[str, Any]) -> str:
+    """What a step found, in one line."""
+    said = result.get("error") or ", ".join(f"{name}={value}" for name, value in (result.get("result") or {}).items())
+    return str(said or "ok")[:SHORT_MAX]
 
 
 def unfit(opened: Draft) -> str:
@@ -59,6 +69,8 @@ def opening(
     by: str = "",
     approved: Mapping[str, str] | None = None,
     again: int = 0,
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
+    passed: Sequence[str] = (),
 ) -> Draft:
     """The event that opens a run. Its id is the run's id: a run is named by its `run.opened`."""
     run = run_id(event.id, playbook.name, again)
@@ -85,6 +97,7 @@ def opening(
             "by": by,
             "approved": dict(approved or {}),
             "again": again,
+            **({"passed": list(passed), "kept": dict(kept or {})} if passed else {}),
         },
     )
 

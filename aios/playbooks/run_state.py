@@ -46,9 +46,17 @@ class RunState:
     asked: dict[str, Any] | None = None
     approved: dict[str, str] = field(default_factory=dict)
     denied: str = ""
+    answered: dict[str, Any] | None = None
+    """The last answer: `word` (given, denied, expired), by whom, which choice, why, and when."""
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What people chose where a step asked: step -> choice, by, reason."""
     why: str = ""
     outcome: str = ""
     rung: int = 0
+    rung_awaited: int = -1
+    """The last rung whose delay was begun; it is waited for once, whatever else the run has to wait for."""
+    passed: list[str] = field(default_factory=list)
+    """Acts that a person left out when they had this retried from a later step."""
     again: int = 0
     fallbacks: dict[str, list[Any]] = field(default_factory=dict)
     """How runs that this one opened as its fallbacks ended: id -> [healed, why]."""
@@ -67,6 +75,11 @@ class RunState:
     @property
     def acted(self) -> bool:
         return bool(self.acts)
+
+    @property
+    def unanswered(self) -> bool:
+        """Nobody answered in time."""
+        return self.answered is not None and self.answered["word"] == "expired"
 
     @property
     def taken_back(self) -> bool:
@@ -109,6 +122,7 @@ class RunState:
             unsure=list(self.unsure),
             results=dict(self.results),
             acts=list(self.acts),
+            chosen=dict(self.chosen),
         )
 
     def tear(self, why: str, at: float) -> None:
@@ -123,7 +137,7 @@ class RunState:
             return
         self.wait = None
         self.symptom = ""
-        self.results = {k: r for k, r in self.results.items() if r.get("kind") == "act" and not r.get("skipped")}
+        self.results = {k: r for k, r in self.results.items() if r.get("kind") in ("act", "ask") and not r.get("skipped")}
 
     def _opened(self, data: Mapping[str, Any], at: float) -> None:
         self.playbook, self.hash, self.event = data["playbook"], data["hash"], data["event"]
@@ -136,6 +150,8 @@ class RunState:
         self.priority = int(data.get("priority", 3))
         self.by, self.again = data.get("by", ""), int(data.get("again", 0))
         self.approved = dict(data.get("approved") or {})
+        self.results = {step: dict(result) for step, result in (data.get("kept") or {}).items()}
+        self.passed = list(data.get("passed") or ())
         self.opened_at = at
 
     def _intended(self, data: Mapping[str, Any], _at: float) -> None:
@@ -184,17 +200,31 @@ class RunState:
         self.must_wait = ""
         if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
             self.results.pop(data["step"], None)
+        elif data["waits_for"] == "ladder":
+            self.rung_awaited = self.rung
 
     def _asked(self, data: Mapping[str, Any], _at: float) -> None:
         self.asked = {"plan": data["plan"], "acts": data["acts"], "until": data["until"]}
+        self.asked |= {name: data[name] for name in ("step", "question", "choices", "evidence") if name in data}
 
-    def _given(self, data: Mapping[str, Any], _at: float) -> None:
+    def _given(self, data: Mapping[str, Any], at: float) -> None:
         if self.asked is not None and data.get("plan") == self.asked["plan"]:
-            self.approved = {act["step"]: digest([act["skill"], act["params"]]) for act in self.asked["acts"]}
-        self.asked = None
+            if "choices" in self.asked:
+                answer = {name: data.get(name, "") for name in ("choice", "by", "reason")}
+                self.chosen[self.asked["step"]] = answer
+            else:
+                self.approved = {act["step"]: digest([act["skill"], act["params"]]) for act in self.asked["acts"]}
+        self._answer("given", data, at)
 
-    def _refused(self, data: Mapping[str, Any], _at: float) -> None:
-        self.asked = None
+    def _answer(self, word: str, data: Mapping[str, Any], at: float) -> None:
+        said = {name: data.get(name, "") for name in ("by", "choice", "reason")}
+        self.asked, self.answered = None, {"word": word, **said, "at": at}
+
+    def _noted(self, _data: Mapping[str, Any], _at: float) -> None:
+        """Nothing changes."""
+
+    def _refused(self, data: Mapping[str, Any], at: float) -> None:
+        self._answer("denied" if data.get("by") else "expired", data, at)
         self.denied = said_no(data["by"], data.get("reason", "")) if data.get("by") else "nobody answered in time"
 
     def _failed(self, data: Mapping[str, Any], _at: float) -> None:
@@ -259,4 +289,5 @@ _FOLDS: Mapping[str, Callable[[RunState, Mapping[str, Any], float], None]] = {
     "approval.given": RunState._given,
     "approval.denied": RunState._refused,
     "approval.expired": RunState._refused,
+    "approval.refused": RunState._noted,
 }

@@ -54,6 +54,8 @@ FAILED: tuple[Status, ...] = ("not_healed", "unknown", "cancelled")
 AFTER: tuple[Status, ...] = ("healed", "cleared", "observed", "suggested", "escalated")
 WELL: tuple[Status, ...] = ("healed", "cleared")
 
+_EVERY: tuple[Status, ...] = (*BETWEEN, "step_intended", *FAILED, "rolled_back", *AFTER)
+
 # (status, event type) -> status
 TABLE: Mapping[tuple[Status, str], Status] = {
     ("new", "run.opened"): "opened",
@@ -62,6 +64,8 @@ TABLE: Mapping[tuple[Status, str], Status] = {
     **{(s, "run.waiting"): "waiting" for s in BETWEEN},
     **{(s, "approval.requested"): s for s in BETWEEN},
     **{("waiting", f"approval.{word}"): "waiting" for word in ("given", "denied", "expired")},
+    # An answer that came too late, or twice, or to nothing: it is written down, and changes nothing.
+    **{(s, "approval.refused"): s for s in _EVERY},
     **{("step_done", f"run.{end}"): end for end in ("healed", "cleared")},
     **{(s, f"run.{end}"): end for s in BETWEEN for end in ("not_healed", "unknown", "observed", "suggested")},
     **{(s, "run.cancelled"): "cancelled" for s in (*BETWEEN, "step_intended")},

@@ -41,11 +41,12 @@ class Checked(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A person said yes or no, or nobody did in time (`by` is empty)."""
+    """A person said yes or no, or nobody did in time (`by` is empty). Where a question was asked, a yes names the choice."""
 
     yes: bool
     by: str
     reason: str = ""
+    choice: str = ""
 
 
 class Cancelled(NamedTuple):

@@ -13,9 +13,10 @@ from aios.events.catalogue import CATALOGUE
 from aios.events.event import SEVERITIES
 from aios.events.limits import BOUNDS, NONE
 from aios.playbooks.load import NAME, PRIORITY_MAX
-from aios.playbooks.model import MODES
+from aios.playbooks.model import ASK, MODES
 from aios.playbooks.read_on import COUNT_MAX, JOINS, PATH, PATHS_MAX, TRIGGERS_MAX
 from aios.playbooks.read_on import NAME as TRIGGER_NAME
+from aios.playbooks.read_steps import CHOICES_MAX
 from aios.playbooks.read_tests import CHECK_WORDS, OUTCOMES, SYMPTOMS
 
 Json = dict[str, Any]
@@ -73,6 +74,7 @@ def _top() -> Json:
         "priority": _said("A higher one goes first.", {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX}),
         "enabled": _said("false switches it off.", {"type": "boolean", "default": True}),
         "guard": _said("How often it may act.", _guard()),
+        "approve": _said("How long a person has to answer what it asks.", _object({"expires": _ref("duration")}, ("expires",))),
         "keep": _said("A last-good copy, taken when verify has held.", _keep()),
         "steps": _said("What it does, in order.", {"type": "array", "minItems": 1, "items": _ref("step")}),
         "verify": _said("The symptom, and the proof.", {"type": "array", "minItems": 1, "items": _ref("check")}),
@@ -215,10 +217,9 @@ def _keep() -> Json:
 
 
 def _rung() -> Json:
-    either = _object(
-        {"fallback": _said("another playbook", {"type": "string"}), "notify": _said("a message", {"type": "string"})}
-    )
-    return {**either, "minProperties": 1, "maxProperties": 1}
+    either = {"fallback": _said("another playbook", {"type": "string"}), "notify": _said("a message", {"type": "string"})}
+    whole = _object({**either, "after": _said("How long is waited before it.", _ref("duration"))})
+    return {**whole, "oneOf": [{"required": [what]} for what in either]}
 
 
 def _step(skills: SkillCatalogue) -> Json:
@@ -240,9 +241,14 @@ def _step(skills: SkillCatalogue) -> Json:
         "limits": _said("What it may use at most; where nothing is said, the skill's and the settings' count.", _limits()),
         "retry": _said("How often an act is tried in all.", retry),
     }
+    meaning = {"type": "string", "minLength": 1, "maxLength": 200}
+    choices = {"type": "object", "minProperties": 2, "maxProperties": CHOICES_MAX}
+    known[ASK] = _said("A question to a person; steps.ID.result.choice is what they chose.", {"type": "string", "minLength": 1})
+    known["choices"] = _said("The answers, and what each means.", {**choices, "additionalProperties": meaning})
+    known["expires"] = _said("How long a person has to answer.", _ref("duration"))
     for kind in KINDS:
         known[kind] = _said(_KIND_WORDS[kind], {"enum": [name for name in sorted(skills) if skills[name].kind == kind]})
-    one_kind = {"oneOf": [{"required": [kind]} for kind in KINDS]}
+    one_kind = {"oneOf": [*({"required": [kind]} for kind in KINDS), {"required": [ASK, "choices"]}]}
     return {**_object(known, ("id",)), **one_kind, "allOf": [_if_skill(skills[name]) for name in sorted(skills)]}
 
 
@@ -305,7 +311,9 @@ def _test() -> Json:
     happens = {"anyOf": [{"required": [name]} for name in ("event", "events", "wait")]}
     given = {**_object({"event": event, "events": events, "wait": wait, **ill}), **happens}
     answer = {"anyOf": [{"enum": list(CHECK_WORDS)}, {"type": "object"}]}
-    stub = {"type": "object", "additionalProperties": {"anyOf": [answer, {"type": "array", "minItems": 1, "items": answer}]}}
+    said = {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$"}
+    either = {"anyOf": [answer, said, {"type": "array", "minItems": 1, "items": answer}]}
+    stub = {"type": "object", "additionalProperties": either}
     expect = _object({"outcome": {"enum": list(OUTCOMES)}, "steps": {"type": "array", "items": {"type": "string"}}}, ("outcome",))
     return _object({"name": {"type": "string"}, "given": given, "stub": stub, "expect": expect}, ("name", "given", "expect"))
 

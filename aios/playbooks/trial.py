@@ -1,7 +1,7 @@
 """Runs a playbook's own tests: the real run, with stubs for its skills and a clock that only moves when something waits.
 
 Called by `aios playbook test` and by the tests of the shipped playbooks. Nothing is touched: what would go out (a look, an
-act, a check) is answered from the stubs of `read_tests.py`. Approvals are given; a fallback is not followed.
+act, a check, a question to a person) is answered from the stubs of `read_tests.py`. A fallback is not followed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Verdict, f
 from aios.events.event import Event
 from aios.playbooks.index import event_view, type_fits
 from aios.playbooks.model import Playbook, variables
+from aios.playbooks.read_tests import APPROVAL, GIVEN
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import opening
 from aios.playbooks.run_table import ROLLBACK, RUNG, SYMPTOM
@@ -105,7 +106,7 @@ class _Trial:
         self._given = test["given"]
         self._stubs: Mapping[str, Any] = test["stub"]
         # Whether a command may be looked at in the daemon is the settings' business; in a test every observing step looks.
-        used = {*(step.skill for step in playbook.steps), *(check.skill for check in playbook.verify)}
+        used = {*(step.skill for step in playbook.steps if step.question is None), *(check.skill for check in playbook.verify)}
         self._skills = {name: replace(skills[name], only_looks=None) for name in sorted(used)}
         self._asked: dict[str, int] = {}
         self._steps: dict[str, None] = {}
@@ -152,7 +153,19 @@ class _Trial:
             return self._checked(command)
         if isinstance(command, OpenFallback):
             return RungEnded(False, command.run, "a test does not follow a fallback")
-        return Answered(True, "the test")
+        assert isinstance(command, Wait), command
+        return self._answered(command)
+
+    def _answered(self, wait: Wait) -> Happening:
+        """What a person says to what it waits for; nobody answers before the time is over."""
+        asked = self._run.asked or {}
+        word = self._stubs.get(asked["step"], "no_answer") if "choices" in asked else self._stubs.get(APPROVAL, GIVEN)
+        if word == "no_answer":
+            self._now = max(self._now, wait.until)
+            return Answered(False, "")
+        if "choices" in asked and word != "denied":
+            self._steps[asked["step"]] = None
+        return Answered(word != "denied", "the test", "", word if "choices" in asked else "")
 
     def _result(self, call: SkillCall) -> SkillResult:
         if call.step == ROLLBACK or call.step.startswith(RUNG):

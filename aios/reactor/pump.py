@@ -10,6 +10,7 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
@@ -343,6 +344,8 @@ class Reactor:
         by: str = "",
         approved: Mapping[str, str] | None = None,
         again: int = 0,
+        kept: Mapping[str, Mapping[str, Any]] | None = None,
+        passed: Sequence[str] = (),
     ) -> Draft:
         """The draft that opens a further run for the event of this one."""
         event = trigger_of(run)
@@ -358,6 +361,8 @@ class Reactor:
             by=by,
             approved=approved,
             again=again,
+            kept=kept,
+            passed=passed,
         )
 
 

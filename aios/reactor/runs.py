@@ -116,11 +116,14 @@ class Runner:
 
     # --- what people say ---
 
-    async def answer(self, run: Run, yes: bool, by: str, reason: str = "") -> bool:
-        """A yes or no to a run that asked; a no ends it. False when it asks nothing (any more)."""
+    async def answer(self, run: Run, yes: bool, by: str, reason: str = "", choice: str = "") -> bool:
+        """A yes (one of the choices, where it asked which way) or no to a run that asked; a no ends it.
+
+        False when it asks nothing (any more), or nothing that this answers.
+        """
         await self._quiet(run)
         env = self._env(run)
-        drafts = run.advance(Answered(yes, by, reason), env)
+        drafts = run.advance(Answered(yes, by, reason, choice), env)
         if not drafts:
             return False
         if not yes:
@@ -129,7 +132,7 @@ class Runner:
         return True
 
     async def cancel(self, run: Run, by: str) -> bool:
-        """End a run; what it did is taken back. False when it is over already."""
+        """End a run, and the fallbacks that it has opened; what they did is taken back. False when it is over already."""
         await self._quiet(run)
         drafts = run.advance(Cancelled(by), self._env(run))
         if not drafts:
@@ -137,6 +140,8 @@ class Runner:
         if run.in_flight is not None:
             self.ports.hands.cancel(_key(run))
         await self._hear(run, drafts)
+        for fallback in [one for one in self.world.runs.values() if one.parent == run.id and not one.by]:
+            await self.cancel(fallback, by)
         return True
 
     async def take_back(self, run: Run, by: str) -> bool:
@@ -393,7 +398,7 @@ class Runner:
             if run_id not in self._saying:
                 self._hear(run, run.advance(Answered(yes=False, by=""), self._env(run)))
             return
-        if run.wait is not None and run.wait["for"] != "rung":
+        if run.wait is not None and run.wait["for"] not in ("rung", "ladder"):
             run.wake()
         self._want_slot(run)
         self._grant()

@@ -80,8 +80,11 @@ class Waits:
         run, data = _run(event), event.data
         acts = data.get("acts")
         names = ", ".join(_act(act) for act in acts[:5]) if isinstance(acts, list) else ""
-        commands = (f"aios runs approve {argument(run)}", f"aios runs deny {argument(run)}")
+        commands: tuple[str, ...] = (f"aios runs approve {argument(run)}", f"aios runs deny {argument(run)}")
         what = f"{data.get('playbook', '')} asks before it acts: {names}"
+        if isinstance(choices := data.get("choices"), Mapping):
+            commands = tuple(f"aios runs answer {argument(run)} {argument(str(word))}" for word in list(choices)[:10])
+            what = f"{data.get('playbook', '')} asks: {data.get('question', '')}"
         self.add(run, _wait("approval", event, what, commands, plain(data.get("until"))), event.subject, trigger)
 
     def _answered(self, event: Event, _trigger: str) -> None:

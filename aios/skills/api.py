@@ -103,7 +103,7 @@ class Undo(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverse:
-    """How an act that changes no file is taken back. Files and services that the act touches come back without it.
+    """How an act that changes no file is taken back. Files and services that it touches come back without it, right after.
 
     about(params): the thing that it changes, for the proof; acts upon one thing say the same.
     look(params, ctx): how that thing stands, as a small flat JSON object. Asked before the act, and what it says is on disk

@@ -59,6 +59,7 @@ tests:
 UNIT = '    with: {unit: "${event.subject}"}\n    timeout'
 CHECK = 'http_check: {url: "http://127.0.0.1/", status: 200, hold: 10s}'
 
+RESTART = "  - id: restart\n"
 MISTAKES: dict[str, tuple[str, str]] = {
     # --- YAML itself
     "a tab indents": ("  cooldown: 5m", "\tcooldown: 5m"),
@@ -205,6 +206,27 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "an unknown rung": ("{notify:", "{notfy:"),
     "its own fallback": ('{notify: "nginx is still down"}', "{fallback: nginx-down}"),
     "an expression in a message": ("nginx is still down", "${event.subject} is still down"),
+    "a delay without a unit": ('{notify: "nginx is still down"}', '{notify: "nginx is still down", after: 10}'),
+    "a delay with nothing to do": ('{notify: "nginx is still down"}', "{after: 10m}"),
+    "a time to answer without a unit": ("priority: 5\n", "priority: 5\napprove: {expires: 2}\n"),
+    # --- questions
+    "a question without choices": (RESTART, '  - id: way\n    ask: "Which way?"\n' + RESTART),
+    "a question with one choice": (RESTART, '  - id: way\n    ask: "Which way?"\n    choices: {go: Go on}\n' + RESTART),
+    "a choice with capitals": (RESTART, '  - id: way\n    ask: "Which way?"\n    choices: {Go: Go on, stop: Stop}\n' + RESTART),
+    "a question with parameters": (
+        RESTART,
+        '  - id: way\n    ask: "Which way?"\n    choices: {go: Go on, stop: Stop}\n    with: {a: 1}\n' + RESTART,
+    ),
+    "a question that asks and acts": (RESTART, RESTART + '    ask: "Which way?"\n    choices: {go: Go on, stop: Stop}\n'),
+    "choices of an act": ("    timeout: 30s\n", "    timeout: 30s\n    choices: {go: Go on, stop: Stop}\n"),
+    "verify names an answer": (
+        RESTART + '    act: restart_service\n    with: {unit: "${event.subject}"}\n    timeout: 30s\n'
+        '    retry: {attempts: 3, backoff: 2s, factor: 2}\nverify:\n  - http_check: {url: "http://127.0.0.1/"',
+        '  - id: way\n    ask: "Which way?"\n    choices: {go: Go on, stop: Stop}\n'
+        + RESTART
+        + '    act: restart_service\n    with: {unit: "${event.subject}"}\n    timeout: 30s\n'
+        '    retry: {attempts: 3, backoff: 2s, factor: 2}\nverify:\n  - http_check: {url: "${steps.way.result.choice}"',
+    ),
     # --- tests
     "a test without an expectation": ("    expect: {outcome: healed, steps: [logs, config, restart]}\n", ""),
     "an unknown outcome": ("outcome: healed", "outcome: heeled"),
