@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         if word == "answer":
             verb.add_argument("choice", help="one of its choices; or yes, or no")
         if word in ("approve", "answer", "deny", "retry"):
-            verb.add_argument("--reason", default="", help="for the report")
+            verb.add_argument("--reason", default=None if word == "retry" else "", help="for the report")
         if word == "retry":
             verb.add_argument(
                 "--from", dest="from_", metavar="STEP", help="begin at this step: acts before it are not done again, looks are"
@@ -107,7 +107,7 @@ def _show_question(run: Mapping[str, Any], terminal: Terminal) -> None:
     for choice, meaning in (run.get("choices") or {}).items():
         terminal.say(f"  aios runs answer {short} {choice}   {meaning}", "yellow")
     if not run.get("choices"):
-        terminal.say(f"  aios runs approve {short}   or   aios runs deny {short}", "yellow")
+        terminal.say(f"It waits for you: aios runs approve {short}   or   aios runs deny {short}", "yellow")
     if until := run.get("until"):
         terminal.say(f"  No answer until {terminal.local(until)} is a no.")
 
@@ -282,7 +282,9 @@ def _show_next(view: RunView, terminal: Terminal) -> None:
 
 def decide(args: argparse.Namespace, terminal: Terminal) -> int:
     """approve, answer, deny, cancel, rollback, retry. The daemon finds a run by the beginning of its id."""
-    request = {"run": args.run} | {name: getattr(args, name) for name in ("reason", "choice") if hasattr(args, name)}
+    request = {"run": args.run} | {
+        name: args.__dict__[name] for name in ("reason", "choice") if args.__dict__.get(name) is not None
+    }
     if getattr(args, "from_", None):
         request["from"] = args.from_
     answer = ask_daemon(args, terminal, args.verb, request, ANSWER_TIMEOUT_S)

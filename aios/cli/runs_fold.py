@@ -169,11 +169,11 @@ def _ends(view: RunView, word: str, data: Mapping[str, Any]) -> bool:
     return word in ENDS or (word == "rolled_back" and view.cancelled)
 
 
-def resolve(prefix: str, known: Iterable[str]) -> str:
-    """A run's id from its beginning, as tables show it. Raises Refused when none or several begin so."""
+def resolve(prefix: str, known: Iterable[str], *, what: str = "run", cure: str = "`aios runs list` shows them") -> str:
+    """An id from its beginning, as tables show it. Raises Refused when none or several begin so."""
     found = sorted(run for run in known if run.startswith(prefix))
     if prefix in found or len(found) == 1:
         return prefix if prefix in found else found[0]
     if not found:
-        raise Refused(f"there is no run {prefix!r}", "`aios runs list` shows them")
-    raise Refused(f"{prefix!r} is the beginning of {len(found)} runs", "write more of it: " + ", ".join(found[:5]))
+        raise Refused(f"there is no {what} {prefix!r}", cure)
+    raise Refused(f"{prefix!r} is the beginning of {len(found)} {what}s", "write more of it: " + ", ".join(found[:5]))

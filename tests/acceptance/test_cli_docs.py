@@ -81,7 +81,7 @@ def complete(script: Path, *words: str) -> list[str]:
     ("words", "offered"),
     [
         (["aios", "stat"], ["status"]),
-        (["aios", "runs", ""], ["approve", "cancel", "deny", "list", "retry", "rollback", "show", *COMMON]),
+        (["aios", "runs", ""], ["answer", "approve", "cancel", "deny", "list", "retry", "rollback", "show", *COMMON]),
         (["aios", "runs", "ap"], ["approve"]),
         (["aios", "runs", "list", "--wai"], ["--waiting"]),
         (["aios", "--json", "runs", "ap"], ["approve"]),

@@ -250,6 +250,128 @@ def test_a_person_decides_through_the_daemon(tmp_path: Path, verb: str) -> None:
     assert living.asked == [(verb, {"run": "3f2a91c0", **reason})]
 
 
+WAY = (
+    "approval.requested",
+    {
+        "acts": [],
+        "plan": "p",
+        "until": "2026-02-25T12:00:00.000000Z",
+        "step": "way",
+        "question": "Which way?",
+        "choices": {"restart": "Restart it", "leave": "Leave it as it is"},
+        "evidence": [{"step": "logs", "said": "lines=3"}],
+    },
+)
+
+
+def test_a_question_is_listed_with_what_was_seen_and_each_answer_to_copy(tmp_path: Path) -> None:
+    """Whoever is woken at night needs no second command to decide."""
+    write_journal(tmp_path, *story(WAY, WAITS))
+    listed = aios("runs", "list", "--waiting", data=tmp_path)
+    assert listed.code == 1
+    shown = aios("runs", "show", RUN, data=tmp_path).out
+    for out in (listed.out, shown):
+        assert "3f2a91c0 asks: Which way?" in out
+        assert "  logs: lines=3" in out
+        assert "aios runs answer 3f2a91c0 restart   Restart it" in out
+        assert "aios runs answer 3f2a91c0 leave   Leave it as it is" in out
+        assert "is a no." in out
+    (row,) = json.loads(aios("runs", "list", "--waiting", "--json", data=tmp_path).out)["runs"]
+    assert (row["question"], list(row["choices"])) == ("Which way?", ["restart", "leave"])
+
+
+def test_who_answered_what_and_what_came_too_late_is_shown(tmp_path: Path) -> None:
+    given = ("approval.given", {"plan": "p", "step": "way", "choice": "restart", "by": "ada", "reason": "go on"})
+    late = ("approval.refused", {"by": "bob", "choice": "leave", "reason": "", "why": "ada said restart"})
+    write_journal(tmp_path, *story(WAY, WAITS, given, HEALED, late))
+    shown = aios("runs", "show", RUN, data=tmp_path).out
+    assert "ada said restart: go on" in shown
+    assert "bob said leave (not taken: ada said restart)" in shown
+    assert aios("runs", "list", "--waiting", data=tmp_path).code == 0
+
+
+def test_an_answer_goes_to_the_daemon_with_its_choice_and_reason(tmp_path: Path) -> None:
+    with daemon(tmp_path, {"answer": {"id": RUN}}) as living:
+        done = aios("runs", "answer", "3f2a91c0", "restart", "--reason", "go on", data=tmp_path)
+    assert done.code == 0
+    assert living.asked == [("answer", {"run": "3f2a91c0", "reason": "go on", "choice": "restart"})]
+
+
+def test_a_retry_from_a_step_says_what_is_left_out(tmp_path: Path) -> None:
+    left = [{"step": "config", "skill": "write_file", "became": "done, and taken back since"}]
+    with daemon(tmp_path, {"retry": {"run": "bbbb0000-2", "left_out": left}}) as living:
+        done = aios("runs", "retry", "3f2a91c0", "--from", "restart", data=tmp_path)
+    assert "left out: config (write_file): done, and taken back since" in done.out
+    assert living.asked == [("retry", {"run": "3f2a91c0", "from": "restart"})]
+
+
+def test_a_run_that_has_left_the_journal_is_shown_from_the_daemons_memory(tmp_path: Path) -> None:
+    """A question may be older than the journal."""
+    write_journal(tmp_path, *story(HEALED, run="aaaa0000-1"))
+    run = Run(RUN, playbook="mend", subject="web.service", status="waiting")
+    brief = {"id": RUN, "playbook": "mend", "subject": "web.service", "status": "waiting", "question": "Which way?"}
+    brief |= {"choices": {"go": "Go on", "stop": "Stop"}, "evidence": [], "asks": [], "until": "2026-02-25T12:00:00.000000Z"}
+    with daemon(tmp_path, {"run": {**brief, "run": run.to_json()}}):
+        shown = aios("runs", "show", RUN, data=tmp_path)
+    assert shown.code == 0
+    assert "asks: Which way?" in shown.out
+    assert "aios runs answer 3f2a91c0 go   Go on" in shown.out
+
+
+# --- dead letters
+
+
+def dead_story(*more: Event) -> list[Event]:
+    """An event that was held once, then could not be decided."""
+    held = {
+        "event": "e9",
+        "verdict": "held",
+        "guard": "cooldown",
+        "why": "too soon",
+        "playbook": "mend",
+        "position": "2026-02-24.1:0",
+    }
+    letter = {
+        "letter": "dead0000-1",
+        "event": "e9",
+        "position": "2026-02-24.1:0",
+        "reason": "it could not be decided: KeyError: 'x'",
+    }
+    ill = event("service.down", "web.service", NOON - 900, id_="e9", failures=3)
+    decided = event("reactor.decided", "web.service", NOON - 899, id_="d1", **held)._replace(causationid="e9")
+    dead = event("scheduler.dead_letter", "web.service", NOON - 800, id_="d2", **letter)._replace(causationid="e9")
+    return [ill, decided, dead, *more]
+
+
+def test_a_dead_letter_is_shown_with_its_whole_story_and_what_to_do(tmp_path: Path) -> None:
+    """The event, each decision, the reason, the cure; without a daemon."""
+    write_journal(tmp_path, *dead_story())
+    shown = aios("dead", "show", "dead", data=tmp_path)
+    assert shown.code == 0
+    for words in (
+        "service.down (e9)",
+        "failures=3",
+        "held · mend · cooldown · too soon",
+        "KeyError",
+        "aios dead retry dead0000-1",
+    ):
+        assert words in shown.out
+    assert "the daemon's log has its traceback" in shown.out
+    told = json.loads(aios("dead", "show", "dead0000-1", "--json", data=tmp_path).out)
+    assert (told["waits"], [one["type"] for one in told["story"]]) == (True, ["reactor.decided", "scheduler.dead_letter"])
+
+
+def test_a_dead_letter_that_was_tried_again_shows_the_run_that_came_of_it(tmp_path: Path) -> None:
+    again = event("scheduler.retried", "system", NOON - 700, id_="d3", letter="dead0000-1", by="ada")
+    runs = [e._replace(data={**e.data, **({"event": "e9"} if e.type == "run.opened" else {})}) for e in story(HEALED)]
+    write_journal(tmp_path, *dead_story(again, *runs))
+    shown = aios("dead", "show", "dead", data=tmp_path).out
+    assert "tried again" in shown
+    assert "nginx-down" in shown
+    assert "healed" in shown
+    assert aios("dead", "show", "beef", data=tmp_path).code == 1
+
+
 def test_a_run_whose_beginning_is_gone_is_left_out() -> None:
     """Old days go; what is left of a run is no run."""
     assert fold(story(HEALED)[1:]) == {}
