@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
 from aios.errors import ConfigError, ConfigErrors
@@ -328,4 +329,4 @@ class _Form:
             return 0.0, node
         after = self._reader.duration(node.entries["after"][1], "after", 0.0, LONGEST_ANSWER_S)
         rest = {name: entry for name, entry in node.entries.items() if name != "after"}
-        return after or 0.0, Node("map", node.line, node.column, node.start, entries=rest)
+        return after or 0.0, replace(node, entries=rest)

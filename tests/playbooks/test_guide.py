@@ -43,7 +43,7 @@ def test_the_message_in_the_guide_is_the_one_that_comes() -> None:
     """Place, caret, cure."""
     with pytest.raises(ConfigErrors) as caught:
         load(EXAMPLES[0].replace("act: restart_service", "act: restart_servce", 1), "web.yaml", SKILLS)
-    shown = re.search(r"```text\n(.*?)```", GUIDE, re.DOTALL)
+    shown = re.search(r"```text\n(web.yaml:.*?)```", GUIDE, re.DOTALL)
     assert shown
     assert str(caught.value) == shown[1].rstrip("\n")
 

@@ -15,7 +15,7 @@ from aios.errors import MachineError
 from aios.events.calls import SkillResult, SkillSpec, Touches
 from aios.events.event import Event, format_time
 from aios.playbooks.model import Check, Playbook, Retry, Rung, Step, Truth
-from aios.playbooks.run import Run
+from aios.playbooks.run import CRASH_RERUNS_MAX, Run
 from aios.playbooks.run_opening import opening
 from aios.playbooks.run_table import ROLLBACK
 from aios.playbooks.run_words import (
@@ -329,6 +329,37 @@ def test_the_ladder_goes_on_until_a_rung_heals() -> None:
     story.tell(RungEnded(True, fallback.run, ""))
     assert story.end() == "rolled_back"
     assert "run.escalated" not in story.types
+
+
+def test_a_notify_that_kills_whoever_carries_it_out_is_given_up() -> None:
+    """A poisonous rung does not hold the ladder for ever, and its delay is waited for once."""
+    story = Story(
+        playbook(on_failure=(Rung("notify", "poison", after_s=60.0), Rung("notify", "last"))), verdicts=["not_well"] * 2
+    )
+    tries = 0
+    while (command := story.ask()) != Over():
+        if isinstance(command, Act) and command.call.step == "rung0":
+            tries += 1
+            story.tell(CutOff("rung0", command.call.attempt, voided=False))
+        else:
+            story.obey(command)
+    assert tries == 1 + CRASH_RERUNS_MAX
+    assert [d["error"] for k, d in story.events if k == "run.rung_done"] == ["a crash cut it off each time", ""]
+    assert [d["waits_for"] for k, d in story.events if k == "run.waiting"] == ["ladder"]
+
+
+def test_a_rung_that_was_carried_out_is_not_done_over_when_the_word_of_it_was_lost() -> None:
+    """A crash between the end of a notify and the word that its rung is done: the next thing said is just that."""
+    story = Story(playbook(on_failure=(Rung("notify", "help"),)), verdicts=["not_well"] * 2)
+    command = story.until(Act)
+    while command.call.step != "rung0":
+        story.obey(command)
+        command = story.until(Act)
+    env = Env(now=story.now, playbook=story.playbook, skills=SKILLS)
+    story._fold(story.run.advance(StepEnded("rung0", 1, SkillResult(ok=True), 1.0), env)[:1])
+    assert story.run.rung == 0
+    assert story.end() == "escalated"
+    assert story.acts.count("rung0") == 0
 
 
 def test_the_next_best_playbook_is_the_fallback_of_one_that_names_none() -> None:

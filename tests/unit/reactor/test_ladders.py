@@ -141,20 +141,6 @@ def test_fallbacks_of_fallbacks_end_at_their_depth_and_a_person_is_told() -> Non
     play(story, *chain, playbook(names[-1], on="work.never"))
 
 
-def test_a_notify_that_kills_whoever_carries_it_out_is_given_up() -> None:
-    """A poisonous rung does not hold the ladder for ever."""
-
-    async def story(rig: Rig) -> None:
-        rig.machine.hands.luck.launcher_dies = 0.0
-        await failed(rig)
-        rig.machine.hands.luck.launcher_dies = 0.6
-        await rig.until_event("run.escalated", within_s=3000.0)
-        tries = [e for e in rig.events("run.step_intended") if e.data["skill"] == "notify" and e.data["step"] == "rung0"]
-        assert 1 <= len(tries) <= 20
-
-    play(story, playbook("mender", more="on_failure: [{notify: poison}]"))
-
-
 # --- retry from a step
 
 STEPS = f"""
