@@ -17,10 +17,12 @@ from typing import Any, Protocol
 from aios import __version__
 from aios.blobs.collect import Collected, Collector
 from aios.clock import Clock
+from aios.cron import parse_cron
 from aios.entropy import Entropy
 from aios.errors import MachineError
 from aios.events.calls import SkillCatalogue
 from aios.events.codec import encode_json, encode_sorted
+from aios.events.durations import format_duration
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
@@ -28,12 +30,13 @@ from aios.journal.retention import Upkeep
 from aios.journal.tending import Tending
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
+from aios.playbooks.maintenance import CalendarWindow, CronWindow, WindowSet, calendar, zone_of
 from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_words import Env
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
-from aios.reactor.decide import Rules
+from aios.reactor.holding import Around, Rules, held_now, storm_holds
 from aios.reactor.keep import LastGood
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
@@ -152,6 +155,7 @@ class Daemon:
     _stopping: Future[str] | None = None
     _judging: bool = False
     _since_checkpoint: int = 0
+    _ill_changes: int = -1
     _reload_timer: asyncio.TimerHandle | None = None
     _reload_by: float = 0.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -209,6 +213,7 @@ class Daemon:
         if outside.watchdog_s:
             self._spawn(self._ping())
         self._spawn(self._start_services())
+        self._spawn(self._learn_watched())
         self.world.attributed("", self.outside.clock.now(), self.settings.settle_s, {})  # leaves only those that still count
         for run_id in list(self.world.acting):
             self._spawn(self._learn_dependents(run_id))
@@ -269,6 +274,8 @@ class Daemon:
         if self._since_checkpoint >= CHECKPOINT_EVENTS:
             self._since_checkpoint = 0
             self._spawn(self._checkpoint())
+        if self.world.ill_changes != self._ill_changes:
+            self._learn_sufferers()
         for event, _ in stored:
             if event.type == "run.step_intended" and event.data["run"] not in self.reactor.dependents:
                 self._spawn(self._learn_dependents(event.data["run"]))
@@ -291,6 +298,29 @@ class Daemon:
         known[run_id] = suffering
         while len(known) > DEPENDENTS_MAX:
             del known[next(iter(known))]
+
+    async def _learn_watched(self) -> None:
+        """Who would be heard of if it were ill: a storm is a share of these."""
+        services = [unit.subject for unit in await self.outside.services.list() if unit.state != "missing"]
+        self.reactor.around.watched = frozenset((*services, *(probe.about for probe in self.settings.probe), HOST))
+        self.reactor.look_around()
+        self._learn_sufferers()
+
+    def _learn_sufferers(self) -> None:
+        """Of each service that has fallen ill: who suffers with it. What is well again is forgotten."""
+        self._ill_changes = self.world.ill_changes
+        around = self.reactor.around
+        for subject in [subject for subject in around.sufferers if subject not in self.world.ill]:
+            del around.sufferers[subject]
+        for subject in self.world.ill:
+            if subject in around.watched and subject not in around.sufferers and len(around.sufferers) < DEPENDENTS_MAX:
+                around.sufferers[subject] = frozenset()
+                self._spawn(self._learn_sufferers_of(subject))
+
+    async def _learn_sufferers_of(self, subject: str) -> None:
+        found = await self.outside.services.dependents(subject)
+        if subject in self.reactor.around.sufferers:
+            self.reactor.around.sufferers[subject] = found
 
     def _judge(self) -> None:
         self._judging = False
@@ -329,6 +359,7 @@ class Daemon:
             if abs(leap) > CLOCK_LEAP_S:
                 drafts.append(Draft(type="daemon.clock_jumped", subject=HOST, data={"seconds": round(leap, 3)}))
             await self.spine.emit(*drafts)
+            await self._learn_watched()
             every_s = CHECKPOINT_EVERY_S if self._since_checkpoint >= CHECKPOINT_FEW else CHECKPOINT_FEW_EVERY_S
             if mono - last_checkpoint >= every_s:
                 last_checkpoint = mono
@@ -449,13 +480,14 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     first_words = (*torn, *shelf.reload(texts))
     redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
     spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
-    rules = Rules(settings.mode_max, settings.acts_per_hour, settings.settle_s, frozenset(settings.protected))
+    rules = rules_of(settings)
     aside = Aside(spine.emit, outside.hands, outside.skills, outside.entropy, outside.call_env)
     ports = RunnerPorts(outside.clock, outside.entropy, spine.emit, outside.hands, outside.looker, outside.skills)
-    env_of = partial(_env_of, settings, outside, world, shelf)
+    around = Around()
+    env_of = partial(_env_of, settings, outside, world, shelf, rules, around)
     runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
-    reactor.decided_since = decided_since
+    reactor.decided_since, reactor.around = decided_since, around
     runner.open_fallback = reactor.open_fallback
     keeper = LastGood(shelf, outside.skills, outside.services, outside.looker, outside.files, aside, spine.emit, outside.clock)
     daemon_box: list[Daemon] = []
@@ -551,7 +583,49 @@ def _torn(run: Run) -> Draft:
     return Draft(type="reactor.called", subject=run.subject, data=data, causationid=run.id, correlationid=run.incident)
 
 
-def _env_of(settings: Settings, outside: Outside, world: World, shelf: Shelf, run: Run, playbook: Playbook, chance: float) -> Env:
+def rules_of(settings: Settings) -> Rules:
+    """What the settings say of guards."""
+    needs = {service.subject: frozenset(service.needs) for service in settings.service if service.needs}
+    for subject, more in settings.depends_on.items():
+        needs[subject] = needs.get(subject, frozenset()) | frozenset(more)
+    return Rules(
+        settings.mode_max,
+        settings.acts_per_hour,
+        settings.settle_s,
+        frozenset(settings.protected),
+        concurrency=settings.concurrency,
+        windows=windows_of(settings),
+        needs=needs,
+        storm_share=settings.storm.share,
+        storm_at_least=settings.storm.at_least,
+    )
+
+
+def windows_of(settings: Settings) -> WindowSet:
+    """The machine's own maintenance windows."""
+    made: dict[str, list[CronWindow | CalendarWindow]] = {"only": [], "never": []}
+    for s in settings.window:
+        zone = zone_of(s.timezone) if s.timezone else None
+        if s.cron is not None and s.for_s is not None:
+            text = f"{s.name} ({s.cron} for {format_duration(s.for_s)})"
+            made[s.acts].append(CronWindow(parse_cron(s.cron), s.for_s, zone, text))
+        else:
+            begins, ends = calendar(s.begins, zone, end=False), calendar(s.ends, zone, end=True)
+            made[s.acts].append(CalendarWindow(begins, ends, f"{s.name} ({s.begins} to {s.ends})"))
+    return WindowSet(tuple(made["only"]), tuple(made["never"]))
+
+
+def _env_of(
+    settings: Settings,
+    outside: Outside,
+    world: World,
+    shelf: Shelf,
+    rules: Rules,
+    around: Around,
+    run: Run,
+    playbook: Playbook,
+    chance: float,
+) -> Env:
     """What a run may know and do, as it is now: its text is its own, its permission is that of the playbook in force."""
     now = outside.clock.now()
     in_force = shelf.by_name.get(run.playbook)
@@ -566,6 +640,7 @@ def _env_of(settings: Settings, outside: Outside, world: World, shelf: Shelf, ru
         disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
         protected=lambda resources: protected(resources, more),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
+        held_now=lambda: storm_holds(world) or held_now(in_force or playbook, run.subject, world, rules, around, now),
         score=world.scores.value(run.subject, now),
         system_score=world.scores.value(SYSTEM, now),
         chance=chance,

@@ -37,6 +37,7 @@ from aios.events.durations import format_duration, parse_duration
 from aios.events.limits import BOUNDS, format_limit, parse_limit
 from aios.nearest import did_you_mean
 from aios.places import default_data, default_playbooks, read_toml, settings_file
+from aios.playbooks.maintenance import calendar, zone_of
 
 VARIABLE_PREFIX = "AIOS_"
 OTHER_VARIABLES = frozenset({"AIOS_SETTINGS"})
@@ -100,12 +101,7 @@ def _http_url(text: str) -> str:
 def _zone(text: str) -> str:
     if not text:
         return text
-    from zoneinfo import ZoneInfo  # only who names a zone pays for it
-
-    try:
-        ZoneInfo(text)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{text[:80]!r} is no time zone of this machine; write it as Europe/Berlin") from error
+    zone_of(text)
     return text
 
 
@@ -339,6 +335,52 @@ class Timer(Section):
         return self
 
 
+class Window(Section):
+    """A maintenance window of the whole machine: from each time of `cron` on for `for`, or once, `from` to `to`."""
+
+    name: Name = Field(description="Its name; decisions say it.")
+    acts: Literal["never", "only"] = Field(
+        default="never", description="`never`: nothing acts in this window. `only`: everything acts in such windows only."
+    )
+    cron: Cron | None = Field(
+        default=None, description="When it begins: `minute hour day month weekday`, such as `0 22 * * fri`."
+    )
+    for_s: LongDuration | None = Field(default=None, alias="for", description="How long it lasts from then on.")
+    begins: str = Field(
+        default="", alias="from", max_length=40, description="Instead of `cron`: a day, or a time such as 2026-12-24T18:00."
+    )
+    ends: str = Field(default="", alias="to", max_length=40, description="Until then; a day counts whole.")
+    timezone: Zone = Field(default="", description="Time zone of all these; empty: the machine's own.")
+
+    @model_validator(mode="after")
+    def _one_plan(self) -> Window:
+        once = bool(self.begins)
+        if (self.cron is None) != (self.for_s is None) or once != bool(self.ends) or (self.cron is None) != once:
+            raise ValueError("needs either cron and for, or from and to")
+        if once and self._moment(self.begins, end=False) >= self._moment(self.ends, end=True):
+            raise ValueError("ends before it begins")
+        return self
+
+    def _moment(self, text: str, *, end: bool) -> float:
+        try:
+            return calendar(text, zone_of(self.timezone) if self.timezone else None, end=end)
+        except (ValueError, OverflowError):
+            raise ValueError(f"{text!r} is no day and no time; write 2026-12-24, or 2026-12-24T18:00") from None
+
+
+class Storm(Section):
+    """When so much is ill at once that acting is left to a person: runs look and wait, and somebody is called once."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.3,
+        description="The share of the watched subjects (services, probes, the host) that makes a storm when it is ill; 0: never. "
+        "It is over below half of that.",
+    )
+    at_least: int = Field(
+        default=5, ge=2, le=10_000, description="Fewer ill subjects than this are no storm, whatever their share."
+    )
+
+
 class Skills(Section):
     """What skills may do on this machine."""
 
@@ -471,6 +513,17 @@ class Settings(Section):
     )
     slots: int = Field(default=5, ge=2, le=64, description="How many runs may go on at once; the last is kept for P0.")
     acts_per_hour: int = Field(default=30, ge=0, le=100_000, description="Acts on the whole machine in a sliding hour.")
+    concurrency: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="How many runs that may act are open at once on the whole machine; 0: no limit but `slots`.",
+    )
+    depends_on: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="By subject: subjects that it depends on. Nothing is done about it while one of these is ill. "
+        "What systemd knows, and `needs` of a service, need not be said again.",
+    )
     settle_s: Duration = Field(
         default=10.0, alias="settle", description="For so long after a run, what is seen on its resources is put down to the run."
     )
@@ -501,6 +554,8 @@ class Settings(Section):
     )
     probe: tuple[Probe, ...] = Field(default=(), max_length=1000, description="Addresses that are asked whether they answer.")
     timer: tuple[Timer, ...] = Field(default=(), max_length=1000, description="Timers that emit `timer.due`.")
+    window: tuple[Window, ...] = Field(default=(), max_length=100, description="Maintenance windows of the whole machine.")
+    storm: Storm = Field(default_factory=Storm, description="When so much is ill at once that nothing is done.")
     skills: Skills = Field(default_factory=Skills, description="What skills may do on this machine.")
     limits: StepLimits = Field(default_factory=StepLimits, description="What a step's act may use.")
     notify: Notify = Field(default_factory=Notify, description="How a person is called.")
@@ -522,6 +577,7 @@ class Settings(Section):
         _each_once("service", self.service)
         _each_once("probe", self.probe)
         _each_once("timer", self.timer)
+        _each_once("window", self.window)
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -534,7 +590,7 @@ class Settings(Section):
         return plain
 
 
-def _each_once(what: str, entries: Sequence[Service | Probe | Timer]) -> None:
+def _each_once(what: str, entries: Sequence[Service | Probe | Timer | Window]) -> None:
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         name = entry.subject if isinstance(entry, Service) else entry.name

@@ -26,6 +26,7 @@ from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
+from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
 from aios.reactor.pump import Reactor
@@ -38,6 +39,7 @@ EMIT_MAX = 10_000
 REASON_MAX = 1000
 """Characters of what a person says about a yes or a no."""
 YES, NO = "yes", "no"
+SUBJECT_MAX = 256
 SERVICE_SKILLS = {"service_start": "start_service", "service_stop": "stop_service", "service_restart": "restart_service"}
 
 
@@ -126,10 +128,18 @@ class Verbs:
                 :100
             ],
             "held": len(self.world.held),
+            "storm": self._storm(),
+            "silences": [_silence_json(one) for one in self.world.guards.silences.in_force(now)],
             "dead_letters": len(self.world.dead),
             "position": str(self.world.position),
             "state_dir": self.settings.data,
         }
+
+    def _storm(self) -> dict[str, Any] | None:
+        storm = self.world.guards.storm
+        if storm is None or storm.lifted_by:
+            return None
+        return {"since": format_time(storm.since), "ill": storm.ill, "known": storm.known}
 
     def _suggestions(self) -> list[Run]:
         """What was proposed and nobody has taken, while the trouble that it is for still stands."""
@@ -250,6 +260,57 @@ class Verbs:
         await self.emit(Draft(type="daemon.resumed", subject=SYSTEM, data={"by": peer.name}))
         self.reactor.resumed()
         return {"by": peer.name}
+
+    async def do_silence(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing is done about a subject, or by a playbook, for some time. `what` names either; `all` is everything."""
+        what, playbook = str(args.get("what") or ""), str(args.get("playbook") or "")
+        if bool(what) == bool(args.get("all")) and not playbook:
+            raise Refused("say what is to be silenced: a subject, a playbook, or all", "aios silence web.service --for 2h")
+        if what in self.reactor.shelf.by_name and not playbook:
+            what, playbook = "", what
+        if playbook and playbook not in self.reactor.shelf.by_name:
+            names = self.reactor.shelf.by_name
+            raise Refused(
+                f"there is no playbook {playbook[:100]!r} in force",
+                did_you_mean(playbook, names, "aios playbook list shows them"),
+            )
+        if len(what) > SUBJECT_MAX or not what.isprintable():
+            raise Refused(f"a subject has at most {SUBJECT_MAX} characters, all of them printable")
+        now = self.clock.now()
+        until = format_time(now + self._length_of_silence(args))
+        silence = run_id(f"{now} {peer.name} {what}", playbook or "silence")[:8]
+        data = {"silence": silence, "subject": what or "*", "playbook": playbook, "until": until, "by": peer.name}
+        data["reason"] = _reason(args)
+        await self.emit(Draft(type="daemon.silenced", subject=what if what and "*" not in what else SYSTEM, data=data))
+        return data
+
+    def _length_of_silence(self, args: Mapping[str, Any]) -> float:
+        try:
+            length_s = parse_duration(str(args.get("for") or ""))
+        except ValueError as error:
+            raise Refused(f"a silence ends: {error}", "say for how long: --for 2h") from None
+        if not 0 < length_s <= SILENCE_S_MAX:
+            raise Refused(
+                "a silence lasts at most 366 days", "aios playbook disable, or `protected` in the settings, is for good"
+            )
+        if len(self.world.guards.silences.in_force(self.clock.now())) >= SILENCES_MAX:
+            raise Refused(f"{SILENCES_MAX} silences are in force", "one with a star in it does for many: aios silence 'web-*' …")
+        return length_s
+
+    async def do_silences(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        in_force = self.world.guards.silences.in_force(self.clock.now())
+        return {"silences": [_silence_json(one) for one in in_force]}
+
+    async def do_silence_end(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """By its id, or all of them. What they held goes on at once, if it still stands."""
+        in_force = self.world.guards.silences.in_force(self.clock.now())
+        ended = in_force if args.get("all") else [one for one in in_force if one.id == args.get("silence")]
+        if not ended and not args.get("all"):
+            raise Refused(f"there is no silence {str(args.get('silence'))[:100]!r} in force", "aios silence lists them")
+        drafts = [Draft(type="daemon.silence_ended", subject=SYSTEM, data={"silence": s.id, "by": peer.name}) for s in ended]
+        if drafts:
+            await self.emit(*drafts)
+        return {"ended": [_silence_json(one) for one in ended]}
 
     async def do_playbook_enable(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         return await self._switch("playbook.enabled", peer, args)
@@ -561,3 +622,8 @@ def _number(args: Mapping[str, Any], name: str, usual: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
         raise Refused(f"{name} must be a whole number from 1 to 10000")
     return value
+
+
+def _silence_json(silence: Silence) -> dict[str, Any]:
+    told = {"silence": silence.id, "subject": silence.subject, "playbook": silence.playbook, "by": silence.by}
+    return {**told, "since": format_time(silence.since), "until": format_time(silence.until), "reason": silence.reason}

@@ -15,9 +15,10 @@ from aios.events.catalogue import CLOSES, CORRELATED, is_own
 from aios.events.event import START, Event, Position, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.correlate import Correlator
-from aios.playbooks.guards import GuardBook
+from aios.playbooks.guards import GuardBook, Storm
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import RESERVED_STEPS
+from aios.playbooks.silences import silence_of
 from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
@@ -42,7 +43,7 @@ class Symptom(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """A matched event that a guard held; offered again, once, at `until` (0: not by time)."""
+    """A matched event that a guard held; offered again, once, at `until` (0: not by time), or when what it waits `on` ends."""
 
     event: str
     position: Position
@@ -52,6 +53,7 @@ class Holding(NamedTuple):
     guard: str
     until: float
     since: float
+    on: str = ""
 
 
 class Call(NamedTuple):
@@ -64,7 +66,7 @@ class Call(NamedTuple):
 
 def call_of(event: Event) -> Call | None:
     """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
-    if event.type == "reactor.called":
+    if event.type in ("reactor.called", "reactor.storm_began"):
         return Call(event.subject, str(event.data["why"]))
     if event.type == "approval.requested":
         return Call(event.subject, _question(event), "warning")
@@ -102,6 +104,10 @@ class World:
     """Runs that have acted and are open, or have ended within the settle time."""
     guards: GuardBook = field(default_factory=GuardBook)
     symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
+    ill: dict[str, set[str]] = field(default_factory=dict)
+    """Subjects that are ill, and the types of their symptoms: without what a score says, and what a run has proven over since."""
+    ill_changes: int = 0
+    """Rises when another subject is ill or well: who asks for that need not look."""
     held: dict[tuple[str, str], Holding] = field(default_factory=dict)
     undecided: dict[str, Position] = field(default_factory=dict)
     incidents: OrderedDict[str, Incident] = field(default_factory=OrderedDict)
@@ -162,10 +168,26 @@ class World:
         if key not in self.symptoms:
             self.symptoms[key] = Symptom(event.id, event.taken, position)
             if len(self.symptoms) > SYMPTOMS_MAX:
-                self.symptoms.popitem(last=False)
+                self._ill_no_more(*self.symptoms.popitem(last=False)[0])
+        if not is_own(event.type):
+            self._ill_of(event.subject, event.type)
+
+    def _ill_of(self, subject: str, event_type: str) -> None:
+        if subject not in self.ill:
+            self.ill[subject] = set()
+            self.ill_changes += 1
+        self.ill[subject].add(event_type)
+
+    def _ill_no_more(self, subject: str, event_type: str) -> None:
+        kinds = self.ill.get(subject, set())
+        kinds.discard(event_type)
+        if subject in self.ill and not kinds:
+            del self.ill[subject]
+            self.ill_changes += 1
 
     def _close(self, subject: str, event_type: str) -> None:
         if self.symptoms.pop((subject, event_type), None) is not None:
+            self._ill_no_more(subject, event_type)
             self.guards.well(subject)
             for key in [k for k, h in self.held.items() if (h.subject, h.type) == (subject, event_type)]:
                 del self.held[key]
@@ -212,8 +234,10 @@ class World:
             self._call(event, call)
         acted_before = found.reached_an_act
         found.fold(event.type, data, at)
-        if event.type in ("run.healed", "run.cleared") and found.trigger.get("type") in MISHAPS:
-            self._close(event.subject, found.trigger["type"])  # no sensor would ever say that it is over
+        if event.type in ("run.healed", "run.cleared"):
+            self._ill_no_more(event.subject, found.trigger["type"])  # proven; the symptom stands until its sensor says so too
+            if found.trigger["type"] in MISHAPS:
+                self._close(event.subject, found.trigger["type"])  # no sensor would ever say that it is over
         if event.type == "run.step_intended" and not data["step"].startswith(RESERVED_STEPS):
             self.guards.acted(at)
             self.acting[found.id] = found
@@ -231,7 +255,7 @@ class World:
             if (parent := self.runs.get(run.parent)) is not None:
                 parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
             if run.acted:
-                self.guards.ended(run.playbook, run.subject, at)
+                self.guards.ended(run.playbook, run.subject, at, healed=run.outcome == "healed")
             if run.status == "escalated":
                 self.guards.escalated(run.playbook, run.subject, at)
             elif run.outcome in ("healed", "cleared"):
@@ -273,8 +297,10 @@ class World:
         if data["verdict"] == "held":
             until = parse_time(data["until"]) if data["until"] else 0.0
             position = Position.parse(data["position"])
-            holding = Holding(data["event"], position, *key, data["type"], data["guard"], until, event.taken)
-            self.held[key] = holding
+            on = str(data.get("on", ""))
+            self.held[key] = Holding(data["event"], position, *key, data["type"], data["guard"], until, event.taken, on)
+            if data["guard"] == "breaker":
+                self.guards.breaker_opened(*key, event.taken, until)
         elif data["verdict"] == "released" or (holding is not None and holding.event == data["event"]):
             self.held.pop(key, None)  # what was held is dealt with in another way now
         self._touch_incident(event)
@@ -325,11 +351,29 @@ class World:
     def _on_paused(self, event: Event) -> None:
         self.paused = {**event.data, "since": event.arrival}
 
-    def _on_resumed(self, _event: Event) -> None:
+    def _on_resumed(self, event: Event) -> None:
+        """A storm that a person lifts lasts on without effect, so that it does not begin again before it is over."""
         self.paused = None
+        if self.guards.storm is not None:
+            self.guards.storm = self.guards.storm._replace(lifted_by=str(event.data["by"]) or "a person")
         for holding in self.held.values():
             if holding.guard in ("breaker", "called"):
                 self.guards.forgive(holding.playbook, holding.subject)
+
+    # --- what persons and the machine say about guards ---
+
+    def _on_silenced(self, event: Event) -> None:
+        self.guards.silences.begin(silence_of(event.data, event.taken, parse_time(event.data["until"])))
+
+    def _on_silence_ended(self, event: Event) -> None:
+        self.guards.silences.end(event.data["silence"])
+
+    def _on_storm_began(self, event: Event) -> None:
+        self.guards.storm = Storm(event.taken, int(event.data["ill"]), int(event.data["known"]))
+        self._call(event, Call(event.subject, str(event.data["why"])))
+
+    def _on_storm_over(self, _event: Event) -> None:
+        self.guards.storm = None
 
     def is_paused(self, now: float) -> bool:
         if self.paused is None:
@@ -397,6 +441,7 @@ class World:
             "runs": [run.to_json() for run in self.runs.values()],
             "recent": [run.to_json() for run in self.recent.values()],
             "guards": self.guards.to_json(),
+            "ill": {subject: sorted(kinds) for subject, kinds in self.ill.items()},
             "symptoms": [[*key, s.event, s.since, str(s.position)] for key, s in self.symptoms.items()],
             "held": [[*h[:1], str(h.position), *h[2:]] for h in self.held.values()],
             "undecided": {event: str(position) for event, position in self.undecided.items()},
@@ -428,6 +473,7 @@ class World:
         world.guards = GuardBook.from_json(raw["guards"])
         for subject, kind, event, since, position in raw["symptoms"]:
             world.symptoms[subject, kind] = Symptom(event, since, Position.parse(position))
+        world.ill = {subject: set(kinds) for subject, kinds in raw["ill"].items()}
         for event, position, playbook, subject, *rest in raw["held"]:
             world.held[playbook, subject] = Holding(event, Position.parse(position), playbook, subject, *rest)
         world.undecided = {event: Position.parse(position) for event, position in raw["undecided"].items()}
@@ -446,6 +492,10 @@ class World:
 _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "reactor.decided": World._on_decided,
     "reactor.called": World._on_called,
+    "reactor.storm_began": World._on_storm_began,
+    "reactor.storm_over": World._on_storm_over,
+    "daemon.silenced": World._on_silenced,
+    "daemon.silence_ended": World._on_silence_ended,
     "scheduler.dead_letter": World._on_dead_letter,
     "scheduler.retried": World._on_retried,
     "daemon.act_done": World._on_act_done,

@@ -31,7 +31,7 @@ from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
-from aios.reactor.decide import Rules
+from aios.reactor.holding import Rules
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf

@@ -17,7 +17,7 @@ from aios.events.calls import SkillCatalogue
 from aios.journal.query import Asked, History, Moment, Watch, make_query
 from aios.playbooks.load import Loaded, load, load_many
 from aios.playbooks.model import MODES, Mode, Playbook
-from aios.reactor.decide import Rules
+from aios.reactor.holding import Rules
 
 WITHIN_S = 600.0
 """A symptom that closes within ten minutes without an act of ours went away by itself."""

@@ -91,7 +91,7 @@ def backtest(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
-    from aios.reactor.decide import Rules
+    from aios.daemon import rules_of  # the whole engine: only here
 
     _refuse_nonsense(args)
     now = terminal.clock.now()
@@ -106,7 +106,7 @@ def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
         }
     except ValueError as error:
         raise UsageError(str(error), _PROG) from None
-    rules = Rules(known.mode_max, known.acts_per_hour, known.settle_s, frozenset(known.protected))
+    rules = rules_of(known)
     call_env = {"look_commands": list(known.skills.look_commands)}
     return {**when, "mode": args.mode, "assume": args.assume, "rules": rules, "call_env": call_env}
 

@@ -48,6 +48,7 @@ NOUNS: Mapping[str, Noun] = {
     "inbox": Noun("inbox", "what other programs bring: how far, how fast, what was refused"),
     "dead": Noun("dead", "what could not be processed, and another try"),
     "pause": Noun("status", "no acts until `aios resume`; looking goes on", "pause_arguments"),
+    "silence": Noun("silence", "nothing is done about a subject, or by a playbook, for some time"),
     "resume": Noun("status", "allow acts again", "resume_arguments"),
     "reload": Noun("status", "have the daemon read its playbooks again", "reload_arguments"),
     "stop": Noun("status", "end the daemon in order; managed services live on", "stop_arguments"),

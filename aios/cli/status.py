@@ -30,7 +30,7 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def well(answer: Mapping[str, Any]) -> bool:
     """Nothing is ill, nothing waits for a person, acts are allowed, all playbooks can be used."""
-    return not any(answer.get(name) for name in ("symptoms", "needs_you", "dead_letters", "paused", "invalid_playbooks"))
+    return not any(answer.get(name) for name in ("symptoms", "needs_you", "dead_letters", "paused", "invalid_playbooks", "storm"))
 
 
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
@@ -41,6 +41,8 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
             ("up since", terminal.when(answer.get("since", ""))),
             ("highest mode", answer.get("mode_max")),
             ("acts", _paused(answer.get("paused"), terminal)),
+            ("storm", _storm(answer.get("storm"), terminal)),
+            ("silenced", ", ".join(_silenced(one, terminal) for one in answer.get("silences") or [])),
             ("score", _score(answer.get("score"))),
             ("playbooks", _playbooks(answer)),
             ("queue", _queue(answer.get("queue") or {})),
@@ -112,6 +114,19 @@ def _paused(paused: Any, terminal: Terminal) -> str:
     return f"paused by {paused.get('by', '?')}{reason}{until}"
 
 
+def _storm(storm: Any, terminal: Terminal) -> str:
+    if not storm:
+        return ""
+    return (
+        f"since {terminal.when(storm['since'])}, {storm['ill']} of {storm['known']} ill: nothing is done; `aios resume` ends it"
+    )
+
+
+def _silenced(one: Mapping[str, Any], terminal: Terminal) -> str:
+    about = "everything" if one["subject"] == "*" and not one["playbook"] else one["playbook"] or one["subject"]
+    return f"{about} until {terminal.local(one['until'])}"
+
+
 def _score(score: Any) -> str:
     return f"{score:.2f}" if isinstance(score, (int, float)) else "nothing measured yet"
 
@@ -133,18 +148,18 @@ def pause(args: argparse.Namespace, terminal: Terminal) -> int:
     return _done(answer, args, terminal, "No acts" + (f" until {terminal.local(until)}." if until else " until `aios resume`."))
 
 
-def length_of_pause(for_: str | None, until: str | None, now: float) -> str:
+def length_of_pause(for_: str | None, until: str | None, now: float, prog: str = "aios pause") -> str:
     """As a duration; empty for one without an end. Raises UsageError."""
     if for_ and until:
-        raise UsageError("say either --for or --until", "aios pause")
+        raise UsageError("say either --for or --until", prog)
     try:
         if for_:
             return format_duration(parse_duration(for_))
         left = parse_time(until) - now if until else 0.0
     except ValueError as error:
-        raise UsageError(str(error), "aios pause") from None
+        raise UsageError(str(error), prog) from None
     if until and left <= 0:
-        raise UsageError(f"{until} is past", "aios pause")
+        raise UsageError(f"{until} is past", prog)
     return format_duration(left) if until else ""
 
 

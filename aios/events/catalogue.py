@@ -66,6 +66,16 @@ CATALOGUE: Mapping[str, EventType] = {
         "A person paused all acts.", "warning", by=(STR, "who"), reason=(STR, "why"), until=(STR, "time it ends; empty: never")
     ),
     "daemon.resumed": _t("Acts are allowed again.", by=(STR, "who")),
+    "daemon.silenced": _t(
+        "A person wants nothing done about a subject, or by a playbook, for some time; looking goes on.",
+        silence=(STR, "its id"),
+        subject=(STR, "the subject; a star is any text"),
+        playbook=(STR, "the playbook; empty: every one"),
+        until=(STR, "time it ends by itself"),
+        by=(STR, "who"),
+        reason=(STR, "why"),
+    ),
+    "daemon.silence_ended": _t("A person ended a silence before its time.", silence=(STR, "its id"), by=(STR, "who")),
     "daemon.clock_jumped": _t(
         "The wall clock leapt against the monotonic one.", "warning", seconds=(DOUBLE, "by how much; negative is back")
     ),
@@ -246,6 +256,7 @@ CATALOGUE: Mapping[str, EventType] = {
         run=(STR, "the run that was joined"),
         guard=(STR, "the guard that held it"),
         until=(STR, "when it is offered again; empty: not by time"),
+        on=(STR, "what the guard waits for, where that may end before: an ill subject, a silence, a place among the runs"),
         why=(STR, "one sentence"),
         considered=(LIST, "every playbook that was looked at, and what it said"),
     ),
@@ -280,6 +291,19 @@ CATALOGUE: Mapping[str, EventType] = {
         why=(STR, "its trigger was changed | the clock went back | more than it may hold"),
         keys=(INT, "keys whose windows were open"),
         events=(INT, "events that were in them, or that were forgotten"),
+    ),
+    "reactor.storm_began": _t(
+        "So much is ill at once that nothing is done: runs look and wait, and a person is called once.",
+        "critical",
+        ill=(INT, "how many of the watched subjects are ill"),
+        known=(INT, "how many are watched"),
+        subjects=(LIST, "the first of those that are ill"),
+        why=(STR, "one sentence"),
+    ),
+    "reactor.storm_over": _t(
+        "Acts are allowed again: what waited goes on, if it still stands.",
+        ill=(INT, "how many of the watched subjects are ill now"),
+        known=(INT, "how many are watched"),
     ),
     "scheduler.spilled": _t(
         "The queue was full; events wait in the journal and are read again later.",
@@ -349,9 +373,11 @@ CATALOGUE: Mapping[str, EventType] = {
     "run.waiting": _t(
         "A run waits; it holds no slot and no lock.",
         **_RUN,
-        waits_for=(STR, "retry | approval | ladder | rung | resume | act_limit | hands"),
+        waits_for=(STR, "retry | approval | ladder | rung | resume | act_limit | hands | guard"),
         until=(STR, "when the wait ends"),
         step=(STR, "the step it stands at"),
+        on=(STR, "where it waits for a guard: which"),
+        why=(STR, "where it waits for a guard: one sentence"),
     ),
     "run.cleared": _t("The symptom was gone before we acted.", **_RUN, ms=(DOUBLE, "since it opened, ms")),
     "run.healed": _t(

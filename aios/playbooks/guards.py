@@ -1,7 +1,8 @@
 """May a playbook run now? Guards hold it, say why, and until when.
 
 `GuardBook` is folded from the journal (the world holds it); `verdict` is asked by the reactor before a run opens. Only runs
-that reached an act count: looking is free. Times are wall-clock seconds, since they must outlive a restart.
+that reached an act count: looking is free. Times are wall-clock seconds, since they must outlive a restart. What a guard
+needs to see of the rest of the world (other runs, who else is ill) stands in `reactor/holding.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aios.playbooks.model import Playbook
+from aios.playbooks.breaker import Breaker, State
+from aios.playbooks.model import Guard, Playbook
+from aios.playbooks.silences import SilenceBook
 
 CAUSES_MAX = 8
 """An event whose causes hold so many runs is a loop, whoever closes it."""
@@ -25,12 +28,25 @@ CALLED_QUIET_S = 600.0
 
 
 class Held(NamedTuple):
-    """A guard says no. `until` is wall time, 0 when time alone does not lift it; `calls` says that a person should know."""
+    """A guard says no. `until` is wall time, 0 when time alone does not lift it; `calls` says that a person should know.
+
+    `on` names what it waits for, where that may end before its time: an ill subject, a silence, a place among the runs.
+    """
 
     guard: str
     until: float
     why: str
     calls: bool = False
+    on: str = ""
+
+
+class Storm(NamedTuple):
+    """So much is ill at once that acting is left to a person. `lifted_by` did so; then it is over, but for its name."""
+
+    since: float
+    ill: int
+    known: int
+    lifted_by: str = ""
 
 
 @dataclass(slots=True)
@@ -49,6 +65,10 @@ class GuardBook:
     acts: deque[float] = field(default_factory=lambda: deque(maxlen=ACTS_KEPT))
     calls: dict[tuple[str, str], float] = field(default_factory=dict)
     """Pairs of which a run called a person, and when; until the subject is well, or it is long ago."""
+    breakers: dict[tuple[str, str], Breaker] = field(default_factory=dict)
+    """Those that are not closed."""
+    silences: SilenceBook = field(default_factory=SilenceBook)
+    storm: Storm | None = None
 
     def began_to_act(self, playbook: str, subject: str, at: float) -> None:
         """A run reached its first act."""
@@ -60,9 +80,31 @@ class GuardBook:
             self.acts.popleft()
         self.acts.append(at)
 
-    def ended(self, playbook: str, subject: str, at: float) -> None:
-        """A run that had acted is over."""
-        self._pair(playbook, subject).last_end = at
+    def ended(self, playbook: str, subject: str, at: float, healed: bool = False) -> None:
+        """A run that had acted is over. Where the breaker was half-open, it was the trial."""
+        state = self._pair(playbook, subject)
+        state.last_end = at
+        breaker = self.breakers.get((playbook, subject))
+        if breaker is not None and healed:
+            del self.breakers[playbook, subject]
+            state.starts.clear()
+        elif breaker is not None:
+            breaker.failed(at)
+
+    def breaker_opened(self, playbook: str, subject: str, at: float, until: float) -> None:
+        """A decision held an event because of it, and said until when."""
+        breaker = self.breakers.get((playbook, subject))
+        if breaker is not None:
+            breaker.until = until
+            return
+        self.breakers[playbook, subject] = Breaker(at, until)
+        if len(self.breakers) > PAIRS_MAX:
+            del self.breakers[next(iter(self.breakers))]
+
+    @property
+    def storming(self) -> bool:
+        """Whether a storm keeps everything from acting."""
+        return self.storm is not None and not self.storm.lifted_by
 
     def escalated(self, playbook: str, subject: str, at: float) -> None:
         """A run called a person, whether it had acted or not."""
@@ -77,6 +119,7 @@ class GuardBook:
     def forgive(self, playbook: str, subject: str) -> None:
         """A person lets it try again: what was counted until now counts no more."""
         self.calls.pop((playbook, subject), None)
+        self.breakers.pop((playbook, subject), None)
         if (state := self.pairs.get((playbook, subject))) is not None:
             state.starts.clear()
 
@@ -108,28 +151,50 @@ class GuardBook:
         state = self.pairs.get((playbook.name, subject))
         if state is None:
             return None
-        guard = playbook.guard
-        if guard.limit is not None:
-            count, within_s = guard.limit
-            recent = [at for at in state.starts if at > now - within_s]
-            if len(recent) >= count:
-                until = recent[len(recent) - count] + within_s
-                why = f"{playbook.name} acted {len(recent)} times on {subject} in {within_s:g} s: the breaker is open"
-                return Held("breaker", until, why, calls=True)
-        until = state.last_end + guard.cooldown_s
-        if state.last_end and now < until:
-            return Held(
-                "cooldown",
-                until,
-                f"{playbook.name} ended on {subject} {now - state.last_end:.0f} s ago, its cooldown is {guard.cooldown_s:g} s",
-            )
-        return None
+        return self._broken(playbook, subject, state, now) or self._cooling(playbook, subject, state, now)
+
+    def _broken(self, playbook: Playbook, subject: str, state: PairState, now: float) -> Held | None:
+        """The breaker: closed while the limit is not reached; half-open once its time is over."""
+        guard, name = playbook.guard, playbook.name
+        if guard.limit is None:
+            return None
+        count, within_s = guard.limit
+        breaker = self.breakers.get((name, subject))
+        if breaker is not None:
+            until = breaker.open_until(opens_s(guard), guard.open_max_s)
+            times = f", and {breaker.level - 1} trials since did not heal" if breaker.level > 1 else ""
+            why = f"{name} acted {count} times on {subject} in {within_s:g} s{times}: the breaker is open"
+            return Held("breaker", until, why, calls=True) if now < until else None
+        recent = [at for at in state.starts if at > now - within_s]
+        if len(recent) < count:
+            return None
+        until = now + guard.open_s if guard.open_s else recent[len(recent) - count] + within_s
+        why = f"{name} acted {len(recent)} times on {subject} in {within_s:g} s: the breaker is open"
+        return Held("breaker", until, why, calls=True)
+
+    def _cooling(self, playbook: Playbook, subject: str, state: PairState, now: float) -> Held | None:
+        cooldown_s = playbook.guard.cooldown_s
+        until = state.last_end + cooldown_s
+        if not state.last_end or now >= until:
+            return None
+        ended = f"{playbook.name} ended on {subject} {now - state.last_end:.0f} s ago"
+        return Held("cooldown", until, f"{ended}, its cooldown is {cooldown_s:g} s")
+
+    def breaker_state(self, playbook: Playbook, subject: str, now: float) -> State:
+        """For who asks how it stands."""
+        breaker = self.breakers.get((playbook.name, subject))
+        if breaker is None:
+            return "closed"
+        return "open" if now < breaker.open_until(opens_s(playbook.guard), playbook.guard.open_max_s) else "half-open"
 
     def to_json(self) -> dict[str, Any]:
         return {
             "pairs": [[p, s, state.last_end, list(state.starts)] for (p, s), state in self.pairs.items()],
             "acts": list(self.acts),
             "calls": [[*pair, at] for pair, at in self.calls.items()],
+            "breakers": [[*pair, b.opened_at, b.until, b.level] for pair, b in self.breakers.items()],
+            "silences": self.silences.to_json(),
+            "storm": list(self.storm) if self.storm is not None else None,
         }
 
     @classmethod
@@ -139,7 +204,15 @@ class GuardBook:
             book.pairs[playbook, subject] = PairState(last_end, deque(starts, maxlen=STARTS_KEPT))
         book.acts.extend(raw["acts"])
         book.calls = {(playbook, subject): at for playbook, subject, at in raw["calls"]}
+        book.breakers = {(playbook, subject): Breaker(*rest) for playbook, subject, *rest in raw["breakers"]}
+        book.silences = SilenceBook.from_json(raw["silences"])
+        book.storm = Storm(*raw["storm"]) if raw["storm"] is not None else None
         return book
+
+
+def opens_s(guard: Guard) -> float:
+    """How long a breaker is open at first, from which a failed trial doubles it."""
+    return guard.open_s or (guard.limit[1] if guard.limit is not None else 0.0)
 
 
 def loops(lineage: list[list[str]], playbook: str, subject: str) -> Held | None:

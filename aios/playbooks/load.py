@@ -1,8 +1,9 @@
 """From the text of a playbook to a `Playbook`, or to every reason why not, each with its line, column and cure.
 
 Called by the reactor's loader (`load_many`, for the folder), by the command line and by tests. It knows the form of a
-playbook; `read.py` knows how values are read, `read_steps.py` steps and checks, `read_tests.py` tests, `condition.py` and
-`pattern.py` the two small languages, `read_on.py` which events it is for. Pure: whoever calls has read the files.
+playbook; `read.py` knows how values are read, `read_guard.py` guards, `read_steps.py` steps and checks, `read_tests.py` tests,
+`condition.py` and `pattern.py` the two small languages, `read_on.py` which events it is for. Pure: whoever calls has read the
+files.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from typing import Literal, NamedTuple, cast
 from aios.errors import ConfigError, ConfigErrors
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CORRELATED
-from aios.events.durations import parse_duration
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, Fields, field_types
-from aios.playbooks.guards import STARTS_KEPT
-from aios.playbooks.model import MODES, Guard, Keep, Mode, Playbook, Rung
+from aios.playbooks.model import MODES, Keep, Mode, Playbook, Rung
 from aios.playbooks.read import Reader
+from aios.playbooks.read_guard import DAY_S, read_guard
 from aios.playbooks.read_on import On, OnReader
 from aios.playbooks.read_steps import LONGEST_ANSWER_S, StepReader
 from aios.playbooks.read_tests import Names, read_tests
@@ -34,10 +34,8 @@ KEYS = (
 RUNGS_MAX = 10
 FILES_MAX = 100
 PRIORITY_MAX = 1000
-DAY_S = 86400.0
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-_LIMIT = re.compile(r"\s*(\d{1,6})\s+in\s+(\S+)\s*\Z")
 
 
 def load(text: str, path: str, skills: SkillCatalogue) -> Playbook:
@@ -191,7 +189,7 @@ class _Form:
             mode=mode or "auto",
             priority=priority or 0,
             enabled=enabled is not False,
-            guard=self._guard(found.get("guard")),
+            guard=read_guard(self._reader, found.get("guard")),
             keep=self._keep(found.get("keep"), trigger, "verify" in found),
             steps=steps,
             verify=checks,
@@ -231,35 +229,7 @@ class _Form:
                 "add verify: [{service_check: {unit: …, hold: 10s}}], or mode: observe to look only",
             )
 
-    # --- guard, keep, on_failure ---
-
-    def _guard(self, node: Node | None) -> Guard:
-        if node is None:
-            return Guard()
-        found = self._reader.mapping(node, "guard", ("cooldown", "limit"))
-        default = Guard()
-        cooldown = self._reader.duration(found["cooldown"], "cooldown", 0.0, 365 * DAY_S) if "cooldown" in found else None
-        limit = self._limit(found["limit"]) if "limit" in found else default.limit
-        return Guard(default.cooldown_s if cooldown is None else cooldown, limit)
-
-    def _limit(self, node: Node) -> tuple[int, float] | None:
-        if node.kind == "scalar" and node.scalar == "none":
-            return None
-        found = _LIMIT.match(node.scalar) if isinstance(node.scalar, str) else None
-        if not found or int(found[1]) < 1:
-            self._reader.refuse(node, f"limit cannot be {node.what}", "write how many runs in how long: 3 in 1h; or none")
-            return Guard().limit
-        if int(found[1]) > STARTS_KEPT:
-            self._reader.refuse(node, f"limit counts at most {STARTS_KEPT} runs", "choose a smaller number, or write none")
-            return Guard().limit
-        try:
-            seconds = parse_duration(found[2])
-        except ValueError as error:
-            self._reader.refuse(node, f"limit: {str(error).partition('; ')[0]}", "write 3 in 1h")
-            return Guard().limit
-        if not 1.0 <= seconds <= 30 * DAY_S:
-            self._reader.refuse(node, "limit counts over 1s to 30d", "choose another length of time")
-        return int(found[1]), seconds
+    # --- keep, on_failure ---
 
     def _keep(self, node: Node | None, trigger: On, verified: bool) -> Keep | None:
         if node is None:

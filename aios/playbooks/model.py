@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from aios.events.calls import Kind
 from aios.events.limits import UNSAID, Limits
+from aios.playbooks.breaker import CEILING_S
+from aios.playbooks.maintenance import WindowSet
 
 Mode = Literal["observe", "shadow", "suggest", "approve", "auto"]
 MODES: tuple[Mode, ...] = ("observe", "shadow", "suggest", "approve", "auto")
@@ -111,11 +113,28 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """So many runs of the playbook that may act are open at once; with `by`, so many for each value of that field."""
+
+    at_most: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
-    """Both count runs that reached an act, per playbook and subject; `limit` is (how many, in how many seconds)."""
+    """`cooldown` and `limit` count runs that reached an act, per playbook and subject.
+
+    `limit` is (how many, in how many seconds), `open_s` how long the breaker is open when it is reached (0: until it counts one
+    less), `open_max_s` the longest that failed trials make of it. `depends_on` are subjects without which acting is in vain.
+    """
 
     cooldown_s: float = 300.0
     limit: tuple[int, float] | None = (3, 3600.0)
+    open_s: float = 0.0
+    open_max_s: float = CEILING_S
+    concurrency: Concurrency | None = None
+    windows: WindowSet | None = None
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ VOIDS_MAX = 12
 """An act that cannot even begin (no room for its snapshot, hands away) is brought again so often, waiting longer each time."""
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
 RESUME_LOOK_S = 3600.0
-"""A run that waits for `aios resume` looks again so often by itself."""
+"""A run that waits for `aios resume`, or for a guard without a time, looks again so often by itself."""
 ACT_GRACE_S = 5.0
 """How much longer than its own timeout the daemon waits for a launcher, which enforces that timeout itself."""
 
@@ -291,6 +291,10 @@ class Run(RunState):
                 return self._give_up("unknown", what)
             until = min(env.now + RESUME_LOOK_S, env.resumes_at or env.now + RESUME_LOOK_S)
             return Say((self._waiting_event("resume", until, step.id),))
+        if not self.acted and not self.by and (held := env.held_now()) is not None:
+            until = min(env.now + RESUME_LOOK_S, held.until or env.now + RESUME_LOOK_S)
+            waiting = self._waiting_event("guard", until, step.id)
+            return Say((waiting._replace(data={**waiting.data, "on": held.guard, "why": held.why}),))
         if env.acts_again_at > env.now and not self.acted:
             return Say((self._waiting_event("act_limit", env.acts_again_at, step.id),))
         if self._mode(env) == "approve" and self.approved.get(step.id) != digest([step.skill, params]):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Verdict
 from aios.events.event import Draft
+from aios.playbooks.guards import Held
 from aios.playbooks.model import Playbook
 
 # --- happenings: what comes in ----------------------------------------------------------------------------------------
@@ -139,6 +140,8 @@ class Env:
     disabled: bool = False
     protected: Callable[[frozenset[str]], str] = lambda _resources: ""
     acts_again_at: float = 0.0
+    held_now: Callable[[], Held | None] = lambda: None
+    """Asked before the first act: the guard of the moment that lets nothing begin."""
     score: float | None = None
     system_score: float | None = None
     chance: float = 0.5

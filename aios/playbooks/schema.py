@@ -14,6 +14,7 @@ from aios.events.event import SEVERITIES
 from aios.events.limits import BOUNDS, NONE
 from aios.playbooks.load import NAME, PRIORITY_MAX
 from aios.playbooks.model import ASK, MODES
+from aios.playbooks.read_guard import DEPENDS_MAX, RUNS_MAX, WINDOWS_MAX
 from aios.playbooks.read_on import COUNT_MAX, JOINS, PATH, PATHS_MAX, TRIGGERS_MAX
 from aios.playbooks.read_on import NAME as TRIGGER_NAME
 from aios.playbooks.read_steps import CHOICES_MAX
@@ -206,9 +207,41 @@ def _operator() -> Json:
 def _guard() -> Json:
     limit = {"type": "string", "pattern": r"^(none|\s*\d+\s+in\s+\S+\s*)$", "examples": ["3 in 1h", "none"]}
     cooldown = _said("Per subject, from the end of the last run.", {**_ref("duration"), "default": "5m"})
+    count = {"type": "integer", "minimum": 1, "maximum": RUNS_MAX}
+    by = _said("So many for each value of this field.", {"type": "string", "examples": ["data.cluster", "subject"]})
+    at_once = {"anyOf": [count, _object({"at_most": count, "by": by}, ("at_most",))]}
+    some = {"type": "array", "minItems": 1, "maxItems": WINDOWS_MAX, "items": _window()}
+    windows = {
+        **_object({"only": _said("It acts within these.", some), "never": _said("And not within these.", some)}),
+        "minProperties": 1,
+    }
+    opened = _said("For how long at first; then twice as long after each trial that fails.", _ref("duration"))
+    breaker = _object({"open": opened, "ceiling": _said("Never longer than this.", {**_ref("duration"), "default": "1d"})})
     return _object(
-        {"cooldown": cooldown, "limit": _said("Then the breaker opens and a person is asked.", {**limit, "default": "3 in 1h"})}
+        {
+            "cooldown": cooldown,
+            "limit": _said("Then the breaker opens and a person is asked.", {**limit, "default": "3 in 1h"}),
+            "breaker": _said("For how long it is open; one run then tries.", breaker),
+            "concurrency": _said("So many runs that may act are open at once.", at_once),
+            "windows": _said("Maintenance windows.", windows),
+            "depends_on": _said(
+                "Nothing is done while one of these subjects is ill.",
+                {"type": "array", "maxItems": DEPENDS_MAX, "items": {"type": "string"}, "examples": [["db.service"]]},
+            ),
+        }
     )
+
+
+def _window() -> Json:
+    text = {"type": "string"}
+    known = {
+        "cron": _said("When it begins: minute hour day month weekday.", {**text, "examples": ["0 2 * * *", "0 22 * * fri"]}),
+        "for": _said("How long it lasts.", _ref("duration")),
+        "from": _said("Instead of cron: a day, or a time.", {**text, "examples": ["2026-12-24", "2026-12-24T18:00"]}),
+        "to": _said("Until then; a day counts whole.", text),
+        "timezone": _said("The machine's own if you do not say.", {**text, "examples": ["Europe/Berlin"]}),
+    }
+    return {**_object(known), "oneOf": [{"required": ["cron", "for"]}, {"required": ["from", "to"]}]}
 
 
 def _keep() -> Json:

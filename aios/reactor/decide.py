@@ -16,21 +16,12 @@ from aios.events.event import Draft, Event, Position, format_time
 from aios.playbooks.guards import Held, loops, protected
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
 from aios.playbooks.run_opening import opening, run_id
+from aios.reactor.holding import STORM_LOOKS_MAX, Around, Rules, crowded, held_now, storm_holds
 from aios.scheduler.priority import priority
 from aios.world import Incident, World
 
 CONSIDERED_MAX, SAID_CHARS_MAX = 50, 300
 """So many playbooks, with so much of what each said, stand in a decision; the others are many, and worse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What is in force besides the playbooks."""
-
-    mode_max: str
-    acts_per_hour: int
-    settle_s: float
-    protected: frozenset[str]
 
 
 class Decision(NamedTuple):
@@ -47,12 +38,16 @@ class InFlight:
 
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
+    triggers: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """The event that each of these runs answers, where it may act."""
 
     def begun(self, decision: Decision, subject: str, now: float) -> None:
         """This was decided: the next decision must know of it."""
         first = decision.drafts[0]
         if decision.verdict == "opened":
             self.runs[decision.playbook, subject] = first.id
+            if first.data["mode"] in ("approve", "auto"):
+                self.triggers[decision.playbook, subject] = first.data["trigger"]
         if first.correlationid:
             called = any(draft.type == "reactor.called" for draft in decision.drafts)
             known = self.incidents.get(subject)
@@ -63,9 +58,11 @@ class InFlight:
         self.incidents.pop(event.subject, None)
         if event.type == "run.opened":
             self.runs.pop((event.data["playbook"], event.subject), None)
+            self.triggers.pop((event.data["playbook"], event.subject), None)
 
 
 NO_MATCH = Decision("no_match", ())
+NOTHING_KNOWN = Around()
 
 
 class Candidate(NamedTuple):
@@ -123,6 +120,7 @@ def decide(
     *,
     in_flight: InFlight,
     dependents: Mapping[str, frozenset[str]],
+    around: Around = NOTHING_KNOWN,
 ) -> Decision:
     """Decide about one event."""
     candidates = weigh(event, matches, world, now)
@@ -148,7 +146,7 @@ def decide(
 
     lineages = _lineages(event, world, rules, now, dependents)
     mode = lesser_mode(best.mode, rules.mode_max)
-    held = _guards(best, event.subject, lineages, mode, world, rules, now)
+    held = _guards(best, event, lineages, mode, world, rules, now, in_flight, around)
     if held is not None:
         drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
         if held.calls and not (incident is not None and incident.called):
@@ -213,8 +211,18 @@ def _lineages(
 
 
 def _guards(
-    best: Playbook, subject: str, lineages: list[list[list[str]]], mode: str, world: World, rules: Rules, now: float
+    best: Playbook,
+    event: Event,
+    lineages: list[list[list[str]]],
+    mode: str,
+    world: World,
+    rules: Rules,
+    now: float,
+    in_flight: InFlight,
+    around: Around,
 ) -> Held | None:
+    """The first guard that says no: what only a person lifts, what the moment forbids, what was done too often, who else runs."""
+    subject = event.subject
     for lineage in lineages:
         if held := loops(lineage, best.name, subject):
             return held
@@ -224,10 +232,18 @@ def _guards(
         return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
     if protected(frozenset((subject,)), rules.protected):
         return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
+    if world.guards.storming and len(world.runs) + len(in_flight.runs) >= STORM_LOOKS_MAX:
+        return storm_holds(world)
+    if held := held_now(best, subject, world, rules, around, now):
+        return held
     again_at = world.guards.acts_again_at(now, rules.acts_per_hour)
     if again_at > now:
         return Held("act_limit", again_at, f"this machine acted {rules.acts_per_hour} times within an hour, its limit")
-    return world.guards.verdict(best, subject, now)
+    if held := world.guards.verdict(best, subject, now):
+        return held
+    if best.guard.concurrency is not None or rules.concurrency:
+        return crowded(best, event_fields(event), world, in_flight.triggers, rules)
+    return None
 
 
 def _decided(
@@ -253,6 +269,7 @@ def _decided(
         "run": run,
         "guard": held.guard if held is not None else guard,
         "until": until,
+        "on": held.on if held is not None else "",
         "why": held.why if held is not None else why,
         "considered": [dict(c) for c in considered],
     }

@@ -22,7 +22,8 @@ from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import opening, run_id, unfit
 from aios.ports import Emit, JournalReader
-from aios.reactor.decide import NO_MATCH, Decision, InFlight, Rules, decide, resources_of
+from aios.reactor.decide import NO_MATCH, Decision, InFlight, decide, resources_of
+from aios.reactor.holding import Around, HeldOn, Rules, held_now, room_for, storm_news
 from aios.reactor.runs import Runner
 from aios.reactor.shelf import Shelf
 from aios.scheduler.priority import priority
@@ -39,6 +40,8 @@ FALLBACKS_DEEP_MAX = 8
 LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 TICK_S = 0.001
 """A deadline is looked at so much after it: the journal's times are whole microseconds, timers are not that exact."""
+_LIFTING = frozenset({"reactor.storm_began", "reactor.storm_over", "daemon.silence_ended", "daemon.resumed"})
+"""What runs that wait for a guard wait for, besides that something is well again."""
 REFILL_BATCH = 1024
 
 
@@ -56,6 +59,7 @@ class Reactor:
     emit: Emit
     reader: JournalReader
     dependents: dict[str, frozenset[str]] = field(default_factory=dict)
+    around: Around = field(default_factory=Around)
     decided: int = 0
     decided_since: frozenset[str] = frozenset()
     """Events that were decided after the checkpoint that the queue comes from: of these, what it calls spilled is not."""
@@ -67,6 +71,9 @@ class Reactor:
     """What of the correlator's is on its way into the journal."""
     _due: TimerHandle | None = None
     _due_at: float = 0.0
+    _held_on: HeldOn = field(default_factory=HeldOn)
+    _ill_changes: int = -1
+    _storm_said: str = ""
     _pumping: bool = False
     closing: bool = False
 
@@ -88,7 +95,9 @@ class Reactor:
             self._index = None
         for key, holding in list(self.world.held.items()):
             self._offer_later(key, holding)
+            self._held_on.add(key, holding)
         self.offer_held("protected")
+        self.look_around()
         self.runner.start()
         self._correlate()
         self._wake()
@@ -127,8 +136,11 @@ class Reactor:
             if is_own(event.type):
                 own = True
                 self._own(event)
+        if self.world.ill_changes != self._ill_changes:
+            self.look_around()
         if own:
             self.runner.folded(stored)
+            self._offer_freed()
         if self.world.correlator.trackers or self.world.correlator.pending:
             self._correlate()
         if len(self.queue) or self.queue.spilled:
@@ -139,6 +151,9 @@ class Reactor:
             self.world.undecided.pop(event.id, None)  # spilled: the queue knows where it stands
 
     def _own(self, event: Event) -> None:
+        if event.type in _LIFTING:
+            self._storm_said = "" if event.type.startswith("reactor.storm") else self._storm_said
+            self.runner.wake_guarded()
         if event.type not in ("run.opened", "reactor.decided"):
             return
         self._in_flight.folded(event)
@@ -147,6 +162,7 @@ class Reactor:
             holding = self.world.held.get(key)
             if holding is not None:
                 self._offer_later(key, holding)
+                self._held_on.add(key, holding)
 
     # --- several events together ---
 
@@ -226,6 +242,7 @@ class Reactor:
         offered = self._offered.pop(event.id, None)
         holding = self.world.held.get(offered) if offered is not None else None
         if offered is not None and holding is None:
+            self._offer_freed()  # its place is another's
             return  # the symptom went away, or its run was opened, while it waited for its turn
         matches = self.index.match(event)
         decision = self._decision(event, position, matches) if matches else NO_MATCH
@@ -251,6 +268,7 @@ class Reactor:
                 now,
                 in_flight=self._in_flight,
                 dependents=self.dependents,
+                around=self.around,
             )
         except Exception as error:  # noqa: BLE001  skills are asked what they touch, and an outsider's may fail in any way
             return _dead(event, position, f"it could not be decided: {type(error).__name__}: {error}"[:500])
@@ -300,6 +318,25 @@ class Reactor:
         for guard in LIFTED_BY_RESUME:
             self.offer_held(guard)
 
+    def look_around(self) -> None:
+        """Who is ill has changed, or who is watched: a storm may begin or be over, and what waited for others may go on."""
+        self._ill_changes = self.world.ill_changes
+        news = storm_news(self.world, self.rules, self.around.watched)
+        if news is not None and news.type != self._storm_said and not self.closing:
+            self._storm_said = news.type
+            self.emit(news)
+        self._offer_freed()
+        self.runner.wake_guarded()
+
+    def _offer_freed(self) -> None:
+        """Offer again what waits for something that is over: as many as there is room for."""
+        if self._held_on.groups:
+            for key in self._held_on.free(self.world, self._room_for, self._offered):
+                self.offer_again(key)
+
+    def _room_for(self, guard: str, on: str) -> int | None:
+        return room_for(guard, on, self.world, self.rules, self._in_flight.triggers, self.shelf.by_name)
+
     def take_again(self, position: Position) -> bool:
         """A dead letter that a person has tried again. False: the journal does not hold its event any more."""
         event = self.reader.at(position)
@@ -329,8 +366,11 @@ class Reactor:
             return f"playbook {name} was tried for this already"
         if (name, parent.subject) in self.world.open_pairs:
             return f"a run of {name} is open on {parent.subject} already"
-        held = self.world.guards.verdict(playbook, parent.subject, self.clock.now())
+        now = self.clock.now()
+        held = self.world.guards.verdict(playbook, parent.subject, now)
         if held is not None and held.guard != "called":  # a rung of the ladder is not a new cry for help
+            return held.why
+        if playbook.acts and (held := held_now(playbook, parent.subject, self.world, self.rules, self.around, now)):
             return held.why
         draft = self.opening_for(parent, playbook, lineage, again=parent.again)
         return unfit(draft) or (draft,)

@@ -159,6 +159,12 @@ class Runner:
             if run.wait is not None and run.wait["for"] == waits_for:
                 self._wait_over(run.id)
 
+    def wake_guarded(self) -> None:
+        """What guards held before their first act may go on, if what they wait on is over; else they look and wait again."""
+        for run in list(self.world.runs.values()):
+            if run.wait is not None and run.wait["for"] == "guard" and not self._env(run).held_now():
+                self._wait_over(run.id)
+
     async def _quiet(self, run: Run) -> None:
         """Wait until all that was said for this run is folded: what comes next must be decided on that."""
         while (saying := self._saying.get(run.id)) is not None:

@@ -12,7 +12,8 @@ from aios.events.event import Event, Position, format_time
 from aios.playbooks.load import load
 from aios.playbooks.model import CannotSay, Playbook
 from aios.playbooks.run_opening import WRITTEN_BYTES_MAX, run_id, unfit
-from aios.reactor.decide import CONSIDERED_MAX, Decision, InFlight, Rules, decide, resources_of
+from aios.reactor.decide import CONSIDERED_MAX, Decision, InFlight, decide, resources_of
+from aios.reactor.holding import Rules
 from aios.scores.scores import Scores
 from aios.testing.bodies import specs
 from aios.testing.loop import START_OF_TIME

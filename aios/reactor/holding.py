@@ -1,0 +1,245 @@
+"""Guards that look at more than their own playbook: silences, windows, dependencies, storms, and how many runs at once.
+
+`decide.py` asks before a run opens, the daemon's `Env` before a run's first act, the pump's ladder before a fallback: pure
+functions of the world. `HeldOn` is the pump's: what is held until something other than time ends it, so that it is offered
+again just then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios.events.event import SYSTEM, Draft
+from aios.playbooks.guards import Held
+from aios.playbooks.maintenance import WindowSet
+from aios.playbooks.model import Playbook
+from aios.playbooks.run import Run
+from aios.world import Holding, World
+
+STORM_LOOKS_MAX = 50
+"""So many runs look while a storm lasts: evidence enough. What comes on top is held without a run."""
+STORM_CALM = 0.5
+"""A storm is over when less than this part of the share that began it is ill: so it does not come and go."""
+DEPENDS_AGAIN_S = 600.0
+"""What is held because something else is ill is looked at again so often, though nobody said that it is well."""
+DEPENDS_CALL_S = 600.0
+"""When that has been ill for so long, a person should know what waits for it."""
+KEY_CHARS_MAX = 100
+SUBJECTS_TOLD = 20
+MACHINE = "machine"
+"""Names the places that all playbooks share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is in force besides the playbooks."""
+
+    mode_max: str
+    acts_per_hour: int
+    settle_s: float
+    protected: frozenset[str]
+    concurrency: int = 0
+    """Runs that may act, open at once on the whole machine; 0: as many as there are slots and room."""
+    windows: WindowSet = field(default_factory=WindowSet)
+    needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Subject -> those that it depends on, by the settings."""
+    storm_share: float = 0.0
+    """The share of the watched subjects that makes a storm; 0: none ever does."""
+    storm_at_least: int = 5
+
+
+@dataclass(slots=True)
+class Around:
+    """What the daemon has learnt of the machine and no event says. Shared, and changed in place by the daemon."""
+
+    watched: frozenset[str] = frozenset()
+    """Subjects that would be heard of if they were ill: of these a storm takes its share."""
+    sufferers: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Of subjects that are ill: who suffers with them."""
+
+
+# --- before a run opens, and before its first act ---------------------------------------------------------------------
+
+
+def held_now(playbook: Playbook, subject: str, world: World, rules: Rules, around: Around, now: float) -> Held | None:
+    """What lets nobody act just now: a silence, a window, something ill that this depends on."""
+    silence = world.guards.silences.of(playbook.name, subject, now) if world.guards.silences.by_id else None
+    if silence is not None:
+        reason = f": {silence.reason}" if silence.reason else ""
+        why = f"{silence.what} is silenced by {silence.by}{reason}"
+        return Held("silence", silence.until, why[:500], on=silence.id)
+    for windows in (playbook.guard.windows, rules.windows):
+        if windows:
+            until, why = windows.closed_until(now)
+            if why:
+                return Held("window", until, why)
+    return _waits_for_the_ill(playbook, subject, world, rules, around, now) if world.ill else None
+
+
+def storm_holds(world: World) -> Held | None:
+    """What a storm says to a run before its first act, and to an event when enough runs look already."""
+    storm = world.guards.storm
+    if storm is None or storm.lifted_by:
+        return None
+    why = f"{storm.ill} of {storm.known} watched subjects fell ill together: in a storm nothing is done"
+    return Held("storm", 0.0, why, on="storm")
+
+
+def _waits_for_the_ill(playbook: Playbook, subject: str, world: World, rules: Rules, around: Around, now: float) -> Held | None:
+    ill = next((one for one in _needs(playbook, subject, rules, around) if one in world.ill and one != subject), "")
+    if not ill or _leans_on(ill, subject, rules, around):
+        return None  # of two that need each other, none waits for the other
+    since = min(world.symptoms[ill, kind].since for kind in world.ill[ill])
+    why = f"{subject} depends on {ill}, which has been ill for {max(0.0, now - since):.0f} s"
+    return Held("depends_on", now + DEPENDS_AGAIN_S, why, calls=now - since >= DEPENDS_CALL_S, on=ill)
+
+
+def _needs(playbook: Playbook, subject: str, rules: Rules, around: Around) -> Iterator[str]:
+    yield from playbook.guard.depends_on
+    yield from sorted(rules.needs.get(subject, ()))
+    yield from (one for one, suffering in around.sufferers.items() if subject in suffering)
+
+
+def _leans_on(subject: str, other: str, rules: Rules, around: Around) -> bool:
+    return other in rules.needs.get(subject, ()) or subject in around.sufferers.get(other, ())
+
+
+# --- how many at once -------------------------------------------------------------------------------------------------
+
+Opening = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Runs that are decided and not folded yet: (playbook, subject) -> the event each answers."""
+
+
+def crowded(playbook: Playbook, trigger: Mapping[str, Any], world: World, opening: Opening, rules: Rules) -> Held | None:
+    """Whether as many runs are open as may be: of this playbook (for this value of its field), or on the machine."""
+    own = playbook.guard.concurrency
+    if own is not None:
+        place = place_of(playbook, trigger)
+        count = taken(place, playbook, world, opening)
+        if count >= own.at_most:
+            runs = "1 run" if count == 1 else f"{count} runs"
+            return Held("concurrency", 0.0, f"{runs} of {place} open, and its concurrency is {own.at_most}", on=place)
+    if rules.concurrency:
+        count = taken(MACHINE, None, world, opening)
+        if count >= rules.concurrency:
+            return Held("concurrency", 0.0, f"{count} runs open on this machine, its concurrency", on=MACHINE)
+    return None
+
+
+def place_of(playbook: Playbook, trigger: Mapping[str, Any]) -> str:
+    """Names the places that a run shares with others: its playbook, and the value of its field where one is named."""
+    own = playbook.guard.concurrency
+    if own is None or not own.by:
+        return playbook.name
+    value: Any = trigger
+    for name in own.by.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return f"{playbook.name} {own.by} {value if value is not None else 'missing'!s:.{KEY_CHARS_MAX}}"
+
+
+def taken(place: str, playbook: Playbook | None, world: World, opening: Opening) -> int:
+    """How many runs that may act hold such a place; `playbook` is None for the machine's."""
+    mine = [run for run in world.runs.values() if playbook is None or run.playbook == playbook.name]
+    count = sum(1 for run in mine if may_act(run) and (playbook is None or place_of(playbook, run.trigger) == place))
+    coming = [(pair, event) for pair, event in opening.items() if pair not in world.open_pairs]
+    return count + sum(
+        1 for (name, _), event in coming if playbook is None or (name == playbook.name and place_of(playbook, event) == place)
+    )
+
+
+def may_act(run: Run) -> bool:
+    return bool(run.by) or run.mode in ("approve", "auto")
+
+
+# --- storms -----------------------------------------------------------------------------------------------------------
+
+
+def storm_news(world: World, rules: Rules, watched: frozenset[str]) -> Draft | None:
+    """The event that a storm began or is over; None where nothing changed."""
+    storm = world.guards.storm
+    if not watched or (storm is None and len(world.ill) < rules.storm_at_least):
+        return None  # nobody knows yet who there is: just started
+    ill = sorted(subject for subject in world.ill if subject in watched)
+    share = rules.storm_share
+    told: dict[str, Any] = {"ill": len(ill), "known": len(watched)}
+    if storm is None and share and len(ill) >= rules.storm_at_least and len(ill) > share * len(watched):
+        why = (
+            f"a storm: {len(ill)} of {len(watched)} watched subjects are ill ({', '.join(ill[:3])}, …): nothing is done until it "
+            "is over, or you say aios resume"
+        )
+        return Draft(type="reactor.storm_began", subject=SYSTEM, data={**told, "subjects": ill[:SUBJECTS_TOLD], "why": why})
+    calm = len(ill) < rules.storm_at_least or len(ill) <= share * STORM_CALM * len(watched)
+    if storm is not None and (calm or not share):
+        return Draft(type="reactor.storm_over", subject=SYSTEM, data=told)
+    return None
+
+
+# --- what is held until something ends --------------------------------------------------------------------------------
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class HeldOn:
+    """What is held, by what it waits for; oldest first. Entries that the world holds no more are dropped when met."""
+
+    groups: dict[tuple[str, str], dict[Key, None]] = field(default_factory=dict)
+
+    def add(self, key: Key, holding: Holding) -> None:
+        if holding.on:
+            self.groups.setdefault((holding.guard, holding.on), {})[key] = None
+
+    def free(self, world: World, room: Callable[[str, str], int | None], offered: Mapping[str, Key]) -> list[Key]:
+        """Those to be offered now. `room(guard, on)` is how many: None for all, 0 while it lasts."""
+        found: list[Key] = []
+        waiting = set(offered.values())
+        for group, keys in list(self.groups.items()):
+            left = room(*group)
+            if left is not None:
+                left -= sum(1 for key in waiting if key in keys)
+            if left is None or left > 0:
+                found.extend(self._oldest(group, keys, left, world, waiting))
+                if not keys:
+                    del self.groups[group]
+        return found
+
+    def _oldest(
+        self, group: tuple[str, str], keys: dict[Key, None], count: int | None, world: World, waiting: set[Key]
+    ) -> list[Key]:
+        """So many that still wait for this (None: all) and are not offered yet."""
+        found: list[Key] = []
+        stale = []
+        for key in keys:
+            if count is not None and len(found) >= count:
+                break
+            holding = world.held.get(key)
+            if holding is None or (holding.guard, holding.on) != group:
+                stale.append(key)
+            elif key not in waiting:
+                found.append(key)
+        for key in stale:
+            del keys[key]
+        return found
+
+
+def room_for(guard: str, on: str, world: World, rules: Rules, opening: Opening, playbooks: Mapping[str, Playbook]) -> int | None:
+    """How many of those that wait for this may be offered: None: all; 0: none yet."""
+    if guard == "concurrency":
+        return _free_places(on, world, rules, opening, playbooks)
+    if guard == "depends_on":
+        lasts = on in world.ill
+    elif guard == "silence":
+        lasts = on in world.guards.silences.by_id
+    else:
+        lasts = guard == "storm" and world.guards.storming
+    return 0 if lasts else None
+
+
+def _free_places(on: str, world: World, rules: Rules, opening: Opening, playbooks: Mapping[str, Playbook]) -> int | None:
+    if on == MACHINE:
+        return max(0, rules.concurrency - taken(MACHINE, None, world, opening)) if rules.concurrency else None
+    playbook = playbooks.get(on.partition(" ")[0])
+    own = playbook.guard.concurrency if playbook is not None else None
+    return max(0, own.at_most - taken(on, playbook, world, opening)) if own is not None else None
