@@ -37,7 +37,7 @@ from aios.playbooks.run_words import Env
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
 from aios.reactor.holding import Around, Rules, held_now, storm_holds
-from aios.reactor.keep import LastGood
+from aios.reactor.keep import LastGood, SinceGood
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf, names_of
@@ -122,6 +122,8 @@ class Outside:
     offload: Callable[[Callable[[], None]], Awaitable[None]]
     """Runs what syncs to the disk away from the loop."""
     call_env: Mapping[str, Any]
+    since_good: SinceGood | None = None
+    """What differs from the last-good copy; none: nobody looks."""
     collector: Collector | None = None
     """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
     boot_id: str = ""
@@ -489,7 +491,17 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
     reactor.decided_since, reactor.around = decided_since, around
     runner.open_fallback = reactor.open_fallback
-    keeper = LastGood(shelf, outside.skills, outside.services, outside.looker, outside.files, aside, spine.emit, outside.clock)
+    keeper = LastGood(
+        shelf,
+        outside.skills,
+        outside.services,
+        outside.looker,
+        outside.files,
+        aside,
+        spine.emit,
+        outside.clock,
+        outside.since_good,
+    )
     daemon_box: list[Daemon] = []
     verbs = Verbs(
         settings,

@@ -28,7 +28,7 @@ from aios.errors import ConfigError
 from aios.events.codec import encode_json
 from aios.events.event import Draft, Stored, day_of
 from aios.events.origin import InboxCursor
-from aios.hands import proc
+from aios.hands import keep, proc
 from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
 from aios.journal.checkpoints import Checkpoints, Memories
@@ -44,7 +44,7 @@ from aios.journal.thread import JournalGone, ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.log import configure, get_logger
 from aios.places import SYSTEM_PLAYBOOKS
-from aios.ports import Inbox, JournalWriter, Sensor, Services, UnitState
+from aios.ports import Blobs, Inbox, JournalWriter, Sensor, Services, UnitState
 from aios.sensors.alarm import Limits
 from aios.sensors.asking import Probe
 from aios.sensors.host import HostLimits, HostSensor, PsutilReader
@@ -190,6 +190,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         notify=sd_notify,
         offload=_offload,
         call_env=call_env(settings, managed),
+        since_good=partial(_since_good, files, state, blobs),
         collector=_collector(settings, files),
         boot_id=proc.boot_id(),
         pid=os.getpid(),
@@ -261,6 +262,23 @@ def limits_env(settings: Settings) -> dict[str, Any]:
         "grace_s": settings.limits.grace_s,
         "environment": list(settings.limits.environment),
     }
+
+
+async def _since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str, subject: str) -> dict[str, Any] | None:
+    return await asyncio.to_thread(_changed_since_good, files, state, blobs, playbook, subject)
+
+
+def _changed_since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str, subject: str) -> dict[str, Any] | None:
+    """Only looks. What cannot be read tells nothing, and keeps no run from going on."""
+    try:
+        found = keep.newest(state, playbook, subject, files)
+        since = keep.since_good(found[1], blobs) if found else None
+    except OSError:
+        return None
+    if found is None or since is None or not since.changed:
+        return None
+    text = blobs.put(since.diff.encode(errors="replace"))
+    return {"generation": found[0], "changed": since.changed[:20], "files": len(since.changed), "blob": text}
 
 
 def _collector(settings: Settings, files: OsFiles) -> Collector:

@@ -435,7 +435,7 @@ class Verbs:
             raise Refused(f"run {run.id} did not act: there is nothing to take back")
         if (run.results.get(ROLLBACK) or {}).get("ok"):
             raise Refused(f"run {run.id} was taken back already")
-        if not await self.reactor.runner.take_back(run, peer.name):
+        if not await self.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
             raise Refused(f"run {run.id} is being taken back already")
         return run_summary(run)
 
@@ -462,6 +462,15 @@ class Verbs:
     async def _service(self, verb: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         subject = await self._subject(_text(args, "subject"))
         return await self._act(SERVICE_SKILLS[verb], {"unit": subject}, peer, "asked for by hand", subject)
+
+    async def do_keep_restore(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """A last-good copy, put back by hand: an act like any other. `files` empty: all that the copy holds."""
+        playbook, subject = _text(args, "playbook"), _text(args, "subject")
+        files, generation = args.get("files"), _number(args, "generation", 0)
+        if not isinstance(files, list) or not files or not all(isinstance(path, str) for path in files):
+            raise Refused("files must be a list of paths", "aios keep show lists what a copy holds")
+        params = {"files": files, "from": "last_good", "generation": generation}
+        return await self._act("restore_files", params, peer, "asked for by hand", subject, playbook)
 
     async def _subject(self, name: str) -> str:
         """Which service is meant: a name that the settings list stands for its subject. Refused is what nobody knows."""
@@ -511,7 +520,9 @@ class Verbs:
             await self._subject(str(checked["unit"]))  # refuses what nobody knows
         return await self._act(name, checked, peer, "asked for by hand", str(checked.get("unit", "host")))
 
-    async def _act(self, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str) -> dict[str, Any]:
+    async def _act(
+        self, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str, playbook: str = ""
+    ) -> dict[str, Any]:
         spec = self.skills.get(skill)
         if spec is None:
             raise Refused(f"there is no skill {skill!r} here", "aios skill list shows them")
@@ -521,7 +532,7 @@ class Verbs:
             raise Refused(str(error)) from None
         if protected := self.reactor.protected(touched):
             raise Refused(f"{protected} is protected", "use the system's own tools for it")
-        result = await self.aside.act(skill, params, by=peer.name, why=why, subject=subject)
+        result = await self.aside.act(skill, params, by=peer.name, why=why, subject=subject, playbook=playbook)
         return {"kind": "act", **result.to_json()}
 
     async def do_reload(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:

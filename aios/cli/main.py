@@ -40,6 +40,7 @@ NOUNS: Mapping[str, Noun] = {
     "explain": Noun("explain", "why an event was answered as it was"),
     "playbook": Noun("playbook", "list, check, try and switch playbooks"),
     "runs": Noun("runs", "look at runs, answer their questions, take them back"),
+    "keep": Noun("keep", "last-good copies: list, compare, put back"),
     "skill": Noun("skill", "list, show and run skills"),
     "service": Noun("service", "start, stop and list services"),
     "score": Noun("score", "how healthy everything is"),

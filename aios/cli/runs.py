@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aios.blobs.store import BlobFolder
 from aios.cli import exits
 from aios.cli.events import summary
 from aios.cli.journal import reader
@@ -14,10 +15,13 @@ from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
+from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.event import parse_time
+from aios.ports import Blobs
 
 LIMIT = 20
+DIFF_LINES = 60
 ID_SHOWN = 8
 KNOWN_MAX = 1000
 """More runs than the daemon remembers."""
@@ -46,6 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ):
         verb = add_verb(group, word, help, decide, examples=example)
         verb.add_argument("run", help="its id, or the beginning of it")
+        if word == "rollback":
+            verb.add_argument(
+                "--force", action="store_true", help="also where somebody else has changed it since; their change is lost"
+            )
         if word == "answer":
             verb.add_argument("choice", help="one of its choices; or yes, or no")
         if word in ("approve", "answer", "deny", "retry"):
@@ -140,7 +148,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args):
         terminal.json(view.whole())
     else:
-        show_run(view, terminal)
+        show_run(view, terminal, BlobFolder(OsFiles(), f"{folder(args, terminal)}/blobs"))
     return exits.OK
 
 
@@ -158,7 +166,29 @@ def _view(args: argparse.Namespace, terminal: Terminal) -> RunView:
         raise
 
 
-def show_run(view: RunView, terminal: Terminal) -> None:
+def _show_differences(view: RunView, blobs: Blobs | None, terminal: Terminal) -> None:
+    """What changed, as it stood in the files: since the last good copy, by each act, and by the rollback."""
+    found = [("since the last good copy", view.since_good)] if view.since_good else []
+    found += [(str(step.get("step", "")), one) for step in view.steps for one in step.get("evidence") or []]
+    for of, evidence in found:
+        if blobs is None or evidence.get("kind") != "diff":
+            continue
+        terminal.title(f"what changed ({of})")
+        try:
+            lines = blobs.get(str(evidence.get("blob", ""))).decode(errors="replace").splitlines()
+        except (KeyError, ValueError, OSError):
+            lines = ["it is not there any more: its time was over"]
+        for line in lines[:DIFF_LINES]:
+            terminal.say("  " + line, _colour(line))
+        if len(lines) > DIFF_LINES:
+            terminal.say(f"  … and {len(lines) - DIFF_LINES} further lines: blob {evidence.get('blob')}")
+
+
+def _colour(line: str) -> str:
+    return {"+": "green", "-": "red"}.get(line[:1], "")
+
+
+def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> None:
     terminal.say(f"{view.playbook} · {view.subject} · {status_words(view.brief())}", "bold")
     terminal.facts(
         (
@@ -192,6 +222,7 @@ def show_run(view: RunView, terminal: Terminal) -> None:
     ):
         _show_list(title, entries or [], terminal)
     _show_list("ladder", view.ladder, terminal)
+    _show_differences(view, blobs, terminal)
     _show_next(view, terminal)
 
 
@@ -287,6 +318,8 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
     }
     if getattr(args, "from_", None):
         request["from"] = args.from_
+    if getattr(args, "force", False):
+        request["force"] = True
     answer = ask_daemon(args, terminal, args.verb, request, ANSWER_TIMEOUT_S)
     if wants_json(args):
         terminal.json(answer)

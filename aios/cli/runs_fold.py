@@ -12,6 +12,7 @@ from aios.playbooks.run_state import cancelled_why
 from aios.playbooks.run_table import TABLE, WELL, Status
 
 ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
+SINCE_GOOD = "playbook.changed_since_good"
 OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
 _BRIEF = (
     "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
@@ -59,6 +60,8 @@ class RunView:
     """Steps that a retry did not do again."""
     proof: list[Any] = field(default_factory=list)
     rolled_back: Mapping[str, Any] | None = None
+    since_good: Mapping[str, Any] = field(default_factory=dict)
+    """What had changed since the last good copy when it opened."""
     ladder: list[dict[str, Any]] = field(default_factory=list)
 
     def brief(self) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def fold(events: Iterable[Event]) -> dict[str, RunView]:
     """All runs of these events by id, oldest first. A run whose beginning is gone from the journal is left out."""
     runs: dict[str, RunView] = {}
     for event in events:
-        if event.type.startswith(("run.", "approval.")):
+        if event.type.startswith(("run.", "approval.")) or event.type == SINCE_GOOD:
             fold_one(runs, event)
     return runs
 
@@ -82,7 +85,9 @@ def fold_one(runs: dict[str, RunView], event: Event) -> None:
     run_id = str(event.data.get("run", ""))
     if event.type == "run.opened":
         runs.setdefault(run_id, _opened(run_id, event))
-    elif view := runs.get(run_id):
+    elif (view := runs.get(run_id)) and event.type == SINCE_GOOD:
+        view.since_good = {"kind": "diff", **event.data}
+    elif view:
         _apply(view, event.type, event.data, event.time)
 
 

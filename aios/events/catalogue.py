@@ -245,6 +245,14 @@ CATALOGUE: Mapping[str, EventType] = {
         manifest=(STR, "blob that holds the manifest"),
         files=(LIST, "what was copied"),
     ),
+    "playbook.changed_since_good": _t(
+        "A run opened, and files that it could put back are not as they were when its subject was last proven well.",
+        **_RUN,
+        generation=(INT, "the last-good copy"),
+        changed=(LIST, "files that differ, the first of them"),
+        files=(INT, "how many there are"),
+        blob=(STR, "the difference, as text; secrets are struck out"),
+    ),
     # --- decisions
     "reactor.decided": _t(
         "What was decided about an event that a playbook matched (a run that opens says so itself).",
@@ -404,7 +412,13 @@ CATALOGUE: Mapping[str, EventType] = {
         error=(STR, "what could not be taken back"),
         by=(STR, "the person who asked for it; empty: the run itself"),
     ),
-    "run.rollback_asked": _t("A person wants what an ended run did taken back.", "warning", **_RUN, by=(STR, "who")),
+    "run.rollback_asked": _t(
+        "A person wants what an ended run did taken back.",
+        "warning",
+        **_RUN,
+        by=(STR, "who"),
+        force=(BOOL, "also where somebody else has changed it since"),
+    ),
     "run.rung_done": _t(
         "One rung of the ladder after a failure was climbed.",
         "warning",

@@ -134,7 +134,9 @@ def _strangers_in_our_folders(attempts: Sequence[Undone], now: Standing) -> set[
         if ours is None or attempt.after is None:
             return set()
         known |= attempt.before.keys() | attempt.after.keys()
-        made |= {
-            path for path in ours if attempt.after.get(path, ABSENT).label.startswith("folder") and path not in attempt.before
-        }
+        made |= {path for path in ours if _is_folder(attempt.after, path) and not _is_folder(attempt.before, path)}
     return {path for path in now.keys() - known if any(path.startswith(f"{folder}/") for folder in made)}
+
+
+def _is_folder(stood: Standing, path: str) -> bool:
+    return stood.get(path, ABSENT).label.startswith("folder")

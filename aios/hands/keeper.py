@@ -78,6 +78,13 @@ def file_name(name: str) -> str:
     return "%2E" + plain[1:] if plain.startswith(".") else plain
 
 
+def plain_name(file: str) -> str:
+    """The name that `file_name` made this of."""
+    parts = file.split("%")
+    rest = (bytes.fromhex(part[:2]) + os.fsencode(part[2:]) for part in parts[1:])
+    return os.fsdecode(os.fsencode(parts[0]) + b"".join(rest))
+
+
 def start_kept(
     spec: KeptSpec, folder: str, log_path: str, lock: int = -1, *, files: Files, clock: Clock, groups: Groups | None = None
 ) -> ProcessId:

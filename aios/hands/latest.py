@@ -25,9 +25,17 @@ def known_of(files: Files, state_dir: str, blobs: Blobs, real: str) -> Known:
     """What the latest snapshot saw at this real place."""
     try:
         manifest = decode_json(read_all(files, _path(state_dir, real), _MANIFEST_MAX))
+    except (OSError, ValueError):
+        return NOTHING_KNOWN
+    return known_in(manifest, blobs, real)
+
+
+def known_in(manifest: Mapping[str, Any], blobs: Blobs, real: str) -> Known:
+    """What this manifest says of a real place, as far as the bytes are still there."""
+    try:
         root = next(one for one in manifest["roots"] if one["real"] == real and "rows" in one)
         entries, seen_ns = entries_of(root), int(manifest["taken_ns"])
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+    except (ValueError, KeyError, TypeError, StopIteration):
         return NOTHING_KNOWN
     return Known(_still_held(entries, blobs), seen_ns)
 

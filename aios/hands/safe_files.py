@@ -53,10 +53,10 @@ class SafeFolder:
         with open(fd, "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
+    def restore_last_good(self, files: Sequence[str], generation: int = 0) -> list[dict[str, Any]]:
         for path in files:
             self._real(path)
-        return keep.restore_last_good(files, self._kept_folder, self._files, self._blobs)
+        return keep.restore_last_good(files, self._kept_folder, self._files, self._blobs, generation)
 
     def _real(self, path: str) -> str:
         for root, real in self._roots.items():

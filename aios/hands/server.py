@@ -241,7 +241,11 @@ class _Tools:
         if call.skill == "rollback":
             return self._roll_back()
         if call.skill == "keep_copy":
-            return keep.keep_copy(call.params, wiring.state_dir, wiring.files, wiring.blobs)
+            generations = int(call.env.get("generations", keep.GENERATIONS))
+            now_ns = int(wiring.clock.now() * 1e9)
+            return keep.keep_copy(
+                call.params, wiring.state_dir, wiring.files, wiring.blobs, generations=generations, now_ns=now_ns
+            )
         return wiring.body(call, self._folder, self._services(), self._safe(), bounds)
 
     def _safe(self) -> SafeFolder:

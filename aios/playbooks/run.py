@@ -82,8 +82,8 @@ class Run(RunState):
                 return self._on_answered(happening)
             case Cancelled(by, why):
                 return () if self.closed or self.cancelled else (self._draft("run.cancelled", by=by, why=why),)
-            case TakeBack(by):
-                return (self._draft("run.rollback_asked", by=by),) if self.ended and self.acted else ()
+            case TakeBack(by, force):
+                return (self._draft("run.rollback_asked", by=by, force=force),) if self.ended and self.acted else ()
             case RungEnded(healed, opened, error):
                 return (
                     self._draft("run.rung_done", rung=self.rung, what="fallback", run_opened=opened, healed=healed, error=error),
@@ -395,14 +395,17 @@ class Run(RunState):
         if not folders:
             return Say((self._draft("run.rolled_back", ok=True, proof=[], error="", by=self.rollback_asked),))
         attempt = self.attempts.get(ROLLBACK, 0) + 1
-        if attempt > self._rollback_last() + self.voids.get(ROLLBACK, 0) or self.voids.get(ROLLBACK, 0) > VOIDS_MAX:
+        asks = bool(((known or {}).get("result") or {}).get("conflicts"))
+        last = self._rollback_last() + self.voids.get(ROLLBACK, 0)
+        if asks or attempt > last or self.voids.get(ROLLBACK, 0) > VOIDS_MAX:
             error = (known or {}).get("error") or "the rollback could not be carried out"
             return Say((self._draft("run.rolled_back", ok=False, proof=[], error=error, by=self.rollback_asked),))
-        return Say((self._intend(ROLLBACK, "rollback", {"attempts": folders}, Touches(), by=self.rollback_asked),))
+        params = {"attempts": folders} | ({"force": True} if self.rollback_forced else {})
+        return Say((self._intend(ROLLBACK, "rollback", params, Touches(), by=self.rollback_asked),))
 
     def _rollback_last(self) -> int:
         """The number of the last rollback attempt that is made by itself."""
-        return ROLLBACK_ATTEMPTS_MAX + min(self.crashes.get(ROLLBACK, 0), CRASH_RERUNS_MAX)
+        return self.rollback_base + ROLLBACK_ATTEMPTS_MAX + min(self.crashes.get(ROLLBACK, 0), CRASH_RERUNS_MAX)
 
     def _climb(self, env: Env) -> Command:
         rungs = self.rungs(env)

@@ -63,6 +63,9 @@ class RunState:
     cancelled: bool = False
     closed: bool = False
     rollback_asked: str = ""
+    rollback_forced: bool = False
+    rollback_base: int = 0
+    """Attempts of a rollback that were made before a person asked for one (again): these count anew."""
     by: str = ""
 
     # --- reading ---
@@ -238,7 +241,9 @@ class RunState:
             self.closed, self.ended_at = True, at
 
     def _rollback_asked(self, data: Mapping[str, Any], _at: float) -> None:
-        self.rollback_asked = data["by"]
+        self.rollback_asked, self.rollback_forced = data["by"], bool(data.get("force"))
+        self.rollback_base = self.attempts.get(ROLLBACK, 0)
+        self.results.pop(ROLLBACK, None)
 
     def _rolled_back(self, data: Mapping[str, Any], at: float) -> None:
         self.rollback_asked = ""

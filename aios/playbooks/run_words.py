@@ -58,9 +58,10 @@ class Cancelled(NamedTuple):
 
 
 class TakeBack(NamedTuple):
-    """A person wants an ended run taken back."""
+    """A person wants an ended run taken back; forced: also where somebody else has changed it since."""
 
     by: str
+    force: bool = False
 
 
 class RungEnded(NamedTuple):

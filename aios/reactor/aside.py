@@ -37,7 +37,15 @@ class Aside:
         self.hands.on_done(self._done)
 
     async def act(
-        self, skill: str, params: Mapping[str, Any], *, by: str, why: str, subject: str = HOST, cause: str = ""
+        self,
+        skill: str,
+        params: Mapping[str, Any],
+        *,
+        by: str,
+        why: str,
+        subject: str = HOST,
+        cause: str = "",
+        playbook: str = "",
     ) -> SkillResult:
         """Carry it out and tell what came of it. Raises ValueError for parameters it refuses, KeyError for no such skill."""
         if skill in BUILT_IN:
@@ -49,7 +57,16 @@ class Aside:
         run = f"aside-{self.entropy.new_id()}"
         folder = f"runs/{run}/{skill}.1"
         call = SkillCall(
-            run, skill, 1, skill, "act", checked, timeout_s, touches, folder, env={**self.call_env, "subject": subject}
+            run,
+            skill,
+            1,
+            skill,
+            "act",
+            checked,
+            timeout_s,
+            touches,
+            folder,
+            env={**self.call_env, "subject": subject, "playbook": playbook},
         )
         data = {"skill": skill, "params": checked, "key": call.key, "by": by, "why": why}
         await self.emit(Draft(type="daemon.act_intended", subject=subject, data=data, causationid=cause))

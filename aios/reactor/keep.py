@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Task
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from aios.clock import Clock
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
-from aios.events.event import Draft, Stored
+from aios.events.event import Draft, Event, Stored
 from aios.playbooks.model import CannotSay, Playbook, variables
 from aios.playbooks.run_table import VERIFY
 from aios.playbooks.run_words import Ask, CheckCall
@@ -26,6 +28,10 @@ from aios.reactor.shelf import Shelf
 SOON_S, AGAIN_S = 0.25, 10.0
 """After a start or a change it is looked at again soon (the process may just be coming up), then every ten seconds."""
 TREE_MAX = 10_000
+
+
+SinceGood = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
+"""What differs from the newest copy of (playbook, subject): data of `playbook.changed_since_good`. None: nothing, or no copy."""
 
 
 @dataclass(slots=True)
@@ -40,6 +46,7 @@ class LastGood:
     aside: Aside
     emit: Emit
     clock: Clock
+    since_good: SinceGood | None = None
     _tasks: dict[tuple[str, str], Task[None]] = field(default_factory=dict)
     _nudges: dict[tuple[str, str], asyncio.Event] = field(default_factory=dict)
     _stands: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -61,6 +68,26 @@ class LastGood:
                 self.changed(event.subject)
             elif event.type == "playbook.loaded":
                 self.start()
+            elif event.type == "run.opened" and self.since_good is not None and self._keeps(event):
+                key = ("run", str(event.data["run"]))
+                self._tasks[key] = task = asyncio.get_running_loop().create_task(self._tell_what_changed(event, self.since_good))
+                task.add_done_callback(partial(self._told, key))
+
+    def _keeps(self, event: Event) -> bool:
+        playbook = self.shelf.by_name.get(str(event.data["playbook"]))
+        return playbook is not None and playbook.keep is not None
+
+    async def _tell_what_changed(self, event: Event, since_good: SinceGood) -> None:
+        """Evidence for whoever reads the run: what is not as it was when all was well."""
+        data = await since_good(str(event.data["playbook"]), event.subject)
+        if data is not None:
+            told = {"run": event.data["run"], "playbook": event.data["playbook"], **data}
+            draft = Draft(type="playbook.changed_since_good", subject=event.subject, data=told)
+            await self.emit(draft._replace(causationid=event.id, correlationid=event.correlationid))
+
+    def _told(self, key: tuple[str, str], task: Task[None]) -> None:
+        self._tasks.pop(key, None)
+        _raised(task)
 
     def changed(self, subject: str) -> None:
         """The subject was started, or one of its files changed."""

@@ -144,10 +144,13 @@ class Runner:
             await self.cancel(fallback, by)
         return True
 
-    async def take_back(self, run: Run, by: str) -> bool:
-        """Roll an ended run back because a person asks for it. False when there is nothing to take back (any more)."""
+    async def take_back(self, run: Run, by: str, *, force: bool = False) -> bool:
+        """Roll an ended run back because a person asks for it; forced: also where somebody else has changed it since.
+
+        False when there is nothing to take back (any more).
+        """
         await self._quiet(run)
-        drafts = run.advance(TakeBack(by), self._env(run))
+        drafts = run.advance(TakeBack(by, force), self._env(run))
         if not drafts:
             return False
         await self._hear(run, drafts)

@@ -61,8 +61,8 @@ class SafeFiles(Protocol):
         """SHA-256 of a regular file's bytes, hex."""
         ...
 
-    def restore_last_good(self, files: Sequence[str]) -> list[dict[str, Any]]:
-        """Put the last-good copies back; a proof for each file. Raises `Permanent` when there is none."""
+    def restore_last_good(self, files: Sequence[str], generation: int = 0) -> list[dict[str, Any]]:
+        """Put the last-good copies (0: the newest) back; a proof for each file. Raises `Permanent` when there is none."""
         ...
 
 

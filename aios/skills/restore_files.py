@@ -8,7 +8,7 @@ from typing import Literal
 from aios.events.calls import SkillResult, Touches
 from aios.events.limits import Limits
 from aios.skills.api import ActContext, Skill
-from aios.skills.types import Paths
+from aios.skills.types import Paths, WholeNumber
 
 SHOWN_MAX = 60
 """What a result has room for."""
@@ -16,14 +16,18 @@ SHOWN_MAX = 60
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """`from: last_good` is the only source there is; it stands in the playbook so that a reader sees what is put back."""
+    """`from: last_good` is the only source there is; it stands in the playbook so that a reader sees what is put back.
+
+    `generation` is one of those that `aios keep list` shows; 0 is the newest that has the file.
+    """
 
     files: Paths
     from_: Literal["last_good"] = "last_good"
+    generation: WholeNumber = 0
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:
-    proof = ctx.safe.restore_last_good(params.files)
+    proof = ctx.safe.restore_last_good(params.files, params.generation)
     return SkillResult(True, {"restored": len(proof), "proof": proof[:SHOWN_MAX]})
 
 

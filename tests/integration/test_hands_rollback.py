@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
 from aios.events.calls import SkillCall, Touches
 from aios.events.codec import decode_json
 from aios.hands import keep
@@ -133,6 +136,112 @@ def test_a_rollback_that_cannot_reach_its_file_calls_a_person(tmp_path: Path) ->
     play(tmp_path / "state", story)
 
 
+# --- what somebody else changed ---------------------------------------------------------------------------------------
+
+
+def test_what_somebody_else_changed_since_our_act_is_asked_about_and_nothing_is_put_back(tmp_path: Path) -> None:
+    """Not even the other file: half a configuration is worse than either. Forced, all of it is."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("good one")
+    two.write_text("good two")
+
+    async def story(rig: Rig) -> None:
+        first, second = writing("r", one, "bad one"), replace(writing("r", two, "bad two"), step="b", folder="runs/r/b.1")
+        assert (await rig.act(first)).ok
+        assert (await rig.act(second)).ok
+        two.write_text("a person's own")
+        asked = await rig.act(rollback("r", first, second))
+        assert not asked.ok
+        assert asked.result["conflicts"] == [str(two)]
+        assert "--force" in asked.error
+        assert (one.read_text(), two.read_text()) == ("bad one", "a person's own")
+        it = rollback("r", first, second)
+        forced = replace(it, params={**it.params, "force": True}, attempt=2, folder="runs/r/rollback.2")
+        result = await rig.act(forced)
+        assert result.ok, result.error
+        assert (one.read_text(), two.read_text()) == ("good one", "good two")
+
+    play(tmp_path / "state", story)
+
+
+def test_what_our_act_did_not_change_is_left_to_who_did(tmp_path: Path) -> None:
+    """A folder that an act wrote one file in; since then somebody else wrote another, and added a third."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "ours").write_text("good")
+    (folder / "theirs").write_text("old")
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo bad > "$0/ours"', str(folder), files=(str(folder),))
+        assert (await rig.act(it)).ok
+        (folder / "theirs").write_text("new")
+        (folder / "added").write_text("new")
+        result = await rig.act(rollback("r", it))
+        assert result.ok, result.error
+        assert [line["path"] for line in result.result["proof"]] == [f"{folder}/ours"]
+        assert [(folder / name).read_text() for name in ("ours", "theirs", "added")] == ["good", "new", "new"]
+
+    play(tmp_path / "state", story)
+
+
+def test_what_somebody_put_into_a_folder_that_our_act_made_is_asked_about(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'mkdir "$0"; echo x > "$0/ours"', str(folder), files=(str(folder),))
+        assert (await rig.act(it)).ok
+        (folder / "theirs").write_text("precious")
+        asked = await rig.act(rollback("r", it))
+        assert asked.result["conflicts"] == [f"{folder}/theirs"]
+        assert (folder / "ours").exists()
+        (folder / "theirs").unlink()
+        again = replace(rollback("r", it), attempt=2, folder="runs/r/rollback.2")
+        assert (await rig.act(again)).ok
+        assert not folder.exists()
+
+    play(tmp_path / "state", story)
+
+
+def test_an_act_tells_what_it_changed_as_text_without_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "app.conf"
+    path.write_text("listen 80\npassword=geheim123\n")
+
+    async def story(rig: Rig) -> None:
+        result = await rig.act(writing("r", path, "listen 81\npassword=geheim123\nuser=me\n"))
+        blobs = BlobFolder(OsFiles(), str(rig.state_dir / "blobs"))
+        (changes,) = [one for one in result.evidence if one["kind"] == "changes"]
+        (diff,) = [one for one in result.evidence if one["kind"] == "diff"]
+        assert changes["files"] == 1
+        (line,) = decode_json(blobs.get(changes["blob"]))
+        assert line["path"] == str(path)
+        text = blobs.get(diff["blob"]).decode()
+        assert "-listen 80\n+listen 81\n" in text
+        assert "geheim" not in text
+
+    play(tmp_path / "state", story)
+
+
+def test_a_rollback_whose_bytes_are_gone_says_so_and_touches_nothing(tmp_path: Path) -> None:
+    """Days later, when the time of what was saved is over."""
+    path = tmp_path / "app.conf"
+    path.write_text("good")
+
+    async def story(rig: Rig) -> None:
+        it = writing("r", path, "bad")
+        assert (await rig.act(it)).ok
+        for bulk in (rig.state_dir / "blobs").glob("*/*.bulk"):
+            bulk.unlink()
+        result = await rig.act(rollback("r", it))
+        assert not result.ok
+        assert "snapshots.keep_days" in result.error
+        assert path.read_text() == "bad"
+        shutil.rmtree(rig.state_dir / "runs" / "r" / "step.1")
+        gone = await rig.act(replace(rollback("r", it), attempt=2, folder="runs/r/rollback.2"))
+        assert "is gone" in gone.error
+
+    play(tmp_path / "state", story)
+
+
 # --- last-good copies -----------------------------------------------------------------------------------------------
 
 OWNER = {"playbook": "web-down", "subject": "web.service"}
@@ -180,19 +289,25 @@ def test_a_last_good_copy_heals_what_something_else_broke(tmp_path: Path) -> Non
     play(tmp_path / "state", story)
 
 
-def test_two_generations_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
+def test_some_generations_are_kept_and_the_newest_is_used_unless_another_is_named(tmp_path: Path) -> None:
     path = tmp_path / "conf"
 
     async def story(rig: Rig) -> None:
         for n in range(4):
             path.write_text(f"good {n}")
-            assert (await rig.act(keeping(f"k{n}", path))).ok
-            assert (await rig.act(keeping(f"again{n}", path))).ok
+            for run in (f"k{n}", f"again{n}"):
+                it = keeping(run, path)
+                assert (await rig.act(replace(it, env={**it.env, "generations": 2}))).ok
         folder = keep.folder_of(str(rig.state_dir), OWNER["playbook"], OWNER["subject"])
         assert sorted(os.listdir(folder)) == ["00000003.manifest.json", "00000004.manifest.json"]
         path.write_text("bad")
         assert (await rig.act(restoring("r", path))).ok
         assert path.read_text() == "good 3"
+        older = restoring("r2", path)
+        assert (await rig.act(replace(older, params={**older.params, "generation": 3}))).ok
+        assert path.read_text() == "good 2"
+        gone = replace(restoring("r3", path), params={**older.params, "generation": 1})
+        assert "no last-good copy" in (await rig.act(gone)).error
 
     play(tmp_path / "state", story)
 

@@ -1,0 +1,85 @@
+"""`aios keep`: what stands, what has changed, and a generation put back by a person, through a real daemon."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
+from aios.hands.keep import keep_copy
+from tests.acceptance.cli_kit import aios
+from tests.acceptance.house import House
+
+
+def keep_some(state: Path, file: Path, *texts: str, playbook: str = "web-down") -> None:
+    """A generation of each text."""
+    state.mkdir(exist_ok=True)
+    params = {"files": [str(file)], "playbook": playbook, "subject": "agent:web"}
+    for text in texts:
+        file.write_text(text)
+        assert keep_copy(params, str(state), OsFiles(), BlobFolder(OsFiles(), f"{state}/blobs")).ok
+
+
+def test_copies_are_listed_newest_first_and_shown_with_what_they_hold(tmp_path: Path) -> None:
+    file = tmp_path / "conf"
+    keep_some(tmp_path / "state", file, "one", "two")
+    listed = aios("keep", "list", data=tmp_path / "state")
+    assert listed.code == 0
+    assert [line.split()[:3] for line in listed.out.splitlines()[1:]] == [
+        ["agent:web", "web-down", "2"],
+        ["agent:web", "web-down", "1"],
+    ]
+    shown = aios("keep", "show", "agent:web", "--generation", "1", data=tmp_path / "state")
+    assert str(file) in shown.out
+    assert aios("keep", "show", "agent:wen", data=tmp_path / "state").err.count("did you mean 'agent:web'?") == 1
+
+
+def test_what_has_changed_since_is_a_difference_and_exit_code_1(tmp_path: Path) -> None:
+    file = tmp_path / "conf"
+    keep_some(tmp_path / "state", file, "listen 80\n")
+    same = aios("keep", "diff", "agent:web", data=tmp_path / "state")
+    assert (same.code, "Nothing has changed" in same.out) == (0, True)
+    file.write_text("listen 81\n")
+    file.chmod(0o600)
+    changed = aios("keep", "diff", "agent:web", data=tmp_path / "state")
+    assert changed.code == 1
+    assert "-listen 80\n+listen 81\n" in changed.out
+    assert "mode 0644 -> 0600" in changed.out
+
+
+def test_a_copy_of_two_playbooks_is_asked_which_and_a_missing_generation_names_those_there(tmp_path: Path) -> None:
+    file = tmp_path / "conf"
+    keep_some(tmp_path / "state", file, "one")
+    refused = aios("keep", "show", "agent:web", "--generation", "7", data=tmp_path / "state")
+    assert "there are: 1" in refused.err
+    keep_some(tmp_path / "state", file, "one", playbook="other")
+    refused = aios("keep", "show", "agent:web", data=tmp_path / "state")
+    assert "--playbook: other, web-down" in refused.err
+
+
+def test_nothing_kept_is_no_failure(tmp_path: Path) -> None:
+    done = aios("keep", "list", data=tmp_path)
+    assert (done.code, "no last-good copies" in done.out) == (0, True)
+
+
+def test_a_person_puts_an_older_generation_back_as_an_act_with_intent_and_proof(tmp_path: Path) -> None:
+    house = House(tmp_path, {})
+    try:
+        file = tmp_path / "conf"
+        keep_some(house.state, file, "first\n", "second\n")
+        file.write_text("broken\n")
+        said = house.aios("keep", "restore", "agent:web", "--generation", "1")
+        assert file.read_text() == "first\n"
+        assert "Generation 1 stands again" in said
+        told = house.aios("events", "--type", "daemon.act_intended", "--type", "daemon.act_done", "--json").splitlines()
+        assert [json.loads(line)["event"]["data"]["skill"] for line in told] == ["restore_files", "restore_files"]
+        assert list((house.state / "runs").glob("aside-*/restore_files.1/manifest.json"))
+        answer = house.json("keep", "restore", "agent:web", str(file))
+        assert answer["ok"]
+        assert file.read_text() == "second\n"
+        refused = house.raw("keep", "restore", "agent:web", "/etc/hostname")
+        assert refused.returncode == 1
+        assert "no last-good copy of /etc/hostname" in refused.stdout
+    finally:
+        house.stop()
