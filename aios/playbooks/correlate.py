@@ -35,6 +35,8 @@ Recall = Callable[[str], bytes]
 KEYS_MAX, EVENTS_MAX = 5_000, 5_000
 """Of one playbook: keys, and events that wait in its windows. Beyond, the keys that were quiet longest are forgotten."""
 EVENTS_OF_KEY_MAX = 200
+ANCHORS_MAX = 16
+"""So many later events are asked whether one that came too late completes what ended with them: a flood must stay cheap."""
 BUFFER_MAX = 5_000
 """Events of one playbook that wait for the watermark; what comes on top is taken at once, as if it were late."""
 DATA_BYTES_MAX, DATA_LEVELS_MAX = 1024, 16
@@ -71,6 +73,7 @@ class Correlator:
         """What the journal does not hold yet, by id."""
         self.high = 0
         """The newest arrival."""
+        self._arrival = ""
         self._seq = 0
         self._off: set[str] = set()
         self._blind = Blindness()
@@ -89,14 +92,17 @@ class Correlator:
         if not self.trackers and heeded is None:
             return ()
         before = len(self.pending)
-        self._pass(event, position)
+        if event.arrival != self._arrival or event.type == "daemon.started":  # what comes in one batch has one arrival
+            self._arrival = event.arrival
+            self._pass(event, position)
         if heeded is not None:
             heeded(self, event, position)
             before = min(before, len(self.pending))
         hits = self._index.match(event)
         if hits:
             self._hit(event, position, hits)
-        self._release()
+        if self._is_next(self._events) or self._is_next(self._deadlines):
+            self._release()
         return tuple(self.pending.values())[before:] if len(self.pending) > before else ()
 
     def advance(self, at: float) -> tuple[Draft, ...]:
@@ -208,13 +214,13 @@ class Correlator:
         deadline = self._deadline(tracker, window) if window is not None else None
         return deadline is not None and seen.at < deadline
 
+    def _is_next(self, heap: list[_Entry]) -> bool:
+        return bool(heap) and heap[0].release <= self.high
+
     def _release(self) -> None:
         """Whatever the watermark has passed, in the order in which it happened."""
-        while True:
-            heap = min((heap for heap in (self._deadlines, self._events) if heap), key=lambda heap: heap[0], default=None)
-            if heap is None or heap[0].release > self.high:
-                return
-            entry = heappop(heap)
+        while ready := [heap for heap in (self._deadlines, self._events) if self._is_next(heap)]:
+            entry = heappop(min(ready, key=lambda heap: heap[0]))
             if entry.number:
                 self._take_from_buffer(entry)
             elif (found := self._armed(entry)) is not None:
@@ -271,7 +277,7 @@ class Correlator:
         first = next((n for n, one in enumerate(window.seen) if one is seen), len(window.seen))
         if not seen.mask & tracker.bits(absent=False):
             return
-        for anchor in range(first, len(window.seen)):
+        for anchor in range(first, min(len(window.seen), first + ANCHORS_MAX)):
             used = find(tracker.correlation, window.seen, anchor)
             if used is not None:
                 self._use(tracker, key, window, used)

@@ -149,7 +149,7 @@ class OnReader:
         for position, item in enumerate(items):
             last = kind == "sequence" and position and position == len(items) - 1
             triggers.append(self._entry(item, kind, f"e{position + 1}", by, may_stay_away=bool(last)))
-        if any(trigger is None for trigger in triggers):
+        if any(trigger is None for trigger in triggers) or node.kind == "scalar":
             return None
         made = [trigger for trigger in triggers if trigger is not None]
         return tuple(made) if self._are_sound(node, kind, made, within) else None
@@ -248,7 +248,7 @@ class OnReader:
             return _Count(number or 1)
         found = COUNT.match(node.scalar) if isinstance(node.scalar, str) else None
         if found is None or not 1 <= int(found[1]) <= COUNT_MAX:
-            wanted = "how many, from 1 to 100" if time == "no" else "how many in how long: 3 in 10m"
+            wanted = f"how many, from 1 to {COUNT_MAX}{'' if time == 'no' else ', in how long: 3 in 10m'}"
             self._reader.refuse(node, f"count cannot be {node.what}", f"write {wanted}")
             return _Count()
         if time == "no":

@@ -219,6 +219,37 @@ def test_services_are_listed(tmp_path: Path) -> None:
     assert out.rstrip().endswith("(1h ago)  exit 1")
 
 
+def test_what_a_window_lacks_is_explained_and_so_is_what_made_a_correlation(tmp_path: Path) -> None:
+    """Seen, missing, until when; and the events that came together."""
+    at = format_time(NOON - 60)
+    triggers = [
+        {"name": "first", "matched": True, "why": "the type fits, and it asks for nothing more"},
+        {"name": "e2", "matched": False, "why": "type is a; wanted b"},
+    ]
+    window = {"playbook": "p0", "kind": "all", "matched": True, "triggers": triggers, "key": {"subject": "web.service"}}
+    window |= {"within_s": 600.0, "seen": {"first": 1}, "missing": {"e2": 1}, "until": at, "waiting": 0}
+    answer: dict[str, Any] = {"event": {"id": "x", "type": "a", "subject": "web.service", "time": at, "data": {}}}
+    answer |= {"considered": [], "decisions": [], "windows": [window]}
+    with daemon(tmp_path, {"explain": answer}):
+        out = squeezed(aios("explain", "x", data=tmp_path).out)
+    assert "p0 waits for several events (all)" in out
+    assert "first yes the type fits" in out
+    assert "e2 no type is a; wanted b" in out
+    assert "now: 1 x first seen of subject web.service, 1 x e2 missing within 10m" in out
+    assert "No playbook is for it" not in out
+    parts = {"first": {"id": "x", "type": "a", "subject": "web.service", "time": at}}
+    data = {"playbook": "p0", "kind": "sequence", "key": {"subject": "web.service"}, "since": at, "until": at, "count": 1}
+    data |= {"events": parts, "used": [["x", "2026-02-24.1:0"]], "missing": ["e2"]}
+    made = {"id": "y", "type": "reactor.correlated", "subject": "web.service", "time": at, "data": data}
+    with daemon(tmp_path, {"explain": {"event": made, "considered": [], "decisions": [], "windows": []}}):
+        out = squeezed(aios("explain", "y", data=tmp_path).out)
+    assert "p0 waited for this (sequence)" in out
+    assert "first a web.service" in out
+    assert "e2 stayed away" in out
+    assert "joined by subject web.service" in out
+    assert "used x" in out
+
+
 def test_an_event_is_explained(tmp_path: Path) -> None:
     """Every playbook that was considered and what it said; then what was decided."""
     answer = {

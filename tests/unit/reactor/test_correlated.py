@@ -9,7 +9,7 @@ from pathlib import Path
 from aios.backtest import backtest
 from aios.events.calls import SkillSpec
 from aios.events.codec import decode_json, encode, encode_json
-from aios.events.event import Stored
+from aios.events.event import Stored, format_time
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.correlation_words import standing
 from aios.playbooks.load import load
@@ -227,6 +227,40 @@ def test_the_same_journal_gives_the_same_decisions_live_and_folded_again_from_an
         assert len(rig.events("reactor.correlated")) > 3
 
     play(story, together("{type: work.odd, count: 2 in 2m}"), together("{absence: {type: work.beat}, within: 3m}", "silent"))
+
+
+def test_lines_that_come_in_any_order_within_the_lateness_open_the_same_runs() -> None:
+    """Two programs write what happened a few seconds ago; whose line is read first is chance."""
+    happened = [
+        ("work.odd", 0.0),
+        ("work.fixed", 1.0),
+        ("work.odd", 2.0),
+        ("work.odd", 4.0),
+        ("work.fixed", 6.5),
+        ("work.odd", 7.0),
+    ]
+    ons = (
+        "{type: work.odd, count: 2 in 4s, lateness: 10s}",
+        "{sequence: [{type: work.odd}, {type: work.fixed}], within: 3s, lateness: 10s}",
+        "{sequence: [{type: work.odd}, {absence: {type: work.fixed}}], within: 2s, lateness: 10s}",
+    )
+
+    def runs(order: Sequence[int]) -> set[str]:
+        async def story(rig: Rig) -> set[str]:
+            began = rig.clock.now()
+            await asyncio.sleep(8.0)
+            for n in order:
+                kind, at = happened[n]
+                await rig.emit(kind, id=f"e{n}", time=format_time(began + at))
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(60.0)
+            return {event.id for event in rig.events("reactor.correlated")}
+
+        return play(story, *(together(on, f"p{n}", mode="observe") for n, on in enumerate(ons)))
+
+    first = runs(range(6))
+    assert len(first) >= 5
+    assert runs((5, 4, 3, 2, 1, 0)) == runs((3, 0, 5, 1, 4, 2)) == first
 
 
 def test_a_backtest_of_the_journal_gives_the_same_correlations_and_the_same_runs(tmp_path: Path) -> None:
