@@ -144,7 +144,8 @@ _IMPORT_OTHERS = """
 Every other name stays as it is (`task.completed`), after `PREFIX` where it has no dot or belongs to AIOS's own bookkeeping now
 (`scheduler.decision.made` is `PREFIXscheduler.decision.made`). Where the name has changed, `data.original` has the old one.
 Fields of `payload`, `data` and `meta`, and whatever else a record holds, stand in `data`; `agent_id` makes the subject
-`agent:NAME`, else it is `host`. Playbooks of the original are no events: [playbooks](playbooks.md) says how to write them anew.
+`agent:NAME`, else it is `host`. Playbooks of the original are no events:
+`aios playbook import` writes its `playbooks.json` as YAML that loads, with what could not be carried over said in comments.
 """
 
 

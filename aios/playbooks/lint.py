@@ -141,7 +141,8 @@ def _types(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     for position, name in enumerate(playbook.types):
         if any(type_fits(name, known) for known in CATALOGUE):
             continue
-        near = nearest(name, CATALOGUE)
+        family = name.partition(".")[0]  # original.disk_full is no slip of the pen for resource.disk_full
+        near = nearest(name, [known for known in CATALOGUE if nearest(family, [known.partition(".")[0]], 0.75)])
         hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
         where = ("on", "type", position) if len(playbook.types) > 1 else ("on", "type")
         yield "unknown-type", where, f"no sensor of AIOS says {name}", hint
