@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aios.events.catalogue import CLOSES, CORRELATED, is_own
+from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.correlate import Correlator
@@ -395,8 +396,19 @@ class World:
 
     def _on_loaded(self, event: Event) -> None:
         data = event.data
-        self.playbooks, self.playbook_paths = dict(data["playbooks"]), dict(data.get("paths", {}))
+        playbooks, paths = self._whole(data["playbooks"]), self._whole(data.get("paths", {}))
+        self.playbooks, self.playbook_paths = dict(playbooks), dict(paths)
         self.named_own = frozenset(data.get("own_types", ()))
+
+    def _whole(self, told: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of many hundred playbooks the names do not fit a line of the journal: then they are in a blob (`Spine._shortened`)."""
+        if not isinstance(told.get("bytes"), int):
+            return told
+        try:
+            found: Mapping[str, Any] = decode_json(self.correlator.recall(told["blob"]))
+        except (KeyError, ValueError):
+            return {}  # what was in force is not known any more; what is, stands in the folders
+        return found
 
     def _on_kept(self, event: Event) -> None:
         self.kept[event.data["playbook"]] = event.data["manifest"]

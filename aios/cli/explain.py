@@ -96,6 +96,7 @@ def _show_parts(data: Mapping[str, Any], terminal: Terminal) -> None:
             str(part.get("id", "")),
         )
         for name, part in parts.items()
+        if isinstance(part, Mapping)
     ]
     rows += [(str(name), "stayed away", "", "", "") for name in data.get("missing") or []]
     terminal.table(("entry", "type", "subject", "time", "id"), rows)

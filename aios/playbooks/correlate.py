@@ -455,9 +455,10 @@ class Correlator:
             return  # written before there were any
         try:
             written = decode_json(self.recall(blob)) if blob else {}
-        except (KeyError, ValueError):
-            return  # its blob is gone: those that are known go on, and each start of the daemon tells anew what is in force
-        self.begin({name: correlation_of(one) for name, one in written.items()}, event.taken, position)
+            correlations = {name: correlation_of(one) for name, one in written.items()}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return  # it cannot be read (any more): what is known goes on, and each start of the daemon tells what is in force
+        self.begin(correlations, event.taken, position)
 
     def _on_disabled(self, event: Event, _position: Position) -> None:
         name = event.data["playbook"]
@@ -500,6 +501,8 @@ class Correlator:
                 {"name": one.name, "matched": matched, "why": why} for one, (matched, why) in zip(triggers, said, strict=True)
             ],
         }
+        if tracker.off:
+            return {**told, "matched": False, "why": "it is switched off"}
         if keys and key is None:
             return {**told, "matched": False, "why": "it has nothing to be joined by: " + paths(triggers[0])}
         return {**told, **self._standing(tracker, key)} if key is not None else told

@@ -540,6 +540,16 @@ def test_an_unreadable_blob_leaves_the_windows_as_they_are() -> None:
     assert journal.see("a", 3) == ["a@0 a@1 a@3"]
 
 
+def test_a_blob_that_says_something_else_leaves_them_as_they_are_too() -> None:
+    """A newer program wrote it, or an older one."""
+    for written in (b'{"p0": {}}', b"[1]", b'{"p0": {"kind": "count", "triggers": [{"name": 1}]}}', b"nonsense", b"7"):
+        journal = Journal(THREE)
+        journal.correlator.recall = lambda _name, found=written: found  # type: ignore[misc]
+        journal.see("a", 0), journal.see("a", 1)
+        journal.see("playbook.loaded", 2, data={"playbooks": {}, "windows": "0" * 64})
+        assert journal.see("a", 3) == ["a@0 a@1 a@3"], written
+
+
 def test_what_was_said_of_it_names_its_events_and_what_caused_them() -> None:
     journal = Journal(ALL)
     journal.see("a", 0, severity="critical", causationid="run-7")

@@ -166,3 +166,21 @@ def test_hot_reload_in_the_living_daemon() -> None:
         assert rig.verdicts(gone) == []
 
     play(story, playbook("first"))
+
+
+def test_so_many_playbooks_that_their_names_fit_no_line_survive_a_restart() -> None:
+    """The journal's line names a blob; the world reads it, so that what was in force is known after a restart."""
+
+    async def story(rig: Rig) -> None:
+        (told,) = rig.events("playbook.loaded")
+        assert set(told.data["playbooks"]) == {"blob", "bytes"}
+        assert len(rig.daemon.world.playbooks) == 520
+        rig.texts["/playbooks/0.yaml"] = playbook("a" * 64, "c.d")
+        await rig.restart()
+        assert rig.daemon.world.playbooks["a" * 64] == rig.daemon.shelf.by_name["a" * 64].hash
+        assert len(rig.daemon.world.playbooks) == 520
+
+    def looks(name: str) -> str:
+        return text(name).replace("read_logs", "fact")
+
+    play(story, looks("a" * 64), *(looks(f"{n:03d}{'b' * 61}") for n in range(519)))
