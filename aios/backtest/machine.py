@@ -227,13 +227,14 @@ class Machine:
                 self._holds[run] = held + 1
 
     def _say_yes(self, asking: str) -> None:
-        """A person who is asked says yes, at once: nobody knows what they would have said."""
+        """A person who is asked says yes, or the first choice, at once: nobody knows what they would have said."""
         run = self.world.runs.get(asking)
         if run is not None:
             self._loop.create_task(self._answer(run))
 
     async def _answer(self, run: Run) -> None:
-        await self._runner.answer(run, True, "the backtest")
+        choices = (run.asked or {}).get("choices") or [""]
+        await self._runner.answer(run, True, "the backtest", choice=next(iter(choices)))
 
     def _apply(self, event: Event, position: Position) -> None:
         self.world.apply(event, position)

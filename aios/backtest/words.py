@@ -42,7 +42,7 @@ def figures_facts(f: Figures, found: Backtest) -> Iterator[tuple[str, str]]:
         unsure = f", {f.maybe} of them only if a look had said so" if f.maybe else ""
         yield "acts", f"{f.acts}{unsure}"
     if f.asked:
-        yield "asks", f"{_many(f.asked, 'time')} before acting (a yes is assumed)"
+        yield "asks", f"{_many(f.asked, 'time')} before acting (a yes is assumed, or the first choice)"
     if f.calls:
         yield "calls", f"a person {_many(f.calls, 'time')}"
     if f.held:

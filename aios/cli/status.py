@@ -68,16 +68,22 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
 
 
 def _waits(run: Mapping[str, Any]) -> str:
-    return "proposes" if run.get("status") == "suggested" else "asks"
+    if run.get("status") == "suggested":
+        return "proposes"
+    return "asks which way" if run.get("choices") else "asks"
 
 
 def _answers(runs: Sequence[Mapping[str, Any]]) -> str:
     """A run that asks takes a yes or a no; one that only proposes has nothing to be denied."""
     kinds = {_waits(run) for run in runs}
-    words = {"asks": "aios runs approve or deny", "proposes": "aios runs approve has it done, else leave it"}
+    words = {
+        "asks": "aios runs approve or deny",
+        "asks which way": "aios runs answer; aios runs list --waiting shows the choices",
+        "proposes": "aios runs approve has it done, else leave it",
+    }
     if len(kinds) == 1:
         return words[kinds.pop()]
-    return "; ".join(f"what {kind}: {said}" for kind, said in words.items())
+    return "; ".join(f"what {kind}: {said}" for kind, said in words.items() if kind in kinds)
 
 
 def _show_symptoms(symptoms: list[Mapping[str, Any]], terminal: Terminal) -> None:

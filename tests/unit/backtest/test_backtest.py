@@ -246,6 +246,18 @@ def test_a_run_that_asks_first_is_given_a_yes_and_counted(tmp_path: Path) -> Non
     assert found.runs[0].acts == ["restart_service"]
 
 
+def test_a_run_that_asks_which_way_is_given_the_first_choice(tmp_path: Path) -> None:
+    past = Past(tmp_path)
+    past.tell(0, "service.down", failures=1)
+    steps = """
+  - {id: way, ask: "Which way?", choices: {restart: Restart it, leave: Leave it}}
+  - {id: restart, if: steps.way.result.choice == "restart", act: restart_service, with: {unit: "${event.subject}"}}
+"""
+    found = played(past, down(steps=steps))
+    assert found.playbooks[0].asked == 1
+    assert found.runs[0].acts[0].startswith("restart_service")
+
+
 def test_assumed_ill_shows_the_ladder(tmp_path: Path) -> None:
     """Then the fallback runs, and at last a person is called."""
     past = Past(tmp_path)

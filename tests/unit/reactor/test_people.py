@@ -9,7 +9,7 @@ import pytest
 
 from aios.events.event import Event
 from aios.testing.machine import STATE_DIR
-from aios.world import World
+from aios.world import World, call_of
 from tests.unit.reactor.rig import FREE, Rig, play, playbook
 
 
@@ -65,6 +65,9 @@ def test_a_choice_is_the_steps_result_and_steers_what_follows() -> None:
         assert question["question"] == "job:1 is bent. Which way?"
         assert list(question["choices"]) == ["gently", "hammer", "leave"]
         assert {"step": "look", "said": "value=bent"} in question["evidence"]
+        call = call_of(rig.events("approval.requested")[0])
+        assert call is not None
+        assert call.why.endswith(f"aios runs answer {question['run'][:8]} gently|hammer|leave")
         assert rig.acts == []
         (waits,) = (await rig.do("status"))["needs_you"]
         assert (waits["question"], waits["waits_for"]) == ("job:1 is bent. Which way?", "approval")
