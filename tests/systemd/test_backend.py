@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aios.errors import Permanent, Temporary
+from aios.events.calls import Touches
 from aios.ports import UnitState
 from aios.services.systemd import SystemdServices
 from aios.services.systemd_acts import SystemdActs
 from aios.services.systemd_bus import unit_path
+from tests.integration.hands_kit import Rig, call, play
 
 from .box import Box
 
@@ -430,6 +433,36 @@ def test_limits_are_set_while_it_runs_and_taken_back(box: Box) -> None:
     assert acts.state(unit).pid == pid
     with pytest.raises(Permanent, match="knows no unit"):
         acts.limits("aiost-nobody.service")
+
+
+def test_a_rollback_gives_a_unit_its_limits_and_its_rest_back(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through real hands: a limit on what runs, and a start of what a person had stopped; each by its inverse."""
+    running, resting = sleeper(box, "undo-limits"), sleeper(box, "undo-start", enable=False)
+    box.systemctl("stop", resting)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", box.bus_address)
+    limits = {"unit": running, "memory_mb": 64, "cpu_percent": None, "tasks": "none"}
+    acts = [
+        replace(call("r", skill, params, touches=Touches(units=(params["unit"],))), step=step, folder=f"runs/r/{step}.1")
+        for step, skill, params in (("limit", "limit_service", limits), ("start", "start_service", {"unit": resting}))
+    ]
+    before = SystemdActs(box.bus_address).limits(running)
+
+    async def story(rig: Rig) -> None:
+        for it in acts:
+            result = await rig.act(it)
+            assert result.ok, result.error
+        limited = await asyncio.to_thread(SystemdActs(box.bus_address).limits, running)
+        assert limited["memory_bytes"] == 64 << 20
+        back = call("r", "rollback", {"attempts": [it.folder for it in reversed(acts)]})
+        result = await rig.act(replace(back, step="rollback", folder="runs/r/rollback.1"))
+        assert result.ok, result.error
+        proof = {line["path"]: line for line in result.result["proof"]}
+        assert proof[f"{running} (limits)"]["undone_by"] == ["limit_service"]
+        assert proof[f"{resting} (running)"]["undone_by"] == ["stop_service"]
+
+    play(tmp_path / "state", story)
+    assert SystemdActs(box.bus_address).limits(running) == before
+    assert box.systemctl("is-active", resting, check=False) == "inactive"
 
 
 def test_a_user_without_a_polkit_rule_is_refused_with_the_cure(box: Box) -> None:
