@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from aios.cli import backtest, exits, playbook_import
+from aios.cli import backtest, exits, playbook_import, playbook_new
 from aios.cli.parser import add_verb, verbs
 from aios.cli.playbook_files import in_force
 from aios.cli.reach import ask_daemon, settings, wants_json
@@ -50,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     testing.add_argument("--junit", metavar="FILE", help="write the results as JUnit's XML, too, for a CI server")
     testing.add_argument("--watch", action="store_true", help="run them again whenever a playbook changes, until Ctrl-C")
     backtest.arguments(group)
+    playbook_new.arguments(group)
     playbook_import.arguments(group)
     add_verb(group, "schema", "print the JSON Schema of a playbook, for editors", schema, examples=_SCHEMA_EXAMPLES)
     for word, help in (("enable", "switch a playbook on again"), ("disable", "switch a playbook off, until it is enabled")):

@@ -1,0 +1,196 @@
+"""`aios playbook new`: a first version of a playbook, from flags, from an event, or from a few questions on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aios.cli import exits
+from aios.cli.journal import reader
+from aios.cli.parser import UsageError, add_verb
+from aios.cli.playbook_import import write_new
+from aios.cli.reach import folder, wants_json
+from aios.cli.skill import catalogue
+from aios.cli.terminal import Terminal
+from aios.errors import ConfigErrors, Refused
+from aios.events.event import Event
+from aios.journal.query import Query
+from aios.nearest import nearest
+from aios.playbooks.model import MODES
+
+if TYPE_CHECKING:
+    from aios.cli.parser import Verbs
+    from aios.playbooks.drafting import Wanted
+
+_PROG = "aios playbook new"
+SCHEMA_FILE = "playbook.schema.json"
+ANSWER_MAX = 500
+_EXAMPLES = """
+aios playbook new                                      asks a few questions
+aios playbook new --type service.down --subject nginx.service --url http://127.0.0.1/
+aios playbook new --from-event 4f0c1d…                 a playbook for this
+aios playbook new shop-slow --type shop.slow --restart shop.service --mode approve
+"""
+
+
+def arguments(group: Verbs) -> None:
+    help = "write a first version of a playbook: it loads, lints, and passes its own test"
+    parser = add_verb(group, "new", help, new, examples=_EXAMPLES)
+    parser.add_argument("name", nargs="?", default="", help="its name (default: made of what it answers)")
+    parser.add_argument("--from-event", metavar="ID", help="for this event of the journal: its type, subject and data")
+    parser.add_argument("--type", default="", help="the type of event that it answers: service.down")
+    parser.add_argument("--subject", default="", help="only for this subject: nginx.service (default: any)")
+    acting = parser.add_mutually_exclusive_group()
+    acting.add_argument("--restart", metavar="UNIT", default="", help="restart this service (default: the subject, if it is one)")
+    acting.add_argument("--look", action="store_true", help="only look, change nothing")
+    parser.add_argument("--url", default="", help="the proof: this address answers (default: the service is up)")
+    parser.add_argument("--mode", choices=MODES, default="", help="how much it may do by itself (default: suggest)")
+    parser.add_argument("--out", default=".", metavar="DIR", help="where the file goes (default: here)")
+
+
+def new(args: argparse.Namespace, terminal: Terminal) -> int:
+    """1 when the file is there already."""
+    wanted = _wanted(args, terminal)
+    text = _checked(wanted)
+    path = os.path.join(args.out, f"{wanted.title}.yaml")
+    schema = os.path.join(args.out, SCHEMA_FILE)
+    try:
+        os.makedirs(args.out, exist_ok=True)
+        write_new(path, text)
+    except FileExistsError:
+        raise Refused(f"{path} is there already", f"give it another name: {_PROG} NAME …") from None
+    if not os.path.lexists(schema):
+        _write_schema(schema)
+    if wants_json(args):
+        terminal.json({"file": path, "playbook": wanted.title, "text": text})
+        return exits.OK
+    terminal.page(text.rstrip("\n"))
+    terminal.say()
+    if args.mode not in ("", wanted.mode):
+        terminal.complain(f"It only looks, so its mode is {wanted.mode} and not {args.mode}.")
+    terminal.say(f"{path} is written: it loads, and its test passes. Next:", "green")
+    terminal.say(f"  aios playbook backtest {path}      when would it have run this last month?")
+    terminal.say(f"  aios playbook lint {path}          after each change; and aios playbook test {path}")
+    return exits.OK
+
+
+# --- what is wanted ---------------------------------------------------------------------------------------------------
+
+
+def _wanted(args: argparse.Namespace, terminal: Terminal) -> Wanted:
+    from aios.playbooks.drafting import ABOUT_SERVICES, SUBJECT, Wanted
+
+    asks = not (args.type or args.from_event)
+    if asks and not terminal.input.isatty():
+        raise UsageError("say what it answers: --type service.down, or --from-event ID", _PROG)
+    wanted = Wanted(args.type, args.name, args.subject, args.restart, args.url, args.mode or "suggest")
+    if args.from_event:
+        wanted = _from_event(wanted, _event(args.from_event, args, terminal))
+    if asks:
+        return _asked(wanted, args, terminal)
+    if not wanted.unit and not args.look:
+        service = wanted.event_type.startswith(ABOUT_SERVICES) or wanted.subject.endswith(".service")
+        wanted = replace(wanted, unit=(wanted.subject or SUBJECT) if service else "")
+    return _settled(wanted)
+
+
+def _settled(wanted: Wanted) -> Wanted:
+    """A service by its whole name; who only looks needs no mode, and no proof."""
+    if wanted.unit:
+        bare = not set(".:$") & set(wanted.unit)
+        return replace(wanted, unit=f"{wanted.unit}.service") if bare else wanted
+    if wanted.url:
+        raise UsageError("--url is the proof of an act: say with --restart what is restarted", _PROG)
+    return replace(wanted, mode="observe")
+
+
+def _from_event(wanted: Wanted, event: Event) -> Wanted:
+    return replace(
+        wanted,
+        event_type=wanted.event_type or event.type,
+        subject=wanted.subject or event.subject,
+        severity=event.severity,
+        data=dict(event.data),
+        event=event.id,
+    )
+
+
+def _event(event_id: str, args: argparse.Namespace, terminal: Terminal) -> Event:
+    found = reader(folder(args, terminal)).read(Query(text=event_id), back=True)
+    event = next((stored.event for stored in found if stored.event.id == event_id), None)
+    if event is None:
+        raise Refused(f"no event {event_id!r} in the journal", "look for its id with: aios events --json")
+    return event
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def _asked(wanted: Wanted, args: argparse.Namespace, terminal: Terminal) -> Wanted:
+    from aios.events.catalogue import CATALOGUE, is_own
+    from aios.playbooks.drafting import ABOUT_SERVICES, SUBJECT, name_for
+
+    seen = [name for name in CATALOGUE if not is_own(name)]
+    event_type = _ask(terminal, "Which type of event does it answer?", "service.down")
+    if event_type not in CATALOGUE and (near := nearest(event_type, seen)):
+        event_type = near if _ask(terminal, f"No sensor says {event_type}. Did you mean {near}?", "yes") == "yes" else event_type
+    subject = _ask(terminal, "Only for one subject, such as nginx.service? (empty: any)", wanted.subject)
+    usual = (subject or SUBJECT) if event_type.startswith(ABOUT_SERVICES) else ""
+    unit = (
+        "" if args.look else _ask(terminal, "Which service does it restart? (- for none: it only looks)", args.restart or usual)
+    )
+    unit = "" if unit == "-" else unit
+    wanted = replace(wanted, event_type=event_type, subject=subject, unit=unit)
+    if unit:
+        wanted = replace(wanted, url=_ask(terminal, "Which address proves it? (empty: the service is up)", wanted.url))
+        mode = _ask(terminal, f"How much may it do by itself? ({', '.join(MODES)})", wanted.mode)
+        if mode not in MODES:
+            raise Refused(f"there is no mode {mode!r}", "it is one of " + ", ".join(MODES))
+        wanted = replace(wanted, mode=mode)
+    name = _ask(terminal, "What is it called?", wanted.name or name_for(event_type, subject))
+    return _settled(replace(wanted, name=name))
+
+
+def _ask(terminal: Terminal, question: str, usual: str) -> str:
+    shown = f" [{usual}]" if usual else ""
+    terminal.out.write(f"{question}{shown} ")
+    terminal.out.flush()
+    line = terminal.input.readline(ANSWER_MAX)
+    if not line:
+        terminal.say()
+        raise Refused("no answer: nothing is written", f"{_PROG} --type TYPE asks nothing")
+    return line.strip() or usual
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def _checked(wanted: Wanted) -> str:
+    """Its text, which loads, is without a warning, and passes its test. Raises ConfigErrors, Refused."""
+    from aios.playbooks.drafting import draft
+    from aios.playbooks.lint import lint
+    from aios.playbooks.load import load_many
+    from aios.playbooks.trial import try_playbook
+
+    text, skills = draft(wanted), catalogue()
+    loaded = load_many({f"{wanted.title}.yaml": text}, skills)
+    if loaded.errors:
+        raise ConfigErrors(list(loaded.errors))
+    warning = next((finding for finding in lint(loaded, skills) if finding.level != "info"), None)
+    if warning is not None:
+        raise Refused(f"{warning.message} [{warning.code}]", warning.hint)
+    (playbook,) = loaded.playbooks
+    for test in playbook.tests:
+        result = try_playbook(playbook, test, skills)
+        if not result.ok:
+            raise Refused(f"its own test would fail: {'; '.join(result.differences)}", "please report what you asked for")
+    return text
+
+
+def _write_schema(path: str) -> None:
+    from aios.events.codec import encode_json
+    from aios.playbooks.schema import schema
+
+    write_new(path, encode_json(schema(catalogue())).decode() + "\n")
