@@ -68,7 +68,7 @@ def other(name: str, on: str, priority: int = 0) -> str:
 
 def test_a_misspelt_type_is_a_warning_and_a_foreign_one_is_not() -> None:
     """A program of yours may say what it likes."""
-    found = findings(other("a", "{type: service.dwon}"), other("b", "{type: [deploy.failed, service.down]}"))
+    found = findings(other("a", "{type: service.dwon}"), other("b", "{type: [deploy.done, service.down]}"))
     assert [(f.code, f.level) for f in found] == [("unknown-type", "warning"), ("unknown-type", "info")]
     assert found[0].hint == "did you mean 'service.down'?"
 
