@@ -13,7 +13,8 @@ import asyncio
 from asyncio import Future
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
+from math import inf
 
 from aios.backtest import history as past
 from aios.backtest.ledger import Ledger
@@ -21,10 +22,11 @@ from aios.backtest.stand_ins import Assume, StandInHands, StandInLooker, assumin
 from aios.entropy import SeededEntropy
 from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import CLOSES, CORRELATED, usual_severity
+from aios.events.catalogue import CLOSES, CORRELATED, WINDOW_DUE, usual_severity
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time, parse_time
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.query import History
+from aios.playbooks.correlate import SILENCE_S
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook
@@ -118,6 +120,7 @@ class Machine:
         self._decided: set[str] = set()
         self._holds: dict[str, int] = {}
         self.first = self.last = 0.0
+        self._watched_until = inf
         self.events = 0
         self._assemble()
 
@@ -167,6 +170,10 @@ class Machine:
 
     def emit(self, *drafts: Draft) -> Future[list[Position]]:
         """The one door of the backtest: what the engine says is durable at once, and is applied in its turn."""
+        if self._clock.now() > self._watched_until:
+            drafts = tuple(draft for draft in drafts if draft.type != WINDOW_DUE)
+            if not drafts:  # nobody was there to see that a window is over: it is seen when the daemon is up again
+                return self._loop.create_future()
         now = format_time(self._clock.now())
         stored = [Stored(self._event_of(draft, now), self._next_position()) for draft in drafts]
         done: Future[list[Position]] = self._loop.create_future()
@@ -275,7 +282,11 @@ class Machine:
             at = _moment(arrival)
             if at is None:
                 continue
+            first = next(together)
+            together = chain((first,), together)
+            self._watched_until = self._last_sign_before(first.event, at)
             await self._until(at)
+            self._watched_until = inf
             if not self.first:
                 self._begin_windows(at)
             self.first = self.first or at
@@ -286,6 +297,15 @@ class Machine:
                 await self._settle()
                 self._nothing_said(batch)
         await self._finish()
+
+    def _last_sign_before(self, event: Event, at: float) -> float:
+        """Until when somebody watched before this event, as far as windows go; without end where nobody was away."""
+        if not self.world.correlator.trackers:
+            return inf
+        told = event.data.get("blind_since") if event.type == "daemon.started" else None
+        if isinstance(told, str) and told:
+            return _moment(told) or inf
+        return self.last if at - self.last > SILENCE_S else inf
 
     def _begin_windows(self, at: float) -> None:
         """What waits for several events begins with the first line that is read: what was seen before it, nobody knows."""

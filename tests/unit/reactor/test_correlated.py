@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from aios.backtest import backtest
 from aios.events.calls import SkillSpec
@@ -288,3 +291,54 @@ def test_a_backtest_of_the_journal_gives_the_same_correlations_and_the_same_runs
     for follow in (True, False):
         played = backtest(str(tmp_path), found, skills=catalogue, follow=follow)
         assert {(run.playbook, run.event) for run in played.runs} == live
+
+
+RANDOM_ONS = (
+    "{type: work.odd, count: 3 in 2m, lateness: 2s}",
+    "{all: [{type: work.odd}, {type: work.fixed, match: {severity: [info]}}], within: 90s, join: first}",
+    "{sequence: [{type: work.odd}, {type: work.fixed}], within: 1m, lateness: 5s}",
+    "{sequence: [{type: work.odd}, {absence: {type: work.fixed}}], within: 40s, lateness: 3s}",
+    "{absence: {type: work.beat}, within: 3m}",
+    "{any: [{type: work.fixed, count: 2 in 30s}, {type: work.beat, match: {data: {bad: [true]}}}]}",
+)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_live_with_crashes_folded_anew_and_in_a_backtest_the_same_journal_gives_the_same_runs(seed: int, tmp_path: Path) -> None:
+    """A random hour with a death of the daemon now and then: nobody decides otherwise than it did."""
+    texts = [together(on, f"p{n}", mode="observe") for n, on in enumerate(RANDOM_ONS)]
+    chance = random.Random(seed)
+    found: list[Playbook] = []
+    catalogue: dict[str, SkillSpec] = {}
+
+    async def story(rig: Rig) -> list[Stored]:
+        catalogue.update({**assembly.skills(), **specs(rig.skills())})
+        found.extend(load(text, f"{n}.yaml", catalogue) for n, text in enumerate(texts))
+        for n in range(60):
+            kind = chance.choice(("work.odd", "work.odd", "work.fixed", "work.beat"))
+            at = format_time(rig.clock.now() - chance.choice((0.0, 0.0, 0.5)))
+            bad = {"bad": chance.random() < 0.2}
+            await rig.emit(kind, f"job:{chance.randint(1, 3)}", id=f"e{n}", time=at, data=bad)
+            await asyncio.sleep(chance.choice((0.1, 2.0, 20.0, 40.0, 120.0)))
+            if chance.random() < 0.15:
+                rig.kill()
+                await asyncio.sleep(chance.choice((0.1, 5.0, 300.0)))
+                await rig.start()
+            elif chance.random() < 0.1:
+                await rig.in_daemon(rig.daemon._checkpoint())
+        await asyncio.sleep(400.0)
+        again = World(Scores(), correlator=Correlator(rig.daemon.outside.blobs.get))
+        for event, position in rig.stored():
+            again.apply(event, position)
+        assert again.correlator.to_json() == rig.daemon.world.correlator.to_json(), f"seed {seed}"
+        return rig.stored()
+
+    stored = play(story, *texts, seed=seed)
+    told = [event.id for event, _ in stored if event.type == "reactor.correlated"]
+    assert len(told) == len(set(told)) > 20, f"seed {seed}"
+    (tmp_path / "events").mkdir()
+    part = tmp_path / "events" / f"{stored[0].position.day}.1.jsonl"
+    part.write_bytes(b"".join(encode(event) for event, _ in stored))
+    live = {(event.data["playbook"], event.data["event"]) for event, _ in stored if event.type == "run.opened"}
+    played = backtest(str(tmp_path), found, skills=catalogue)
+    assert {(run.playbook, run.event) for run in played.runs} == live, f"seed {seed}"
