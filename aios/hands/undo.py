@@ -62,8 +62,11 @@ class Inverses(Protocol):
 
 
 def record(files: Files, folder: str, done: Done) -> None:
-    """How it stands, on disk, before the act. Raises OSError."""
-    write_small(files, f"{folder}/{BEFORE}", encode_json(done._asdict()))
+    """How it stands, on disk, before the act. Raises OSError, and Permanent for more than could be read again."""
+    data = encode_json(done._asdict())
+    if len(data) > RECORD_MAX:
+        raise Permanent(f"{done.skill} says more of how it stands ({len(data)} bytes) than can be kept ({RECORD_MAX})")
+    write_small(files, f"{folder}/{BEFORE}", data)
 
 
 def read_done(files: Files, folder: str) -> Done | None:

@@ -143,6 +143,10 @@ def test_what_stood_is_on_disk_before_the_act_and_without_it_there_is_no_act(tmp
         assert result.result["begun"] is False
         assert place.read_text() == "cannot say"
         assert not (rig.folder(it) / "before.json").exists()
+        place.write_text("x" * 300_000)
+        too_much = await rig.act(setting("c", "idempotent", place, "on"))
+        assert too_much.result["begun"] is False
+        assert "than can be kept" in too_much.error
         place.write_text("off")
         it = setting("b", "idempotent", place, "on", dawdle_ms=600_000)
         rig.hands.start(it)

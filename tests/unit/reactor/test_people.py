@@ -95,6 +95,24 @@ def test_who_chooses_to_leave_it_leaves_it() -> None:
     play(story, asking())
 
 
+def test_in_mode_approve_the_way_is_asked_and_then_the_act() -> None:
+    """A choice is no yes to an act whose parameters nobody has seen; both answers stand together."""
+
+    async def story(rig: Rig) -> None:
+        run = (await asked(rig)).data["run"]
+        await rig.do("answer", run=run, choice="hammer")
+        second = await rig.until_event("approval.requested", count=2)
+        assert [act["params"]["way"] for act in second.data["acts"]] == ["hammer"]
+        assert rig.acts == []
+        await rig.restart()
+        await rig.do("answer", run=run, choice="yes")
+        await rig.until_event("run.healed")
+        assert len(rig.events("approval.requested")) == 2
+        assert [e.data.get("choice", "") for e in rig.events("approval.given")] == ["hammer", ""]
+
+    play(story, asking(head="mode: approve"))
+
+
 def test_what_went_away_before_anybody_was_asked_is_asked_of_nobody() -> None:
     """The symptom is looked at before the question, as before an act; and again after the answer."""
 
