@@ -209,6 +209,9 @@ class LazyActs:
     def restart(self, subject: str, timeout_s: float) -> UnitState:
         return self._of(subject).restart(subject, timeout_s)
 
+    def reload(self, subject: str) -> None:
+        self._of(subject).reload(subject)
+
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self._of(subject).set_enabled(subject, enabled, masked)
 

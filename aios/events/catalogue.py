@@ -358,6 +358,7 @@ CATALOGUE: Mapping[str, EventType] = {
         params=(MAP, "its checked parameters"),
         files=(LIST, "files it touches"),
         units=(LIST, "services it touches"),
+        settings=(LIST, "settings of the kernel it touches"),
         recheck=(BOOL, "a crash cut the attempt before off: look first whether it is done already"),
         by=(STR, "the person who asked for it; empty: the run itself"),
     ),

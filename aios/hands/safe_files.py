@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aios.errors import Permanent
-from aios.hands import keep, tree
+from aios.hands import keep, kernel, tree
 from aios.hands.entry import Entry
 from aios.ports import Blobs, Files
 
@@ -26,6 +26,7 @@ class SafeFolder:
     def __init__(self, manifest: Mapping[str, Any], kept_folder: str, files: Files, blobs: Blobs) -> None:
         self._roots = {root["path"]: root["real"] for root in manifest.get("roots", ())}
         self._missing = [path for root in manifest.get("roots", ()) for path in root["missing"]]
+        self._settings = {setting["name"] for setting in manifest.get("settings", ())}
         self._kept_folder = kept_folder
         self._files = files
         self._blobs = blobs
@@ -52,6 +53,17 @@ class SafeFolder:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with open(fd, "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def kernel_setting(self, name: str) -> str:
+        return kernel.read(self._saved_setting(name))
+
+    def set_kernel_setting(self, name: str, value: str) -> None:
+        kernel.write(self._saved_setting(name), value)
+
+    def _saved_setting(self, name: str) -> str:
+        if name not in self._settings:
+            raise Permanent(f"{name} is not among what this act touches, so it was not saved and is not changed")
+        return name
 
     def restore_last_good(self, files: Sequence[str], generation: int = 0) -> list[dict[str, Any]]:
         for path in files:

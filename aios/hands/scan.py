@@ -134,7 +134,7 @@ class Scan:
             with folder_of(path) as (fd, name):
                 self._one(fd, name, "", 0)
         except FileNotFoundError:
-            self._entries = [Entry("", "absent")]
+            self._entries, self._inodes = [Entry("", "absent")], {}
         self._tie()
         return self._entries
 
@@ -201,9 +201,16 @@ class Scan:
             below = path + "/" if path else ""
             for child in sorted(os.listdir(fd)):
                 if not is_ours(child):
-                    self._one(fd, child, below + child, depth + 1)
+                    self._child(fd, child, below + child, depth + 1)
         finally:
             os.close(fd)
+
+    def _child(self, folder: int, name: str, path: str, depth: int) -> None:
+        """What goes away while it is looked at was not there. Only where the root itself does is the root absent."""
+        try:
+            self._one(folder, name, path, depth)
+        except FileNotFoundError:
+            return
 
     def _tie(self) -> None:
         """Names of one inode name the first of them."""

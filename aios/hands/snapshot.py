@@ -28,6 +28,7 @@ BOUNDS = Bounds()
 """Where nobody has set any."""
 UNIT_TIMEOUT_S = 30.0
 RUNNING = ("up", "starting")
+UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system")
 
 
 def nothing_known(_real: str) -> Known:
@@ -52,11 +53,15 @@ def take(
     """
     if not touches.resources():
         return {}
+    states = [services().state(subject) for subject in touches.units]
+    drop_ins = {path: state.subject for state in states for path in _drop_ins(state)}
+    roots = [_place(path) for path in touches.files] if irreversible else _roots(touches.files, blobs, bounds, known)
+    own = [{**root, "unit": drop_ins[root["path"]]} for root in _roots(drop_ins, blobs, bounds, known)] if drop_ins else []
     return {
         "version": VERSION,
         "taken_ns": now_ns,
-        "roots": [_place(path) for path in touches.files] if irreversible else _roots(touches.files, blobs, bounds, known),
-        "units": [_unit(services().state(subject)) for subject in touches.units],
+        "roots": roots + own,
+        "units": [_unit(state) for state in states],
         "settings": [kernel.saved(name) for name in touches.settings],
     }
 
@@ -87,6 +92,11 @@ def _roots(paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf) -
 def _place(path: str) -> dict[str, Any]:
     real, missing = tree.real_place(path)
     return {"path": path, "real": real, "missing": missing, "entries": [], "irreversible": True}
+
+
+def _drop_ins(state: UnitState) -> list[str]:
+    """Where an administrator changes a unit of systemd without touching its file."""
+    return [f"{folder}/{state.subject}.d" for folder in UNIT_FOLDERS] if state.backend == "systemd" else []
 
 
 def _unit(state: UnitState) -> dict[str, Any]:
@@ -156,6 +166,7 @@ def restore(
     `only`: of the files, no more than these whole paths.
     """
     problems: list[str] = []
+    stale = {root["unit"] for root in reversible(manifest) if "unit" in root and _differs(root)}
     for root in reversible(manifest):
         try:
             restore_root(root, blobs, known_by(manifest, root, compare=True), _below(root["path"], only))
@@ -168,10 +179,21 @@ def restore(
             problems.append(f"{setting['name']}: {_said(error)}")
     for unit in manifest["units"]:
         try:
+            if unit["subject"] in stale:
+                services().reload(unit["subject"])
             restore_unit(unit, services())
         except (Permanent, Temporary) as error:
             problems.append(f"{unit['subject']}: {error}")
     return problems
+
+
+def _differs(root: Mapping[str, Any]) -> bool:
+    """Drop-ins that are not as they were: systemd has to read them again once they are."""
+    try:
+        now = Scan(Hasher(), _WIDE).run(root["real"])
+    except OSError:
+        return True
+    return {entry.path: entry.label() for entry in now} != {entry.path: entry.label() for entry in entries_of(root)}
 
 
 def _said(error: Exception) -> str:

@@ -375,7 +375,7 @@ class Run(RunState):
         timeout_s = step.timeout_s if step else (spec.timeout_s if spec else ROLLBACK_S)
         if flight["step"] == ROLLBACK:
             timeout_s = min(ROLLBACK_S * len(flight["params"]["attempts"]), ROLLBACK_CEILING_S)
-        touches = Touches(tuple(flight["files"]), tuple(flight["units"]))
+        touches = Touches(tuple(flight["files"]), tuple(flight["units"]), tuple(flight.get("settings", ())))
         call_env = {
             **env.call_env,
             "playbook": self.playbook,
@@ -554,6 +554,7 @@ class Run(RunState):
             params=dict(params),
             files=list(touches.files),
             units=list(touches.units),
+            settings=list(touches.settings),
             recheck=recheck,
             by=by,
         )

@@ -167,6 +167,7 @@ class RunState:
             "params": data["params"],
             "files": list(data["files"]),
             "units": list(data["units"]),
+            "settings": list(data.get("settings", ())),
             "recheck": bool(data.get("recheck")),
         }
         if step == ROLLBACK and self.closed:

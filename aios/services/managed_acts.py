@@ -118,6 +118,9 @@ class ManagedActs:
         if masked or enabled != spec.autostart:
             raise Permanent(f"whether {subject} starts with the daemon stands in the settings; change `autostart` there")
 
+    def reload(self, subject: str) -> None:
+        """It has no files of its own."""
+
     def limits(self, subject: str) -> Limits:
         raise Permanent(f"{subject} has no control group of its own to limit; renice its process, or let systemd run it")
 

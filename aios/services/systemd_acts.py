@@ -58,6 +58,9 @@ class SystemdActs:
     def set_limits(self, subject: str, limits: Limits) -> None:
         self._run(subject, lambda bus: _set_limits(bus, subject, limits))
 
+    def reload(self, subject: str) -> None:
+        self._run(subject, _reload)
+
     def _run(self, subject: str, act: Callable[[Bus], Awaitable[T]]) -> T:
         if not subject.endswith(".service"):
             raise Permanent(f"{subject} is no unit of systemd; a service's subject ends with .service")
@@ -147,6 +150,10 @@ async def _set_limits(bus: Bus, subject: str, limits: Limits) -> None:
         theirs, size = _LIMITS[name]
         wanted.append([theirs, bus.variant("t", INFINITY if value is None else value * size)])
     await bus.manager("SetUnitProperties", "sba(sv)", subject, True, wanted)
+
+
+async def _reload(bus: Bus) -> None:
+    await bus.manager("Reload")
 
 
 # --- how

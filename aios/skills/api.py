@@ -61,6 +61,14 @@ class SafeFiles(Protocol):
         """SHA-256 of a regular file's bytes, hex."""
         ...
 
+    def kernel_setting(self, name: str) -> str:
+        """Its value. Raises `Permanent` for what the act does not touch."""
+        ...
+
+    def set_kernel_setting(self, name: str, value: str) -> None:
+        """Raises `Permanent` for what the act does not touch, OSError for what the kernel does not take."""
+        ...
+
     def restore_last_good(self, files: Sequence[str], generation: int = 0) -> list[dict[str, Any]]:
         """Put the last-good copies (0: the newest) back; a proof for each file. Raises `Permanent` when there is none."""
         ...

@@ -257,6 +257,9 @@ class SimActs:
             raise Temporary(f"{subject} has the same main process as before")
         return after
 
+    def reload(self, subject: str) -> None:
+        """It has no files."""
+
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self._refuse()
         self._units.enable(subject, enabled, masked)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,26 @@ def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds:
     assert not list((tmp_path / "blobs").glob("*/*")), "nothing is left of it"
 
 
+def test_a_file_that_goes_away_while_its_folder_is_saved_does_not_make_the_folder_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a rollback would remove all of it."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "stays").write_text("x")
+    (mine / "goes").write_text("x")
+    real = os.listdir
+
+    def listed(path: Any) -> list[str]:
+        names = real(path)
+        (mine / "goes").unlink(missing_ok=True)
+        return names
+
+    monkeypatch.setattr(os, "listdir", listed)
+    manifest = saved(str(mine), BlobFolder(OsFiles(), str(tmp_path / "blobs")))
+    assert snapshot.labels(manifest).keys() == {str(mine), f"{mine}/stays"}
+
+
 # --- services -------------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +376,9 @@ class Units:
         return self.now
 
     restart = stop
+
+    def reload(self, subject: str) -> None:
+        self.acts.append("reload")
 
     def set_enabled(self, subject: str, enabled: bool, masked: bool) -> None:
         self.acts.append(f"enabled={enabled} masked={masked}")
@@ -389,3 +413,31 @@ def test_a_rollback_undoes_and_never_heals(tmp_path: Path, before: Units, after:
 def test_a_service_of_which_nobody_can_say_how_it_stands_is_not_acted_upon(tmp_path: Path) -> None:
     with pytest.raises(Temporary, match=r"web\.service"):
         snapshot.take(Touches(units=("web.service",)), BlobFolder(OsFiles(), str(tmp_path)), lambda: Units("unknown"))
+
+
+class SystemdUnits(Units):
+    """The same, behind systemd: its drop-ins lie in folders."""
+
+    def state(self, subject: str) -> UnitState:
+        return replace(super().state(subject), backend="systemd")
+
+
+def test_drop_ins_of_a_unit_are_put_back_and_systemd_reads_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is restarted with another limit in its drop-in is not as it was before."""
+    etc, run = tmp_path / "etc", tmp_path / "run"
+    monkeypatch.setattr(snapshot, "UNIT_FOLDERS", (str(etc), str(run)))
+    (etc / "web.service.d").mkdir(parents=True)
+    run.mkdir()
+    (etc / "web.service.d" / "limit.conf").write_text("[Service]\nMemoryMax=1G\n")
+    blobs = BlobFolder(OsFiles(), str(tmp_path / "blobs"))
+    units = SystemdUnits()
+    manifest = snapshot.take(Touches(units=("web.service",)), blobs, lambda: units)
+    assert snapshot.restore(manifest, blobs, lambda: units) == []
+    assert units.acts == [], "nothing has changed"
+    (etc / "web.service.d" / "limit.conf").write_text("[Service]\nMemoryMax=1M\n")
+    (run / "web.service.d").mkdir()
+    (run / "web.service.d" / "new.conf").write_text("[Service]\n")
+    assert snapshot.restore(manifest, blobs, lambda: units) == []
+    assert (etc / "web.service.d" / "limit.conf").read_text() == "[Service]\nMemoryMax=1G\n"
+    assert not (run / "web.service.d").exists()
+    assert units.acts == ["reload"]
