@@ -21,6 +21,7 @@ from aios.hands import attempt, rollback, snapshot
 from aios.hands.client import HandsClient
 from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
+from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook
 from aios.playbooks.run_state import RunState
 from aios.ports import Files
@@ -264,7 +265,7 @@ BUGS: Mapping[str, Bug] = {
     "attempts_in_memory": Bug(
         "How often a step was tried is forgotten at a restart.",
         "attempts_are_counted",
-        KILLS,
+        replace(KILLS, kinds=("slow", "hang", "idempotent")),
         [Patch(daemon, "_remember", _forgets(_attempts))],
     ),
     "lost_wakeup": Bug("A wait begins and nothing ends it.", "every_run_ends", WORK, [Patch(Runner, "_wait", _without_timer)]),
@@ -289,12 +290,15 @@ BUGS: Mapping[str, Bug] = {
     "approval_forgotten": Bug(
         "A question that stands is forgotten at a restart, and asked again.",
         "an_answer_counts_once",
-        replace(KILLS, answers_s=0.0),
+        replace(KILLS, answers_s=0.0, kinds=("ask",)),
         [Patch(RunState, "from_json", _without_question)],
     ),
     "two_on_one_resource": Bug("Runs lock nothing.", "one_run_on_a_resource", UNSETS, [Patch(Slots, "request", _without_locks)]),
     "rollback_in_wrong_order": Bug(
-        "What was done first is taken back first.", "what_failed_is_as_before", WORK, [Patch(rollback, "_checked", _first_first)]
+        "What was done first is taken back first.",
+        "what_failed_is_as_before",
+        UNSETS,
+        [Patch(rollback, "_checked", _first_first)],
     ),
     "old_result_taken": Bug(
         "A result that is told late counts for whatever attempt is under way.",
@@ -314,7 +318,7 @@ BUGS: Mapping[str, Bug] = {
     "no_snapshot": Bug(
         "An act begins, and what it touches was not saved.",
         "a_snapshot_stands_before_the_act",
-        WORK,
+        UNSETS,
         [Patch(snapshot, "take", _saves_nothing)],
     ),
     "leftovers_live": Bug(
@@ -322,6 +326,12 @@ BUGS: Mapping[str, Bug] = {
         "effects_fit_the_rerun_class",
         replace(WORK, work_s=6.0, hands_s=4.0, subjects=40.0, kinds=("checked",)),
         [Patch(attempt, "read_acting", _finds_nobody)],
+    ),
+    "windows_forgotten": Bug(
+        "What was seen of a window is forgotten at a restart.",
+        "windows_are_complete",
+        replace(KILLS, kinds=("many",)),
+        [Patch(Correlator, "from_json", lambda _: classmethod(lambda cls, _raw: cls()))],
     ),
     "endless_retry": Bug(
         "How often a step was tried is forgotten at its end.",

@@ -18,13 +18,18 @@ from aios.ports import Peer
 from aios.testing.bodies import Effect, read_effects
 from aios.testing.disk import Fault
 from aios.testing.hands import Mishap
+from aios.testing.loop import outside
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from tests.simulation.happenings import UNITS, Happening
-from tests.simulation.laws import Acknowledged, Attempt, Began, Restored
+from tests.simulation.laws import Acknowledged, Attempt, Began, Restored, Setting
 
 INBOX = f"{STATE_DIR}/inbox/story.jsonl"
 CAPACITY = 1 << 40
+OPEN = frozenset(
+    f"run.{word}"
+    for word in ("opened", "step_intended", "step_done", "waiting", "not_healed", "unknown", "rung_done", "rolled_back")
+)
 ACTORS = ("launcher:", "recovery:", "act:")
 
 
@@ -72,6 +77,7 @@ class Day:
     starts: int = 0
     daemon: SimProcess | None = None
     over: bool = False
+    _cancel_at: int = 0
     _daemon: Daemon | None = None
     _on_disk: set[Attempt] = field(default_factory=set)
 
@@ -151,6 +157,10 @@ class Day:
         path = f"{STATE_DIR}/events/{position.day}.{position.part}.jsonl"
         on_disk = event.id.encode() in self.machine.disk.durable(path, position.offset, 300)
         self.acknowledged.append(Acknowledged(event.id, on_disk))
+        if self._cancel_at and event.type in OPEN:
+            self._cancel_at -= 1
+            if not self._cancel_at:
+                self.machine.loop.call_soon(self._verb, "cancel", {"run": event.data["run"]}, context=outside())
         if event.type == "run.step_intended" and on_disk:
             self._on_disk.add(Attempt(event.data["run"], event.data["step"], event.data["attempt"]))
         elif event.type == "daemon.act_intended" and on_disk:
@@ -166,8 +176,11 @@ class Day:
         settings = {unit: setting for unit, setting in self._settings().items() if unit in call.touches.units}
         self.began.append(Began(attempt, attempt in self._on_disk, saved, settings))
 
-    def _settings(self) -> dict[str, tuple[bool, bool]]:
-        return {unit.subject: (unit.enabled, unit.masked) for unit in self.machine.units.units.values()}
+    def _settings(self) -> dict[str, Setting]:
+        return {
+            unit.subject: Setting(unit.enabled, unit.masked, unit.word == "up", unit.falls)
+            for unit in self.machine.units.units.values()
+        }
 
     # --- work, and services that fall
 
@@ -249,11 +262,12 @@ class Day:
     # --- people: all of it through the door that the command line has, too
 
     def do_answer(self, which: float, yes: bool) -> None:
-        """A person looks at what waits for an answer, and says yes or no to one of them."""
+        """A person looks at what waits for an answer, and at what was only suggested, and says yes or no to one of them."""
         self._say("approve" if yes else "deny", "asking", which)
 
-    def do_cancel(self, which: float) -> None:
-        self._say("cancel", "open", which)
+    def do_cancel(self, nth: int) -> None:
+        """At the n-th word of an open run from now on, in the midst of whatever it is doing."""
+        self._cancel_at = nth
 
     def do_take_back(self, which: float) -> None:
         self._say("rollback", "ended", which)
@@ -267,8 +281,10 @@ class Day:
             return
         world = self._daemon.world
         runs = {
-            "asking": [run for run in world.runs.values() if run.asked is not None],
-            "open": list(world.runs.values()),
+            "asking": [
+                *(run for run in world.runs.values() if run.asked is not None),
+                *(run for run in world.recent.values() if run.status == "suggested"),
+            ],
             "ended": [run for run in world.recent.values() if run.acted],
         }[of]
         if runs:

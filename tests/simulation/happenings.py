@@ -21,7 +21,22 @@ UNITS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "cache.service": (1.0, ()),
 }
 """Service -> how often a restart heals it, and what it needs."""
-KINDS = ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "alarm", "unset", "nobody")
+KINDS = (
+    "idempotent",
+    "checked",
+    "never",
+    "slow",
+    "hang",
+    "die",
+    "ask",
+    "look",
+    "alarm",
+    "unset",
+    "halt",
+    "suggest",
+    "many",
+    "nobody",
+)
 GARBAGE: Sequence[bytes] = (b"not json\n", b'{"type": "run.healed"}\n', b'{"no": "type"}\n', b"\xff\xfe\n", b"[" * 200 + b"\n")
 STATE = "/state/"
 JOURNAL = "/events/"
@@ -177,7 +192,7 @@ class _Maker:
         event = {
             "id": f"line-{self._seed}-{number}",
             "type": "resource.cpu_spike" if kind == "alarm" else f"work.{kind}",
-            "subject": f"job:{kind}-{int(chance.uniform(0.0, self._troubles.subjects))}",
+            "subject": f"job:{kind}-{int(chance.uniform(0.0, 2.0 if kind == 'many' else self._troubles.subjects))}",
             "data": {"tag": f"t{number}", "used": 0.99, "unit": _pick(chance, ("cache.service", "db.service"))},
         }
         line = encode_json(event).decode() + "\n"
@@ -250,14 +265,16 @@ class _Maker:
     def people(self, chance: SeededEntropy) -> Made:
         """Two answers at once, one after the question has expired, a cancel, a pause, an ended run taken back."""
         which = {"which": round(chance.uniform(0.0, 1.0), 3)}
-        what = _pick(chance, ("two_answers", "two_answers", "cancel", "take_back", "pause"))
+        what = _pick(chance, ("two_answers", "two_answers", "cancel", "cancel", "take_back", "pause"))
         if what == "two_answers":
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
         elif what == "pause":
             yield "pause", {"for_s": round(chance.uniform(5.0, 300.0), 1)}
+        elif what == "cancel":
+            yield "cancel", {"nth": 1 + int(chance.uniform(0.0, 12.0))}
         else:
-            yield what, which
+            yield "take_back", which
 
 
 def _pick(chance: SeededEntropy, of: Sequence[Any]) -> Any:

@@ -24,7 +24,7 @@ from tests.simulation.assembly import SETTINGS, Parts, blobs_of, read_journal, r
 from tests.simulation.day import Day, History
 from tests.simulation.happenings import EVERY_FAULT, Happening, Troubles, plan_of
 from tests.simulation.laws import Breach
-from tests.simulation.playbooks import ATTEMPTS, GUARDS, MATCHED, TIMEOUTS_S
+from tests.simulation.playbooks import ATTEMPTS, COUNT, COUNTED, GUARDS, MATCHED, TIMEOUTS_S, WITHIN_S
 from tests.simulation.wiring import machine_with_hands
 
 QUIET_S = 3 * 3600.0
@@ -118,6 +118,7 @@ LAWS: Sequence[Law] = (
     _law(laws.an_answer_counts_once, lambda h: laws.an_answer_counts_once(h.events)),
     _law(laws.guards_hold, lambda h: laws.guards_hold(h.events, GUARDS), _clock_is_steady),
     _law(laws.priorities_are_kept, lambda h: laws.priorities_are_kept(h.events, priority, is_matched), _clock_is_steady),
+    _law(laws.windows_are_complete, lambda h: laws.windows_are_complete(h.events, COUNTED, COUNT, WITHIN_S), _clock_is_steady),
     _law(laws.timeouts_are_kept, lambda h: laws.timeouts_are_kept(h.events, TIMEOUTS_S), _disk_is_quick),
     _law(laws.queues_are_bounded, lambda h: laws.queues_are_bounded(h.events, SETTINGS["queue_max"], OPEN_RUNS_MAX + 5)),
     _law(laws.nothing_is_left, lambda h: laws.nothing_is_left(h.events, h.left)),

@@ -56,21 +56,35 @@ class Attempt(NamedTuple):
     attempt: int
 
 
+class Setting(NamedTuple):
+    """How a service stands, and how often it has fallen by itself."""
+
+    enabled: bool
+    masked: bool
+    runs: bool
+    falls: int
+
+    def is_as(self, before: Setting) -> bool:
+        """Enablement and mask are the same; it runs if it ran, unless it fell by itself since."""
+        back = self.runs or not before.runs or self.falls != before.falls
+        return (self.enabled, self.masked) == (before.enabled, before.masked) and back
+
+
 class Began(NamedTuple):
     """An act began: whether its intent and its snapshot were on the disk, and how the services that it touches stood."""
 
     attempt: Attempt
     intended: bool
     saved: bool
-    settings: Mapping[str, tuple[bool, bool]]
+    settings: Mapping[str, Setting]
 
 
 class Restored(NamedTuple):
-    """A run was told to be rolled back, `ok` or not; how services (enabled, masked) stood then."""
+    """A run was told to be rolled back, `ok` or not; how services stood then."""
 
     event: Event
     ok: bool
-    settings: Mapping[str, tuple[bool, bool]]
+    settings: Mapping[str, Setting]
 
 
 # --- 1: nothing lost
@@ -280,17 +294,16 @@ def every_run_ends(events: Sequence[Event], asking_is_an_end: bool = True) -> li
     """After a quiet time every run has ended, or waits for a person whose time is not over."""
     state: dict[str, str] = {}
     last: dict[str, Event] = {}
-    cancelled: set[str] = set()
+    told: dict[str, set[str]] = defaultdict(set)
     for event in events:
         if not event.type.startswith(("run.", "approval.")):
             continue
         run = event.data["run"]
         last[run] = event
-        if event.type == "run.cancelled":
-            cancelled.add(run)
+        told[run].add(event.type)
         if event.type == "run.opened":
             state.setdefault(run, "open")
-        elif event.type in ENDS or bool(event.data.get("healed")) or (event.type == "run.rolled_back" and run in cancelled):
+        elif event.type in ENDS or bool(event.data.get("healed")) or told[run] >= {"run.cancelled", "run.rolled_back"}:
             state[run] = "ended"
         elif state.get(run) != "ended":
             asks = asking_is_an_end and event.type == "run.waiting" and event.data["waits_for"] in {"approval", "resume"}
@@ -332,7 +345,7 @@ def modes_are_kept(events: Sequence[Event]) -> list[Breach]:
     for event in events:
         run = str(event.data.get("run", ""))
         if event.type == "run.opened":
-            mode[run] = event.data["mode"]
+            mode[run] = event.data["mode"] if not event.data.get("by") else "a person's"
         elif event.type == "approval.given":
             allowed.add(run)
         elif event.type == "run.step_intended" and not event.data["step"].startswith(RESERVED):
@@ -358,7 +371,7 @@ def an_answer_counts_once(events: Sequence[Event]) -> list[Breach]:
             if asked.get(run) == plan:
                 wrong.append(Breach(f"run {run} asked again while its question stood", event))
             asked[run] = plan
-        elif event.type.startswith("approval."):
+        elif event.type.startswith("approval.") and word != "refused":
             if run not in asked:
                 wrong.append(Breach(f"run {run} was answered ({word}), and it asked nothing", event))
             answered[run, asked.pop(run, "")] = word
@@ -372,13 +385,13 @@ def what_failed_is_as_before(began: Sequence[Began], restored: Sequence[Restored
     """After a rollback that says that it held, what the run touched stands as before its first act."""
     wrong: list[Breach] = []
     for one in restored:
-        before: dict[str, tuple[bool, bool]] = {}
+        before: dict[str, Setting] = {}
         for act in began:
             if act.attempt.run == one.event.data["run"] and not act.attempt.step.startswith(RESERVED):
                 before = {**act.settings, **before}
         for unit, setting in before.items():
-            if one.ok and one.settings[unit] != setting:
-                words = f"was {setting} and is {one.settings[unit]} (enabled, masked)"
+            if one.ok and not one.settings[unit].is_as(setting):
+                words = f"was {setting} and is {one.settings[unit]}"
                 wrong.append(Breach(f"run {one.event.data['run']} was rolled back, and {unit} {words}", one.event))
     return wrong
 
@@ -495,6 +508,26 @@ def priorities_are_kept(
             if priority(other) < priority(mine) and not late and not open_on[other.subject] and at_of[other.id] < at:
                 first = f"P{priority(mine)} {mine.id} was decided"
                 wrong.append(Breach(f"{first} while P{priority(other)} {other.id} waited", event))
+    return wrong
+
+
+def windows_are_complete(events: Sequence[Event], kind: str, count: int, within_s: float) -> list[Breach]:
+    """What is counted in a window is used once, over all restarts; never do so many stay unused within it; all is dealt with."""
+    told = {event.id: event for event in events if event.type == "reactor.correlated"}
+    decided = {
+        event.data["event"] for event in events if event.type in {"run.opened", "reactor.decided", "scheduler.dead_letter"}
+    }
+    used = Counter(one[0] for event in told.values() for one in event.data["used"])
+    wrong = [Breach(f"event {one} was used {n} times") for one, n in used.items() if n > 1]
+    wrong += [Breach(f"{one} was found and never dealt with", event) for one, event in told.items() if one not in decided]
+    left: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event.type == kind and not used[event.id]:
+            left[event.subject].append(event)
+    for subject, rest in left.items():
+        for first, last in zip(rest, rest[count - 1 :], strict=False):
+            if last.taken - first.taken < within_s:
+                wrong.append(Breach(f"{count} {kind} of {subject} from {first.id} on were not counted", last))
     return wrong
 
 

@@ -89,6 +89,28 @@ steps:
     retry: {attempts: 2, backoff: 1s}
 verify: [{no_data_check: {within: 1s}}]
 """,
+    "/playbooks/halt.yaml": """
+playbook: halt
+description: Stops a service, and can never prove that it is well.
+on: {type: work.halt}
+guard: {cooldown: 5s, limit: 60 in 1h}
+steps: [{id: stop, act: stop_service, with: {unit: "${event.data.unit}"}, timeout: 20s}]
+verify: [{no_data_check: {within: 1s}}]
+""",
+    "/playbooks/suggest.yaml": """
+playbook: suggest
+description: Only suggests; a person may turn it into a run.
+on: {type: work.suggest}
+mode: suggest
+steps: [{id: count, act: count_never, with: {tag: "${event.data.tag}"}}]
+verify: [{counted_check: {skill: count_never, tag: "${event.data.tag}", within: 2s}}]
+""",
+    "/playbooks/many.yaml": """
+playbook: many
+description: Looks when three have come within ten minutes.
+on: {type: work.many, count: 3 in 10m}
+steps: [{id: logs, observe: read_logs, with: {unit: web.service}}]
+""",
     "/playbooks/look.yaml": """
 playbook: look
 description: Only looks.
@@ -103,6 +125,7 @@ GUARDS: Mapping[str, GuardOf] = {
     "hang": GuardOf(5.0, (60, 3600.0)),
     "die": GuardOf(5.0, (60, 3600.0)),
     "unset": GuardOf(5.0, (60, 3600.0)),
+    "halt": GuardOf(5.0, (60, 3600.0)),
 }
 
 TIMEOUTS_S: Mapping[tuple[str, str], float] = {
@@ -112,6 +135,7 @@ TIMEOUTS_S: Mapping[tuple[str, str], float] = {
     ("die", "die"): 8.0,
     ("unset", "disable"): 20.0,
     ("unset", "mask"): 20.0,
+    ("halt", "stop"): 20.0,
 }
 
 ATTEMPTS: Mapping[tuple[str, str], int] = {
@@ -123,11 +147,19 @@ ATTEMPTS: Mapping[tuple[str, str], int] = {
     ("die", "die"): 2,
     ("unset", "disable"): 1,
     ("unset", "mask"): 2,
+    ("halt", "stop"): 1,
+    ("suggest", "count"): 1,
 }
+
+COUNTED, COUNT, WITHIN_S = "work.many", 3, 600.0
+"""What the playbook `many` counts."""
 
 MATCHED = frozenset(
     (
-        *(f"work.{kind}" for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset")),
+        *(
+            f"work.{kind}"
+            for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset", "halt", "suggest")
+        ),
         "service.down",
         "resource.cpu_spike",
     )

@@ -13,8 +13,8 @@ SHORT_H = 40.0 / 3600.0
 QUIET_S = 600.0
 WORK = replace(CALM, work_s=4.0, kinds=tuple(kind for kind in KINDS if kind != "ask"))
 """No questions: the quiet end would have to be longer than the time for an answer."""
-STEP = 7
-"""In the quick suite every seventh call; all of them in the slow one."""
+STEP = 11
+"""In the quick suite every eleventh call; all of them in the slow one."""
 
 
 def calls_of_the_short_history() -> int:
@@ -33,7 +33,7 @@ def test_the_short_history_acts() -> None:
 
 
 def test_a_kill_at_a_disk_call_breaks_no_law() -> None:
-    """Every seventh call, from the first folder that the daemon makes to the last sync."""
+    """Every eleventh call, from the first folder that the daemon makes to the last sync."""
     found = [s for nth in range(1, calls_of_the_short_history(), STEP) for s in broken_when(replace(WORK, kill_at=(nth,)))]
     assert found == []
 
@@ -41,7 +41,7 @@ def test_a_kill_at_a_disk_call_breaks_no_law() -> None:
 def test_a_kill_during_recovery_breaks_no_law() -> None:
     """And again a few calls after the first: whoever mends the first death dies too."""
     calls = calls_of_the_short_history()
-    found = [s for nth in range(3, calls, 5 * STEP) for s in broken_when(replace(WORK, kill_at=(nth, nth + 9, nth + 31)))]
+    found = [s for nth in range(3, calls, 3 * STEP) for s in broken_when(replace(WORK, kill_at=(nth, nth + 9, nth + 31)))]
     assert found == []
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from aios.events.event import Event, format_time
 from aios.testing.bodies import Effect
 from tests.simulation import laws
-from tests.simulation.laws import Acknowledged, GuardOf
+from tests.simulation.harness import Broken
+from tests.simulation.laws import Acknowledged, Attempt, Began, GuardOf, Restored, Setting
 
 BEGAN = 1_771_891_200.0
 RUN = "run-1"
@@ -212,3 +213,81 @@ def test_an_act_without_a_yes_is_seen() -> None:
     assert laws.modes_are_kept([in_mode("approve"), given, intended(2)]) == []
     assert len(laws.modes_are_kept([in_mode("suggest"), given, intended(2)])) == 1
     assert laws.modes_are_kept([in_mode("auto"), intended(2)]) == []
+
+
+def test_an_act_that_begins_unannounced_or_unsaved_is_seen() -> None:
+    """Both are noted at the moment when the act begins, not afterwards."""
+    attempt = Attempt(RUN, "act", 1)
+    good = Began(attempt, intended=True, saved=True, settings={})
+    assert laws.an_act_begins_with_its_intent_on_the_disk([good]) == laws.a_snapshot_stands_before_the_act([good]) == []
+    assert len(laws.an_act_begins_with_its_intent_on_the_disk([good._replace(intended=False)])) == 1
+    assert len(laws.a_snapshot_stands_before_the_act([good._replace(saved=False)])) == 1
+
+
+def test_a_world_that_is_not_as_before_is_seen() -> None:
+    """Enablement and mask always; running only where it ran, and did not fall by itself."""
+    before = Setting(enabled=True, masked=False, runs=True, falls=0)
+    began = [Began(Attempt(RUN, "act", 1), True, True, {"web.service": before})]
+    back = event("run.rolled_back", 2, run=RUN, playbook="mend", ok=True)
+
+    def judged(now: Setting, ok: bool = True) -> int:
+        return len(laws.what_failed_is_as_before(began, [Restored(back, ok, {"web.service": now})]))
+
+    assert judged(before) == 0
+    assert judged(before._replace(masked=True)) == 1
+    assert judged(before._replace(masked=True), ok=False) == 0
+    assert judged(before._replace(runs=False)) == 1
+    assert judged(before._replace(runs=False, falls=1)) == 0
+
+
+def test_an_answer_that_counts_twice_is_seen() -> None:
+    """One answer a question; what was answered is not asked again; after a no nothing is done."""
+
+    def word(kind: str, at: float) -> Event:
+        return event(f"approval.{kind}", at, run=RUN, playbook="mend", plan="p", by="ann")
+
+    asked, yes, no = word("requested", 1), word("given", 2), word("denied", 3)
+    assert laws.an_answer_counts_once([asked, yes, intended(4)]) == []
+    assert len(laws.an_answer_counts_once([asked, yes, no])) == 1
+    assert len(laws.an_answer_counts_once([asked, yes, word("requested", 3)])) == 1
+    assert len(laws.an_answer_counts_once([asked, word("requested", 3)])) == 1
+    assert len(laws.an_answer_counts_once([asked, no, intended(4)])) == 1
+
+
+def test_too_many_attempts_and_foreign_results_are_seen() -> None:
+    """Effects <= attempts <= the limit; and an attempt is told its own result."""
+    history = [opened(), *(e for n in (1, 2, 3) for e in (intended(n, n), done(n + 0.5, n, ok=False)))]
+    assert laws.attempts_keep_to_their_limit(history, [], {("mend", "act"): 3}) == []
+    assert len(laws.attempts_keep_to_their_limit(history, [], {("mend", "act"): 2})) == 1
+    assert len(laws.attempts_keep_to_their_limit(history[:3], [EFFECT, EFFECT._replace(tag="u")], {})) == 1
+    own = event("run.step_done", 9, run=RUN, playbook="mend", step="act", attempt=2, ok=True, result={"attempt": 2})
+    assert laws.results_are_their_own([own]) == []
+    other = own._replace(data={**own.data, "result": {"attempt": 1}})
+    assert len(laws.results_are_their_own([other])) == 1
+
+
+def test_what_is_healed_and_not_well_is_seen() -> None:
+    """A run that counts, and whose effect is not there."""
+    begun = event("run.opened", run=RUN, playbook="count-never", event="e1", trigger={"data": {"tag": "t"}})
+    assert laws.healed_is_well([begun, healed(2)], [EFFECT]) == []
+    assert len(laws.healed_is_well([begun, healed(2)], [])) == 1
+
+
+def test_what_is_left_at_the_end_is_seen() -> None:
+    """A queue that is not empty, a run that is open, a process that lives; and bounds that were overrun."""
+    beat = event("daemon.heartbeat", 9, queue=0, open_runs=0)
+    assert laws.nothing_is_left([beat], []) == []
+    assert len(laws.nothing_is_left([beat], ["act:r/s.1"])) == 1
+    assert len(laws.nothing_is_left([event("daemon.heartbeat", 9, queue=3, open_runs=1)], [])) == 2
+    assert len(laws.nothing_is_left([], [])) == 1
+    assert laws.queues_are_bounded([beat], 10, 10) == []
+    assert len(laws.queues_are_bounded([event("daemon.heartbeat", 9, queue=11, open_runs=0)], 10, 10)) == 1
+
+
+def test_a_breach_says_where_it_showed() -> None:
+    """The seed, the time, the event and the law are in the sentence that is printed."""
+    [breach] = laws.every_run_ends([opened(3661.5)])
+    broken = Broken(7, "every_run_ends", breach)
+    assert broken.law == "every_run_ends"
+    for word in ("seed 7", "01:01:01.500", "run.opened", "web.service", "every_run_ends"):
+        assert word in broken
