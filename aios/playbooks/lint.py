@@ -19,7 +19,7 @@ from aios.nearest import nearest
 from aios.playbooks import lint_windows
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
-from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched
+from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched, unknown_type
 from aios.playbooks.load import Loaded
 from aios.playbooks.model import ASK, Playbook, Step
 from aios.playbooks.read import node_at
@@ -142,13 +142,8 @@ def _reach(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 def _types(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     for position, name in enumerate(playbook.types):
-        if any(type_fits(name, known) for known in CATALOGUE):
-            continue
-        family = name.partition(".")[0]  # original.disk_full is no slip of the pen for resource.disk_full
-        near = nearest(name, [known for known in CATALOGUE if nearest(family, [known.partition(".")[0]], 0.75)])
-        hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
         where = ("on", "type", position) if len(playbook.types) > 1 else ("on", "type")
-        yield "unknown-type", where, f"no sensor of AIOS says {name}", hint
+        yield from unknown_type(name, where)
 
 
 def _known_types(playbook: Playbook) -> list[EventType]:

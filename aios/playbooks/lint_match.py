@@ -11,7 +11,9 @@ from typing import Any
 
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CATALOGUE
+from aios.nearest import nearest
 from aios.playbooks.condition import CelCondition
+from aios.playbooks.index import type_fits
 from aios.playbooks.model import CannotSay, Playbook, variables
 
 Said = tuple[str, tuple[str | int, ...], str, str] | tuple[str, tuple[str | int, ...], str, str, str]
@@ -139,3 +141,13 @@ def touched(playbook: Playbook, skills: SkillCatalogue) -> frozenset[str]:
             except (CannotSay, ValueError):
                 continue  # it depends on the event
     return frozenset(found)
+
+
+def unknown_type(name: str, where: tuple[str | int, ...]) -> Iterator[Said]:
+    """What so resembles one of our types is probably that one, misspelt; others are somebody else's."""
+    if any(type_fits(name, known) for known in CATALOGUE):
+        return
+    family = name.partition(".")[0]  # original.disk_full is no slip of the pen for resource.disk_full
+    near = nearest(name, [known for known in CATALOGUE if nearest(family, [known.partition(".")[0]], 0.75)])
+    hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
+    yield "unknown-type", where, f"no sensor of AIOS says {name}", hint

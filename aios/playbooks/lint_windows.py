@@ -13,11 +13,10 @@ from aios.events.durations import format_duration
 from aios.nearest import nearest
 from aios.playbooks.condition import Expression
 from aios.playbooks.correlation import exact_values, known_keys
-from aios.playbooks.index import type_fits
+from aios.playbooks.lint_match import Said, unknown_type
 from aios.playbooks.model import Correlation, Playbook, Trigger
 
 Where = tuple[str | int, ...]
-Said = tuple[str, Where, str, str]
 
 CODES: Mapping[str, str] = {
     "never-fills": "The events that it waits for can never come together.",
@@ -70,10 +69,7 @@ def _by(trigger: Trigger) -> str:
 
 def _types(trigger: Trigger, where: Where) -> Iterator[Said]:
     for name in trigger.types:
-        if not any(type_fits(name, known) for known in CATALOGUE):
-            near = nearest(name, CATALOGUE)
-            hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
-            yield "unknown-type", where, f"no sensor of AIOS says {name}", hint
+        yield from unknown_type(name, where)
 
 
 def _joined(trigger: Trigger, where: Where) -> Iterator[Said]:
