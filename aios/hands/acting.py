@@ -35,6 +35,8 @@ KILL_WAIT_S = 5.0
 RESULT_MAX = 32 * 1024
 PIPE_MAX = 60 * 1024
 HASTE = -15
+DROP_PAUSE_S = 0.005
+"""Between two reads of what is dropped: who prints for ever costs us no processor, and who prints much is held up little."""
 _CHUNK = 65536
 
 Body = Callable[[], SkillResult]
@@ -240,6 +242,8 @@ def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: i
                 os.read(fd, 512)
             elif not _take(act, fd, output_fd):
                 poll.unregister(fd)
+            elif act.printed > act.hold.output_max:
+                select.select([], [], [], DROP_PAUSE_S)
 
 
 def _take(act: _Act, fd: int, output_fd: int) -> bool:

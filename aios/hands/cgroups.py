@@ -28,6 +28,8 @@ CONTROLLERS = {"memory": "memory", "pids": "processes", "cpu": "cpu"}
 """Of the kernel's controllers those that we use, and the limit that each holds."""
 DAEMON = "daemon"
 PERIOD_US = 100_000
+ACTS_WEIGHT = 25
+"""Percent of an ordinary group's share where the processor is short: acts that rage leave the daemon its turn."""
 NAME_PART_MAX = 60
 
 
@@ -277,6 +279,8 @@ def prepare(groups: Groups) -> Groups:
     except OSError as error:
         return Groups(why=f"{error.filename}: {error.strerror}")
     usable = {c: base for c, base in groups.bases.items() if base != groups.tree or groups.kind == "v1" or _hand_down(base, c)}
+    if "cpu" in usable and not _try(f"{usable['cpu']}/acts/cpu.weight", str(ACTS_WEIGHT)):
+        _try(f"{usable['cpu']}/acts/cpu.shares", str(1024 * ACTS_WEIGHT // 100))
     lost = sorted(groups.bases.keys() - usable.keys())
     why = f"the controllers {', '.join(lost)} cannot be handed down in {groups.tree}" if lost else groups.why
     return Groups(groups.kind, groups.tree, usable, why)

@@ -10,7 +10,7 @@ import pytest
 from cli_kit import NOON, aios, daemon, event, write_journal
 
 from aios.cli.events import summary
-from aios.cli.runs import taken_back
+from aios.cli.runs import limits_of, taken_back
 from aios.cli.runs_fold import RunView, fold, resolve
 from aios.errors import Refused
 from aios.events.event import Event
@@ -382,3 +382,15 @@ def test_a_run_seen_twice_is_one(tmp_path: Path) -> None:
     assert list(fold([*story(HEALED), *story()])) == [RUN]
     assert fold([*story(HEALED), *story()])[RUN].status == "healed"
     assert isinstance(fold(story())[RUN], RunView)
+
+
+def test_a_run_says_what_its_acts_were_held_to_and_by_what() -> None:
+    """Each limit once, with who holds it; and why there is less than there could be."""
+    grouped = {"kind": "limits", "by": "cgroup v2", "cgroup": ["memory"], "rlimits": ["file_size"]}
+    grouped |= {"limits": {"memory": "1G", "file_size": "4G", "cpu": "none"}}
+    bare = {"kind": "limits", "by": "rlimits", "rlimits": ["memory"], "looks": ["memory"], "limits": {"memory": "1G"}, "why": "x"}
+    steps = [{"step": "look"}, {"step": "a", "evidence": [{"kind": "diff"}, grouped]}, {"step": "b", "evidence": [bare]}]
+    assert limits_of(steps) == [
+        "a: memory 1G by cgroup v2; file_size 4G by rlimits of each process",
+        "b: memory 1G by looking at it (x)",
+    ]
