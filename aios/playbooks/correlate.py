@@ -197,9 +197,12 @@ class Correlator:
         tracker.buffered[key] += 1
         entry = self._entry(tracker, seen.at, number)
         heappush(self._events, entry)
+        newest = tracker.newest[key] = max(tracker.newest.get(key, (0, 0)), (seen.at, number))
         window = tracker.windows.get(key)
         if tracker.buffered[key] + (len(window.seen) if window is not None else 0) >= tracker.wanted:
             heappush(self._wakes, entry)
+            if newest[1] != number:  # it came out of its order: what it completes may end with one that came before it
+                heappush(self._wakes, self._entry(tracker, *newest))
 
     def _is_old(self, tracker: Tracker, seen: Seen) -> bool:
         """What is older than the silence that is asked for makes no new key known: it would be told at once."""
@@ -234,7 +237,7 @@ class Correlator:
         key, seen = tracker.buffer.pop(entry.number)
         tracker.buffered[key] -= 1
         if not tracker.buffered[key]:
-            del tracker.buffered[key]
+            del tracker.buffered[key], tracker.newest[key]
         self._step(tracker, key, seen)
 
     # --- one event of one key ---

@@ -54,6 +54,8 @@ class Tracker:
     buffer: dict[int, tuple[str, Seen]] = field(default_factory=dict)
     buffered: Counter[str] = field(default_factory=Counter)
     """How many events of each key are in the buffer."""
+    newest: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each key in the buffer: when the newest happened, and its number."""
     events: int = 0
     forgotten: int = 0
     told_at: int = 0
@@ -84,6 +86,7 @@ class Tracker:
         self.windows.clear()
         self.buffer.clear()
         self.buffered.clear()
+        self.newest.clear()
         self.events = 0
 
 
@@ -154,5 +157,7 @@ def tracker_of(raw: Mapping[str, Any]) -> Tracker:
         tracker.windows[key] = Window([_seen_of(one) for one in seen], waits, heard, tuple(heard_by))
     tracker.buffer = {number: (key, _seen_of(one)) for number, key, *one in raw["buffer"]}
     tracker.buffered = Counter(key for key, _ in tracker.buffer.values())
+    for number, (key, seen) in tracker.buffer.items():
+        tracker.newest[key] = max(tracker.newest.get(key, (0, 0)), (seen.at, number))
     tracker.events, tracker.forgotten, tracker.told_at = raw["events"], raw["forgotten"], raw["told_at"]
     return tracker

@@ -523,6 +523,16 @@ def test_nothing_is_due_where_time_alone_changes_nothing() -> None:
     assert journal.correlator.due() is None
 
 
+def test_what_completes_out_of_order_is_due_when_the_newest_of_it_is() -> None:
+    """Not only when something else happens to be journaled."""
+    journal = Journal(THEN, lateness="5s")
+    journal.see("b", 4, arrives=4)
+    assert journal.correlator.due() is None
+    journal.see("a", 2, arrives=6)
+    assert journal.pass_until(8.9) == []
+    assert journal.pass_until(9) == ["a@2 b@4"]
+
+
 def test_a_sign_of_life_puts_off_when_it_is_due() -> None:
     journal = Journal(SILENT, lateness="1s")
     assert journal.correlator.due() == T0 + 11
