@@ -263,7 +263,7 @@ class Day:
 
     def do_answer(self, which: float, yes: bool) -> None:
         """A person looks at what waits for an answer, and at what was only suggested, and says yes or no to one of them."""
-        self._say("approve" if yes else "deny", "asking", which)
+        self._say("answer", "asking", which, yes)
 
     def do_cancel(self, nth: int) -> None:
         """At the n-th word of an open run from now on, in the midst of whatever it is doing."""
@@ -276,7 +276,7 @@ class Day:
         self._verb("pause", {})
         self._after(for_s, lambda: self._verb("resume", {}))
 
-    def _say(self, verb: str, of: str, which: float) -> None:
+    def _say(self, verb: str, of: str, which: float, yes: bool = True) -> None:
         if self._daemon is None:
             return
         world = self._daemon.world
@@ -288,7 +288,10 @@ class Day:
             "ended": [run for run in world.recent.values() if run.acted],
         }[of]
         if runs:
-            self._verb(verb, {"run": runs[min(len(runs) - 1, int(which * len(runs)))].id})
+            run = runs[min(len(runs) - 1, int(which * len(runs)))]
+            words = list((run.asked or {}).get("choices") or ("yes", "no"))
+            choice = {"choice": words[0 if yes else -1]} if verb == "answer" else {}
+            self._verb(verb, {"run": run.id, **choice})
 
     def _verb(self, verb: str, args: Mapping[str, Any]) -> None:
         daemon, process = self._daemon, self.daemon

@@ -105,6 +105,32 @@ mode: suggest
 steps: [{id: count, act: count_never, with: {tag: "${event.data.tag}"}}]
 verify: [{counted_check: {skill: count_never, tag: "${event.data.tag}", within: 2s}}]
 """,
+    "/playbooks/which.yaml": """
+playbook: which
+description: Asks which way to go; where nothing was done, another playbook is tried later, and a person told still later.
+on: {type: work.which}
+guard: {cooldown: 5s, limit: 60 in 1h}
+steps:
+  - id: way
+    ask: "${event.subject} could be counted"
+    choices: {count: it is counted, leave: nothing is done}
+    expires: 10m
+  - id: count
+    if: steps.way.result.choice == "count"
+    act: count_checked
+    with: {tag: "${event.data.tag}"}
+verify: [{counted_check: {skill: count_checked, tag: "${event.data.tag}", within: 1s}}]
+on_failure:
+  - {fallback: which-else, after: 45s}
+  - {notify: nobody counted, after: 2m}
+""",
+    "/playbooks/which-else.yaml": """
+playbook: which-else
+description: What is tried where nobody counted.
+on: {type: work.nobody-says-this}
+steps: [{id: count, act: count_checked, with: {tag: "${event.data.tag}"}}]
+verify: [{counted_check: {skill: count_checked, tag: "${event.data.tag}", within: 1s}}]
+""",
     "/playbooks/many.yaml": """
 playbook: many
 description: Looks when three have come within ten minutes.
@@ -126,6 +152,7 @@ GUARDS: Mapping[str, GuardOf] = {
     "die": GuardOf(5.0, (60, 3600.0)),
     "unset": GuardOf(5.0, (60, 3600.0)),
     "halt": GuardOf(5.0, (60, 3600.0)),
+    "which": GuardOf(5.0, (60, 3600.0)),
 }
 
 TIMEOUTS_S: Mapping[tuple[str, str], float] = {
@@ -149,6 +176,8 @@ ATTEMPTS: Mapping[tuple[str, str], int] = {
     ("unset", "mask"): 2,
     ("halt", "stop"): 1,
     ("suggest", "count"): 1,
+    ("which", "count"): 1,
+    ("which-else", "count"): 1,
 }
 
 COUNTED, COUNT, WITHIN_S = "work.many", 3, 600.0
