@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aios import __version__
 from aios.blobs.collect import Collected, Collector
@@ -474,12 +474,13 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     texts = outside.read_playbooks()
     troubles = _Troubles()
     writer = outside.make_writer(troubles.tell)
-    world, queue, decided_since, torn = _remember(settings, outside)
+    remembered = _remember(settings, outside)
+    world, queue = remembered.world, remembered.queue
     shelf = Shelf(outside.blobs, outside.skills)
     playbooks_before = None
     if world.playbooks and names_of(texts) != frozenset(world.playbooks.values()):
         playbooks_before = shelf.recall(world.playbooks, world.playbook_paths)
-    first_words = (*torn, *shelf.reload(texts))
+    first_words = (*remembered.torn, *shelf.reload(texts))
     redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
     spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
     rules = rules_of(settings)
@@ -489,7 +490,8 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     env_of = partial(_env_of, settings, outside, world, shelf, rules, around)
     runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
-    reactor.decided_since, reactor.around = decided_since, around
+    reactor.decided_since, reactor.undecided_types = remembered.decided_since, remembered.types
+    reactor.around = around
     runner.open_fallback = reactor.open_fallback
     keeper = LastGood(
         shelf,
@@ -558,12 +560,20 @@ class _Troubles:
         self.emit(draft)
 
 
-def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, frozenset[str], tuple[Draft, ...]]:
-    """The world as it was: the newest checkpoint, then every event after it.
-
-    And what was decided since of all that the checkpoint's queue calls spilled: it must not be decided again. And whom to call
-    about runs that a damaged line has torn.
+class _Remembered(NamedTuple):
+    """The world as it was; what was decided since of all that the checkpoint's queue calls spilled, and must not be again; the
+    type of each event that nothing in the journal says was decided; whom to call about runs that a damaged line has torn.
     """
+
+    world: World
+    queue: EventQueue
+    decided_since: frozenset[str]
+    types: Mapping[str, str]
+    torn: tuple[Draft, ...]
+
+
+def _remember(settings: Settings, outside: Outside) -> _Remembered:
+    """The newest checkpoint, then every event after it."""
     targets = settings.score.latency_target_ms
     new_scores = partial(Scores, window_s=settings.score.window_s, targets_ms=targets)
     old_scores = partial(Scores.from_json, window_s=settings.score.window_s, targets_ms=targets)
@@ -577,6 +587,7 @@ def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, 
     world.correlator.recall = outside.blobs.get
     decided_since = set()
     torn: dict[str, Draft] = {}
+    types: dict[str, str] = {}
     for event, position in outside.reader.read(world.position if found else None):
         if queue.spilled and event.type in DECISIONS:
             decided_since.add(str(event.data["event"]))
@@ -587,7 +598,11 @@ def _remember(settings: Settings, outside: Outside) -> tuple[World, EventQueue, 
             torn[run.id] = _torn(run)
         if event.type == "reactor.called":  # told already, by a life before
             torn.pop(event.causationid, None)
-    return world, queue, frozenset(decided_since), tuple(torn.values())
+        if event.id in world.undecided:
+            types[event.id] = event.type
+        elif event.type == "daemon.heartbeat":  # it says up to where all is decided
+            types = {one: types[one] for one in world.undecided if one in types}
+    return _Remembered(world, queue, frozenset(decided_since), types, tuple(torn.values()))
 
 
 def _torn(run: Run) -> Draft:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from hashlib import sha1
 from typing import NamedTuple
 from zlib import crc32
@@ -90,8 +91,9 @@ def _not_behind(origin: str, known: str) -> bool:
     return (new[1].generation, new[1].offset) >= (old[1].generation, old[1].offset)
 
 
+@lru_cache(maxsize=256)
 def _offset(place: str) -> int | None:
-    """Of `OFFSET+LENGTH~MARK`; None for anything else."""
+    """Of `OFFSET+LENGTH~MARK`; None for anything else. Asked twice of each: when it is the newest, and when the next one comes."""
     offset, _, rest = place.partition("+")
     length, _, mark = rest.partition("~")
     return int(offset) if offset.isdecimal() and length.isdecimal() and _MARK(mark) else None

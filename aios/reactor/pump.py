@@ -63,6 +63,8 @@ class Reactor:
     decided: int = 0
     decided_since: frozenset[str] = frozenset()
     """Events that were decided after the checkpoint that the queue comes from: of these, what it calls spilled is not."""
+    undecided_types: Mapping[str, str] = field(default_factory=dict)
+    """Types of events that were undecided when the daemon started, by their ids: most are for no playbook at all."""
     _index: Index | None = None
     _in_flight: InFlight = field(default_factory=InFlight)
     _offers: dict[tuple[str, str], TimerHandle] = field(default_factory=dict)
@@ -84,11 +86,12 @@ class Reactor:
         """
         self._index = before
         for event_id, position in sorted(self.world.undecided.items(), key=lambda item: item[1]):
-            event = self.reader.at(position)
-            if event is None or event.id != event_id or not self.index.match(event):
+            event = self._still_wanted(event_id, position)
+            if event is None:
                 self.world.undecided.pop(event_id, None)
             elif not self.queue.holds(event, position):
                 self._enqueue(event, position)
+        self.undecided_types = {}
         if before is not None:
             while len(self.queue) and self._pump():
                 pass
@@ -101,6 +104,14 @@ class Reactor:
         self.runner.start()
         self._correlate()
         self._wake()
+
+    def _still_wanted(self, event_id: str, position: Position) -> Event | None:
+        """Read again only if its type is one that a playbook answers: a busy machine has tens of thousands that none does."""
+        known = self.undecided_types.get(event_id)
+        if known is not None and not self.index.candidates(known):
+            return None
+        event = self.reader.at(position)
+        return event if event is not None and event.id == event_id and self.index.match(event) else None
 
     @property
     def index(self) -> Index:
