@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.clock import Clock
+from aios.events.catalogue import CORRELATED, WINDOW_DROPPED
 from aios.events.event import Event, Stored
 from aios.log import Logger
 
@@ -49,7 +50,16 @@ def _requested(event: Event) -> str:
 def _loaded(event: Event) -> str:
     told, invalid = event.data.get("playbooks"), event.data.get("invalid")
     left_out = f", {len(invalid)} refused as they are" if isinstance(invalid, list) and invalid else ""
+    if isinstance(told, Mapping) and isinstance(told.get("bytes"), int):
+        return f"playbooks loaded: many hundred in force{left_out}"  # so many that the list is in a blob
     return f"playbooks loaded: {len(told) if isinstance(told, Mapping) else 0} in force{left_out}"
+
+
+def _correlated(event: Event) -> str:
+    count, missing = event.data.get("count"), event.data.get("missing")
+    stayed = f"{', '.join(map(str, missing))} stayed away" if isinstance(missing, list) and missing else ""
+    seen = f"{count} events together" if count else ""
+    return f"{', '.join(one for one in (seen, stayed) if one)}, for {event.data.get('playbook', '')}: aios explain {event.id}"
 
 
 def _invalid(event: Event) -> str:
@@ -111,6 +121,8 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "playbook.invalid": ("error", _invalid),
     "playbook.loaded": ("info", _loaded),
     "playbook.kept": ("info", _kept),
+    CORRELATED: ("warning", _correlated),
+    WINDOW_DROPPED: ("warning", lambda event: f"windows of {event.data.get('playbook', '')}: {event.data.get('why', '')}"),
     "run.rolled_back": ("warning", _rolled_back),
     "daemon.paused": ("warning", lambda event: f"paused by {event.data.get('by', '')}: no acts until `aios resume`"),
     "daemon.resumed": ("info", lambda event: f"acts are allowed again, says {event.data.get('by', '')}"),

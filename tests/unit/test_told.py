@@ -59,6 +59,9 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         ("run.rolled_back", {**run, "ok": True, "proof": [], "by": ""}),
         ("run.rolled_back", {**run, "ok": False, "error": "disk full"}),
         ("playbook.kept", {"playbook": "web-down", "files": ["/etc/web.conf"]}),
+        ("reactor.correlated", {"playbook": "web-down", "count": 3, "missing": ["up"]}),
+        ("reactor.window_dropped", {"playbook": "web-down", "why": "its trigger was changed"}),
+        ("playbook.loaded", {"playbooks": {"blob": "h", "bytes": 90000}, "invalid": []}),
     ) == [
         "web.service: playbook refused, its last good version stays: /p/a.yaml:3:1: no steps",
         "web.service: playbooks loaded: 2 in force",
@@ -67,6 +70,9 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         "web.service: what web-down did was taken back, as root asked: aios runs show 3f2a91c0",
         "web.service: NOT all that web-down did could be taken back: disk full: aios runs show 3f2a91c0",
         "web.service: a last-good copy was taken for web-down: /etc/web.conf",
+        "web.service: 3 events together, up stayed away, for web-down: aios explain 8",
+        "web.service: windows of web-down: its trigger was changed",
+        "web.service: playbooks loaded: many hundred in force",
     ]
 
 
