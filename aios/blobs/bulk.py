@@ -114,18 +114,31 @@ def read_packed(files: Files, fd: int, name: str, limit: int) -> Iterator[bytes]
     """All that it holds. Raises OSError; ValueError when it is damaged."""
     import zstandard  # loads on first use: 1.5 MB that most processes never need
 
-    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    source: Any = _Reading(files, fd)
+    reader = zstandard.ZstdDecompressor().stream_reader(source)
     whole = 0
     try:
-        for piece in read_raw(files, fd, 0, -1):
-            data = unpacker.decompress(piece)
-            whole += len(data)
+        while piece := reader.read(PIECE):  # as much as we ask for, however much a little may unpack to
+            whole += len(piece)
             if whole > limit:
                 raise ValueError(f"blob {name} is damaged: it unpacks to more than {limit} bytes")
-            if data:
-                yield data
+            yield piece
     except zstandard.ZstdError as error:
         raise ValueError(f"blob {name} is damaged: {error}") from None
+
+
+class _Reading:
+    """An open file of the port as something to read from."""
+
+    def __init__(self, files: Files, fd: int) -> None:
+        self._files = files
+        self._fd = fd
+        self._at = 0
+
+    def read(self, length: int) -> bytes:
+        data = self._files.pread(self._fd, length, self._at)
+        self._at += len(data)
+        return data
 
 
 def _packer() -> Any:

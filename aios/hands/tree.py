@@ -182,8 +182,13 @@ def put_file(folder: int, name: str, data: bytes, entry: Entry) -> None:
 
 def write_beside(folder: int, name: str, content: Iterable[bytes], entry: Entry, *, sync: bool = True) -> str:
     """A whole file, dressed, under its temporary name, which is given back. Where `entry.data` has holes, so has the file."""
-    temporary = cleared(folder, name)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    temporary = temporary_of(name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(temporary, flags, 0o600, dir_fd=folder)
+    except FileExistsError:  # a crash left it
+        remove(folder, temporary)
+        fd = os.open(temporary, flags, 0o600, dir_fd=folder)
     try:
         _write_content(fd, content, entry)
         dress(fd, entry)
@@ -248,11 +253,10 @@ def cleared(folder: int, name: str) -> str:
 def into_place(folder: int, temporary: str, name: str) -> None:
     """A folder in the way is removed first: rename does not replace one. The caller syncs the folder."""
     try:
-        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            remove(folder, name)
-    except FileNotFoundError:
-        pass
-    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except IsADirectoryError:
+        remove(folder, name)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def dress(fd: int, entry: Entry) -> None:

@@ -32,6 +32,7 @@ from aios.playbooks.run_words import (
     RungEnded,
     Say,
     StepEnded,
+    TakeBack,
     Wait,
 )
 
@@ -236,6 +237,31 @@ def test_a_rollback_that_fails_is_tried_thrice_and_then_said() -> None:
     told = next(d for k, d in story.events if k == "run.rolled_back")
     assert told["ok"] is False
     assert told["error"] == "disk"
+
+
+def test_a_rollback_that_asks_is_not_tried_again_until_a_person_forces_it() -> None:
+    """Somebody else changed one of its files: a second try by itself would only ask again."""
+    asks = SkillResult(ok=False, result={"conflicts": ["/etc/x"]}, error="changed by somebody else since our act: /etc/x")
+    story = Story(playbook(), verdicts=["not_well", "not_well"], results={ROLLBACK: [asks, SkillResult(ok=True)]})
+    assert story.end() == "escalated"
+    assert story.acts.count(ROLLBACK) == 1
+    told = next(d for k, d in story.events if k == "run.rolled_back")
+    assert (told["ok"], "changed by somebody else" in told["error"]) == (False, True)
+    story.tell(TakeBack("ann", force=True))
+    story.end()
+    intended = [d for k, d in story.events if k == "run.step_intended" and d["step"] == ROLLBACK]
+    assert [d["params"].get("force", False) for d in intended] == [False, True]
+    assert [d["ok"] for k, d in story.events if k == "run.rolled_back"] == [False, True]
+
+
+def test_attempts_that_a_person_asks_for_count_anew() -> None:
+    bad = SkillResult(ok=False, error="disk")
+    story = Story(playbook(), verdicts=["not_well", "not_well"], results={ROLLBACK: [bad] * 3 + [SkillResult(ok=True)]})
+    assert story.end() == "escalated"
+    story.tell(TakeBack("ann"))
+    story.end()
+    assert story.acts.count(ROLLBACK) == 4
+    assert [d["ok"] for k, d in story.events if k == "run.rolled_back"] == [False, True]
 
 
 @pytest.mark.parametrize("mode", ["observe", "shadow", "suggest"])

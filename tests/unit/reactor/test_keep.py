@@ -168,3 +168,24 @@ def test_a_copy_that_failed_is_tried_again() -> None:
         assert len(web.copies) == 1
 
     keeping(story)
+
+
+def test_what_changed_since_the_last_good_copy_is_told_when_a_run_opens() -> None:
+    """Once for the run, in its incident; a playbook that keeps nothing is not looked for."""
+
+    async def story(web: Web, keeper: LastGood) -> None:
+        async def since_good(playbook: str, subject: str) -> dict[str, Any]:
+            return {"generation": 2, "changed": [f"{playbook} {subject}"], "files": 1, "blob": "b"}
+
+        keeper.since_good = since_good
+        for playbook in ("web", "another"):
+            data = {"run": f"run of {playbook}", "playbook": playbook}
+            opened = Event("e", "t", "run.opened", "web.service", "", data, "", correlationid="incident")
+            keeper.heard([Stored(opened, Position("d", 1, 0))])
+        await asyncio.sleep(1.0)
+        (told,) = [draft for draft in web.told if draft.type == "playbook.changed_since_good"]
+        assert told.data["run"] == "run of web"
+        assert told.data["changed"] == ["web web.service"]
+        assert told.correlationid == "incident"
+
+    keeping(story)

@@ -1,0 +1,213 @@
+"""How bytes are saved: what rested is not read again, what may have changed is; large and sparse files in constant memory."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios.blobs.store import BlobFolder
+from aios.digest import Digest
+from aios.disk import OsFiles, make_dirs, write_small
+from aios.events.calls import Touches
+from aios.events.codec import encode_json
+from aios.hands import latest, saver, scan, snapshot
+from aios.hands.attempt import MANIFEST
+from aios.ports import ServiceActs
+
+MINUTES_LATER = 10**18 * 4
+"""Wall time, far enough after the files of a test were changed."""
+
+
+def no_services() -> ServiceActs:
+    raise AssertionError("no service is touched")
+
+
+class Place:
+    """Some files, and a state folder that remembers the latest snapshot of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        self.state = str(folder / "state")
+        self.blobs = BlobFolder(OsFiles(), f"{self.state}/blobs", pack=False)
+        self.count = 0
+
+    def save(self, now_ns: int = MINUTES_LATER) -> dict[str, Any]:
+        manifest = snapshot.take(
+            Touches(files=(str(self.root),)),
+            self.blobs,
+            no_services,
+            known=lambda real: latest.known_of(OsFiles(), self.state, self.blobs, real),
+            now_ns=now_ns,
+        )
+        self.count += 1
+        folder = f"{self.state}/runs/r{self.count}/a.1"
+        make_dirs(OsFiles(), folder)
+        write_small(OsFiles(), f"{folder}/{MANIFEST}", encode_json(manifest))
+        latest.note(OsFiles(), self.state, f"{folder}/{MANIFEST}", manifest)
+        return manifest
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of files whose bytes were read."""
+    sizes: list[int] = []
+    real = saver.Saver.content
+
+    def content(self: saver.Saver, fd: int, seen: os.stat_result) -> scan.Content:
+        sizes.append(seen.st_size)
+        return real(self, fd, seen)
+
+    monkeypatch.setattr(saver.Saver, "content", content)
+    return sizes
+
+
+def test_what_rested_since_the_latest_snapshot_is_not_read_again(place: Place, read: list[int]) -> None:
+    """And the new manifest is whole: it brings everything back by itself."""
+    (place.root / "a").write_text("aa")
+    (place.root / "b").write_text("bbb")
+    place.save()
+    assert sorted(read) == [2, 3]
+    read.clear()
+    (place.root / "b").write_text("BBBB")
+    second = place.save()
+    assert read == [4]
+    (place.root / "a").unlink()
+    (place.root / "b").unlink()
+    assert snapshot.restore(second, place.blobs, no_services) == []
+    assert ((place.root / "a").read_text(), (place.root / "b").read_text()) == ("aa", "BBBB")
+
+
+def test_what_had_not_rested_when_it_was_saved_is_read_again(place: Place, read: list[int]) -> None:
+    """A change in the same tick of the file system's clock, or through a mapping, leaves the same times behind."""
+    (place.root / "a").write_text("aa")
+    place.save(now_ns=(place.root / "a").stat().st_ctime_ns + scan.SETTLED_NS - 1)
+    read.clear()
+    place.save()
+    assert read == [2]
+
+
+@pytest.mark.parametrize("change", ["another inode", "a new name for it", "an older time"])
+def test_what_only_looks_unchanged_is_read_again(place: Place, read: list[int], change: str) -> None:
+    file = place.root / "a"
+    file.write_text("aa")
+    was = file.stat()
+    place.save()
+    read.clear()
+    if change == "another inode":
+        (place.root / "new").write_text("AA")
+        (place.root / "new").rename(file)
+    elif change == "a new name for it":
+        file.write_text("AA")
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    place.save()
+    assert read == [2]
+
+
+def test_what_was_seen_before_counts_only_while_its_bytes_are_there(place: Place, read: list[int]) -> None:
+    (place.root / "a").write_text("aa")
+    first = place.save()
+    read.clear()
+    (bulk,) = snapshot.bulks_of(first)
+    os.unlink(f"{place.state}/blobs/{bulk[:2]}/{bulk}.bulk")
+    second = place.save()
+    assert read == [2]
+    (place.root / "a").write_text("spoiled")
+    assert snapshot.restore(second, place.blobs, no_services) == []
+    assert (place.root / "a").read_text() == "aa"
+
+
+def test_a_damaged_memory_of_the_latest_snapshot_costs_time_and_nothing_else(place: Place, read: list[int]) -> None:
+    (place.root / "a").write_text("aa")
+    place.save()
+    for name in os.listdir(f"{place.state}/latest"):
+        path = Path(f"{place.state}/latest/{name}")
+        path.unlink()
+        path.write_bytes(b'{"roots": [7]}')
+    read.clear()
+    place.save()
+    assert read == [2]
+
+
+@pytest.mark.parametrize("compressible", [True, False])
+def test_a_large_file_is_saved_and_put_back_in_constant_memory(place: Place, compressible: bool) -> None:
+    file = place.root / "large"
+    piece = b"a line of a log\n" * 65_536 if compressible else os.urandom(1 << 20)
+    with open(file, "wb") as out:
+        for _ in range(64):
+            out.write(piece)
+    tracemalloc.start()
+    try:
+        manifest = place.save()
+        file.write_text("spoiled")
+        assert snapshot.restore(manifest, place.blobs, no_services) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    assert file.stat().st_size == 64 << 20
+    with open(file, "rb") as back:
+        assert all(back.read(1 << 20) == piece for _ in range(64))
+    (bulk,) = snapshot.bulks_of(manifest)
+    stored = place.root.parent.glob(f"state/blobs/*/{bulk}.bulk*")
+    assert (sum(path.stat().st_size for path in stored) < 8 << 20) == compressible
+
+
+def test_a_large_sparse_file_keeps_its_holes_in_the_store_and_when_put_back(place: Place) -> None:
+    file = place.root / "sparse"
+    with open(file, "wb") as out:
+        out.seek(200 << 20)
+        out.write(os.urandom(1000))
+        out.truncate(300 << 20)
+    if file.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("this file system keeps no holes")
+    manifest = place.save()
+    before = file.stat()
+    data = file.read_bytes()[200 << 20 :]
+    file.write_text("spoiled")
+    assert snapshot.restore(manifest, place.blobs, no_services) == []
+    after = file.stat()
+    assert after.st_size == before.st_size
+    assert after.st_blocks * 512 < 1 << 20
+    assert file.read_bytes()[200 << 20 :] == data
+    stored = sum(path.stat().st_blocks * 512 for path in Path(place.state).glob("blobs/*/*.bulk*"))
+    assert stored < 1 << 20
+
+
+def test_a_file_that_an_act_tied_to_another_of_the_same_bytes_is_one_of_its_own_again(place: Place) -> None:
+    one, two = place.root / "one", place.root / "two"
+    one.write_text("same")
+    two.write_text("same")
+    os.utime(two, ns=(5, 5))
+    manifest = place.save()
+    two.unlink()
+    os.link(one, two)
+    assert snapshot.restore(manifest, place.blobs, no_services) == []
+    assert one.stat().st_ino != two.stat().st_ino
+    assert (one.stat().st_nlink, two.stat().st_mtime_ns) == (1, 5)
+    assert snapshot.labels_now(manifest) == snapshot.labels(manifest)
+
+
+def test_a_hash_beside_the_work_is_the_hash() -> None:
+    """Small pieces where they stand, large ones in a thread; dropped or ended, no thread is left."""
+    import hashlib
+    import threading
+
+    parts = [b"x" * 10, b"y" * (1 << 20), b"z" * 100, b"w" * (3 << 20)]
+    digest = Digest()
+    for part in parts:
+        digest.update(part)
+    assert digest.hexdigest() == hashlib.sha256(b"".join(parts)).hexdigest()
+    dropped = Digest()
+    dropped.update(parts[1])
+    dropped.drop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "digest"]
