@@ -34,6 +34,7 @@ from aios.playbooks.maintenance import CalendarWindow, CronWindow, WindowSet, ca
 from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_words import Env
+from aios.playbooks.trust import Rule
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
 from aios.reactor.holding import Around, Rules, held_now, storm_holds
@@ -625,6 +626,7 @@ def rules_of(settings: Settings) -> Rules:
         needs=needs,
         storm_share=settings.storm.share,
         storm_at_least=settings.storm.at_least,
+        trust=Rule(settings.trust.runs, settings.trust.earned, settings.trust.lost),
     )
 
 
@@ -661,7 +663,8 @@ def _env_of(
         now=now,
         playbook=playbook,
         skills=outside.skills,
-        mode_max=lesser_mode(settings.mode_max, in_force.mode) if in_force is not None else settings.mode_max,
+        mode_max=lesser_mode(settings.mode_max, world.trust.mode_of(in_force or playbook)),
+        watch_s=settings.trust.watch_s,
         paused=world.is_paused(now),
         resumes_at=world.paused_until,
         disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),

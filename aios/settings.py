@@ -381,6 +381,25 @@ class Storm(Section):
     )
 
 
+class Trust(Section):
+    """When a playbook has earned its next mode, and when it loses the one it has."""
+
+    runs: int = Field(
+        default=10, ge=3, le=50, description="So many results at least speak for or against a playbook; of the newest 50."
+    )
+    earned: Share = Field(
+        default=0.7,
+        description="It has earned the next mode when its true share of successes surely (95 of 100) lies above this.",
+    )
+    lost: Share = Field(
+        default=0.5,
+        description="It falls back by itself, to its file's mode or one below, when that share surely lies below this.",
+    )
+    watch_s: Duration = Field(
+        default=600.0, alias="watch", description="For how long a run in `shadow` watches whether the symptom goes by itself."
+    )
+
+
 class Skills(Section):
     """What skills may do on this machine."""
 
@@ -556,6 +575,7 @@ class Settings(Section):
     timer: tuple[Timer, ...] = Field(default=(), max_length=1000, description="Timers that emit `timer.due`.")
     window: tuple[Window, ...] = Field(default=(), max_length=100, description="Maintenance windows of the whole machine.")
     storm: Storm = Field(default_factory=Storm, description="When so much is ill at once that nothing is done.")
+    trust: Trust = Field(default_factory=Trust, description="How playbooks earn and lose their mode.")
     skills: Skills = Field(default_factory=Skills, description="What skills may do on this machine.")
     limits: StepLimits = Field(default_factory=StepLimits, description="What a step's act may use.")
     notify: Notify = Field(default_factory=Notify, description="How a person is called.")

@@ -21,15 +21,16 @@ from aios.events.durations import parse_duration
 from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation_words import waits_for
-from aios.playbooks.model import Playbook, lesser_mode
+from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
 from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
+from aios.playbooks.trust import ranked, wilson
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
-from aios.reactor.pump import Reactor
+from aios.reactor.pump import Reactor, granting
 from aios.settings import Settings
 from aios.skills.types import check_unit
 from aios.world import World
@@ -158,7 +159,7 @@ class Verbs:
                 "types": list(p.types),
                 "waits_for": waits_for(p.correlation) if p.correlation is not None else "",
                 "mode": p.mode,
-                "mode_in_force": lesser_mode(p.mode, self.settings.mode_max),
+                "mode_in_force": lesser_mode(self.world.trust.mode_of(p), self.settings.mode_max),
                 "enabled": p.enabled and p.name not in self.world.disabled,
                 "hash": p.hash,
                 "acts": p.acts,
@@ -221,14 +222,19 @@ class Verbs:
             raise Refused(f"no event {args['event']!r} in the journal", "look for its id with: aios events --json")
         return {
             "event": event_json(event.event),
-            "considered": [self._with_mode(one) for one in self.reactor.shelf.index.explain(event.event)],
+            "considered": [self._with_mode(one) for one in self._explained(event.event)],
             "windows": self.world.correlator.told_of(event.event),
             "decisions": decisions[:100],
         }
 
+    def _explained(self, event: Event) -> list[dict[str, Any]]:
+        shelf = self.reactor.shelf
+        return ranked(shelf.index.explain(event), shelf.by_name, event.type, self.world.trust)
+
     def _with_mode(self, considered: dict[str, Any]) -> dict[str, Any]:
         playbook = self.reactor.shelf.by_name[considered["playbook"]]
-        return {**considered, "mode": playbook.mode, "mode_in_force": lesser_mode(playbook.mode, self.settings.mode_max)}
+        in_force = lesser_mode(self.world.trust.mode_of(playbook), self.settings.mode_max)
+        return {**considered, "mode": playbook.mode, "mode_in_force": in_force}
 
     # --- commands
 
@@ -317,6 +323,71 @@ class Verbs:
 
     async def do_playbook_disable(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         return await self._switch("playbook.disabled", peer, args)
+
+    async def do_playbook_trust(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What playbooks have shown, and whether that carries the next mode."""
+        name = str(args.get("name") or "")
+        named = [self._playbook(name)] if name else sorted(self.reactor.shelf.by_name.values(), key=lambda p: p.name)
+        return {"playbooks": [self._trust_of(playbook) for playbook in named], "rule": self.reactor.rules.trust._asdict()}
+
+    def _trust_of(self, playbook: Playbook) -> dict[str, Any]:
+        trust = self.world.trust
+        mode, evidence, grant = trust.mode_of(playbook), trust.evidence_of(playbook), trust.granted.get(playbook.name)
+        following, why = trust.earned(playbook, self.reactor.rules.trust)
+        told: dict[str, Any] = {"name": playbook.name, "hash": playbook.hash, "mode": playbook.mode, "granted": mode}
+        told |= {"mode_in_force": lesser_mode(mode, self.settings.mode_max), "earned": following or "", "why": why}
+        if grant is not None and grant.hash == playbook.hash:
+            told["grant"] = {"at": format_time(grant.at), "by": grant.by, "reason": grant.reason}
+        if evidence is not None:
+            acted, watched = list(evidence.acted), list(evidence.watched)
+            told["evidence"] = {
+                **evidence.to_json(),
+                "since": format_time(evidence.since),
+                "last": format_time(evidence.last),
+                "healed_share": [round(bound, 3) for bound in wilson(sum(acted), len(acted))],
+                "stayed_share": [round(bound, 3) for bound in wilson(sum(watched), len(watched))],
+            }
+        return told
+
+    def _playbook(self, name: str) -> Playbook:
+        playbook = self.reactor.shelf.by_name.get(name)
+        if playbook is None:
+            names = self.reactor.shelf.by_name
+            raise Refused(
+                f"there is no playbook {name[:100]!r} in force", did_you_mean(name, names, "aios playbook list shows them")
+            )
+        return playbook
+
+    async def do_playbook_promote(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """A further mode than it has: the next, or `to`. What its evidence does not carry takes `anyway`."""
+        playbook = self._playbook(_text(args, "name"))
+        before = self.world.trust.mode_of(playbook)
+        following, why = self.world.trust.earned(playbook, self.reactor.rules.trust)
+        to = _mode(args) or following or MODES[min(MODES.index(before) + 1, len(MODES) - 1)]
+        if MODES.index(to) <= MODES.index(before):
+            raise Refused(f"{playbook.name} may {before} already", "aios playbook demote takes a mode away")
+        if lesser_mode(to, self.settings.mode_max) != to:
+            raise Refused(f"the settings allow no more than {self.settings.mode_max}", "mode_max in the settings, then restart")
+        earned = following is not None and MODES.index(to) <= MODES.index(following)
+        if not earned and not args.get("anyway"):
+            raise Refused(f"{playbook.name} has not earned {to}: {why}", "if you know better: --anyway")
+        return await self._grant(playbook, before, to, peer, args, earned)
+
+    async def do_playbook_demote(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """A lesser mode than it has: the one below, or `to`."""
+        playbook = self._playbook(_text(args, "name"))
+        before = self.world.trust.mode_of(playbook)
+        to = _mode(args) or MODES[max(MODES.index(before) - 1, 0)]
+        if MODES.index(to) >= MODES.index(before):
+            raise Refused(f"{playbook.name} may no more than {before}", "aios playbook promote gives it a further mode")
+        return await self._grant(playbook, before, to, peer, args, False)
+
+    async def _grant(
+        self, playbook: Playbook, before: Mode, to: Mode, peer: Peer, args: Mapping[str, Any], earned: bool
+    ) -> dict[str, Any]:
+        said = granting(playbook, before=before, to=to, by=peer.name, reason=_reason(args), earned=earned)
+        await self.emit(said)
+        return dict(said.data)
 
     async def _switch(self, event_type: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         name = _text(args, "name")
@@ -638,3 +709,12 @@ def _number(args: Mapping[str, Any], name: str, usual: int) -> int:
 def _silence_json(silence: Silence) -> dict[str, Any]:
     told = {"silence": silence.id, "subject": silence.subject, "playbook": silence.playbook, "by": silence.by}
     return {**told, "since": format_time(silence.since), "until": format_time(silence.until), "reason": silence.reason}
+
+
+def _mode(args: Mapping[str, Any]) -> Mode | None:
+    """The mode that is asked for, if any."""
+    word = str(args.get("to") or "")
+    found = next((mode for mode in MODES if mode == word), None)
+    if word and found is None:
+        raise Refused(f"there is no mode {word[:100]!r}", did_you_mean(word, MODES, "one of " + ", ".join(MODES)))
+    return found

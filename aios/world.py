@@ -20,6 +20,7 @@ from aios.playbooks.guards import GuardBook, Storm
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import RESERVED_STEPS
 from aios.playbooks.silences import silence_of
+from aios.playbooks.trust import Grant, TrustBook
 from aios.scheduler.dead import DeadLetters
 from aios.scores.scores import Scores
 from aios.scores.symptoms import MISHAPS
@@ -32,6 +33,7 @@ INCIDENT_QUIET_S = 600.0
 RUN_SHOWN, ACTS_SHOWN = 8, 5
 """Of a run's id, which commands take, and of the acts that a call names."""
 
+_ANSWERS = {"approval.given": "given", "approval.denied": "denied", "approval.expired": "expired"}
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
 
 
@@ -69,6 +71,9 @@ def call_of(event: Event) -> Call | None:
     """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
     if event.type in ("reactor.called", "reactor.storm_began"):
         return Call(event.subject, str(event.data["why"]))
+    if event.type == "playbook.demoted" and not event.data["by"]:
+        data = event.data
+        return Call(event.subject, f"{data['playbook']} may only {data['to']} from now on: {data['reason']}", "warning")
     if event.type == "approval.requested":
         return Call(event.subject, _question(event), "warning")
     return None
@@ -104,6 +109,7 @@ class World:
     acting: dict[str, Run] = field(default_factory=dict)
     """Runs that have acted and are open, or have ended within the settle time."""
     guards: GuardBook = field(default_factory=GuardBook)
+    trust: TrustBook = field(default_factory=TrustBook)
     symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
     ill: dict[str, set[str]] = field(default_factory=dict)
     """Subjects that are ill, and the types of their symptoms: without what a score says, and what a run has proven over since."""
@@ -244,6 +250,10 @@ class World:
             self.acting[found.id] = found
             if not acted_before:
                 self.guards.began_to_act(found.playbook, found.subject, at)
+        if event.type in _ANSWERS:
+            self.trust.answered(found, _ANSWERS[event.type], at)
+        elif event.type == "run.observed" and "by_itself" in data:
+            self.trust.watched(found, bool(data["by_itself"]), at)
         self._touch_incident(event)
         self._settle(found, at)
 
@@ -255,6 +265,7 @@ class World:
             self.recent[run.id] = run
             if (parent := self.runs.get(run.parent)) is not None:
                 parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
+            self.trust.ended(run, at)
             if run.acted:
                 self.guards.ended(run.playbook, run.subject, at, healed=run.outcome == "healed")
             if run.status == "escalated":
@@ -361,6 +372,15 @@ class World:
             if holding.guard in ("breaker", "called"):
                 self.guards.forgive(holding.playbook, holding.subject)
 
+    # --- how far playbooks are trusted ---
+
+    def _on_promoted(self, event: Event) -> None:
+        data = event.data
+        grant = Grant(data["to"], data["hash"], event.taken, str(data["by"]), str(data["reason"]))
+        self.trust.grant(data["playbook"], grant)
+        if (call := call_of(event)) is not None:
+            self._call(event, call)
+
     # --- what persons and the machine say about guards ---
 
     def _on_silenced(self, event: Event) -> None:
@@ -453,6 +473,7 @@ class World:
             "runs": [run.to_json() for run in self.runs.values()],
             "recent": [run.to_json() for run in self.recent.values()],
             "guards": self.guards.to_json(),
+            "trust": self.trust.to_json(),
             "ill": {subject: sorted(kinds) for subject, kinds in self.ill.items()},
             "symptoms": [[*key, s.event, s.since, str(s.position)] for key, s in self.symptoms.items()],
             "held": [[*h[:1], str(h.position), *h[2:]] for h in self.held.values()],
@@ -483,6 +504,7 @@ class World:
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
         world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.reached_an_act}
         world.guards = GuardBook.from_json(raw["guards"])
+        world.trust = TrustBook.from_json(raw["trust"])
         for subject, kind, event, since, position in raw["symptoms"]:
             world.symptoms[subject, kind] = Symptom(event, since, Position.parse(position))
         world.ill = {subject: set(kinds) for subject, kinds in raw["ill"].items()}
@@ -520,5 +542,7 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "playbook.disabled": World._on_disabled,
     "playbook.loaded": World._on_loaded,
     "playbook.kept": World._on_kept,
+    "playbook.promoted": World._on_promoted,
+    "playbook.demoted": World._on_promoted,
     "timer.due": World._on_timer,
 }

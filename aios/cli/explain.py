@@ -108,7 +108,11 @@ def _show_parts(data: Mapping[str, Any], terminal: Terminal) -> None:
 
 def _why(considered: Mapping[str, Any]) -> str:
     """What its pattern said, and which of several that matched goes before it."""
-    return "; ".join(str(considered[name]) for name in ("order", "why") if considered.get(name))
+    said = [str(considered[name]) for name in ("order", "why") if considered.get(name)]
+    if rank := considered.get("rank"):
+        healed = f"healed {rank['healed']} of {rank['healed'] + rank['failed']} (rate {rank['healed_rate']:.2f})"
+        said.append(f"priority {rank['priority']}, specificity {rank['specificity']}, {healed}")
+    return "; ".join(said)
 
 
 def _show_decision(decision: Mapping[str, Any], considered: Mapping[Any, Mapping[str, Any]], terminal: Terminal) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from aios.cli import backtest, exits, playbook_import, playbook_new
+from aios.cli import backtest, exits, explain, playbook_import, playbook_new, trust
 from aios.cli.parser import add_verb, verbs
 from aios.cli.playbook_files import in_force
 from aios.cli.reach import ask_daemon, settings, wants_json
@@ -52,6 +52,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     backtest.arguments(group)
     playbook_new.arguments(group)
     playbook_import.arguments(group)
+    explaining = add_verb(group, "explain", "which playbooks an event is for, how they are ranked, and why", explain.explain)
+    explaining.add_argument("event", help="the event's id, from `aios events --json`")
+    trust.arguments(group)
     add_verb(group, "schema", "print the JSON Schema of a playbook, for editors", schema, examples=_SCHEMA_EXAMPLES)
     for word, help in (("enable", "switch a playbook on again"), ("disable", "switch a playbook off, until it is enabled")):
         verb = add_verb(group, word, help, switch, examples=f"aios playbook {word} service-down")

@@ -59,6 +59,8 @@ VOIDS_MAX = 12
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
 RESUME_LOOK_S = 3600.0
 """A run that waits for `aios resume`, or for a guard without a time, looks again so often by itself."""
+WATCH_FIRST_S = 30.0
+"""A run in shadow looks again after so long, then each time twice as late."""
 ACT_GRACE_S = 5.0
 """How much longer than its own timeout the daemon waits for a launcher, which enforces that timeout itself."""
 
@@ -118,6 +120,8 @@ class Run(RunState):
         result = SkillResult(ok=True, result={"verdict": checked.verdict}, evidence=checked.proof)
         told = self._step_event(StepEnded(checked.phase, 1, result, checked.ms), "verify", "verify")
         if checked.phase == SYMPTOM:
+            if checked.verdict == "well" and env.watch_s and self._mode(env) == "shadow":
+                return told, self._looked_event("well", env)  # it has gone by itself, now or while it was watched
             if checked.verdict == "well":
                 return told, self._draft("run.cleared", ms=self._ms(env.now))
             return (told,)
@@ -126,7 +130,8 @@ class Run(RunState):
     def _verdict_event(self, checked: Checked, env: Env) -> Draft:
         proof = list(checked.proof)
         if self._dry(env) and not self.acted:
-            return self._looked_event(checked.verdict, env)
+            watches = self._watches_on(checked.verdict, env)
+            return self._waiting_event("watch", watches, "") if watches else self._looked_event(checked.verdict, env)
         if checked.verdict == "well":
             if not self.acted:
                 return self._draft("run.cleared", ms=self._ms(env.now))
@@ -455,7 +460,7 @@ class Run(RunState):
     def _mode(self, env: Env) -> Mode:
         if self.by:
             return "approve"  # a person turned a suggestion into this run: that is a yes to those acts, and to no others
-        return lesser_mode(lesser_mode(env.playbook.mode, env.mode_max), self.mode)
+        return lesser_mode(env.mode_max, self.mode)
 
     def _dry(self, env: Env) -> bool:
         return self._mode(env) in ("observe", "shadow", "suggest")
@@ -463,7 +468,17 @@ class Run(RunState):
     def _looked_event(self, verdict: str, env: Env) -> Draft:
         would = [r["result"]["would"] for r in self.results.values() if r.get("skipped") and "would" in (r.get("result") or {})]
         kind = "run.suggested" if self._mode(env) == "suggest" and would else "run.observed"
-        return self._draft(kind, would=would, verdict=verdict)
+        if self._mode(env) != "shadow":
+            return self._draft(kind, would=would, verdict=verdict)
+        watched_s = round(env.now - self.opened_at, 3)
+        return self._draft(kind, would=would, verdict=verdict, watched_s=watched_s, by_itself=verdict == "well")
+
+    def _watches_on(self, verdict: str, env: Env) -> float:
+        """Until when a run in shadow waits before it looks again whether the symptom went by itself; 0.0: it has seen enough."""
+        ends = self.opened_at + env.watch_s
+        if self._mode(env) != "shadow" or verdict == "well" or env.now >= ends:
+            return 0.0
+        return min(ends, env.now + max(WATCH_FIRST_S, env.now - self.opened_at))  # twice as long each time
 
     def _ask(self, phase: str, env: Env) -> Command:
         try:

@@ -146,5 +146,7 @@ class Env:
     score: float | None = None
     system_score: float | None = None
     chance: float = 0.5
+    watch_s: float = 0.0
+    """For how long a run in shadow watches whether the symptom goes by itself."""
     call_env: Mapping[str, Any] = field(default_factory=dict)
     approval_expires_s: float = 86400.0

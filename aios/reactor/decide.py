@@ -88,7 +88,7 @@ def weigh(event: Event, matches: Sequence[Playbook], world: World, now: float) -
     """Each matched playbook, best first, and whether its `when` agrees and nobody switched it off."""
     known: dict[str, Any] | None = None
     weighed = []
-    for playbook in matches:
+    for playbook in world.trust.best_first(matches, event.type):
         if not playbook.enabled or playbook.name in world.disabled:
             weighed.append(Candidate(playbook, False, "switched off"))
             continue
@@ -125,7 +125,7 @@ def decide(
     """Decide about one event."""
     candidates = weigh(event, matches, world, now)
     willing = [c.playbook for c in candidates if c.ok]
-    considered = [{"playbook": c.playbook.name, "said": c.why[:SAID_CHARS_MAX]} for c in candidates[:CONSIDERED_MAX]]
+    considered = [_considered(c, event.type, world, len(candidates)) for c in candidates[:CONSIDERED_MAX]]
     if not willing:
         unsaid = next((c for c in candidates if "cannot say" in c.why), None)
         if unsaid is None:
@@ -145,7 +145,7 @@ def decide(
         return _decided("coalesced", event, position, best, incident_id, guard=holding.guard, why=why, considered=considered)
 
     lineages = _lineages(event, world, rules, now, dependents)
-    mode = lesser_mode(best.mode, rules.mode_max)
+    mode = lesser_mode(world.trust.mode_of(best), rules.mode_max)
     held = _guards(best, event, lineages, mode, world, rules, now, in_flight, around)
     if held is not None:
         drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
@@ -166,6 +166,12 @@ def decide(
         next_best=willing[1].name if len(willing) > 1 else "",
     )
     return Decision("opened", (opened,), best.name)
+
+
+def _considered(candidate: Candidate, event_type: str, world: World, of: int) -> dict[str, Any]:
+    """What is written down of a candidate; where there are others, also what it was ranked by."""
+    said = {"playbook": candidate.playbook.name, "said": candidate.why[:SAID_CHARS_MAX]}
+    return {**said, **world.trust.numbers(candidate.playbook, event_type)} if of > 1 else said
 
 
 def resources_of(playbook: Playbook, event: Event, skills: SkillCatalogue, now: float) -> list[str]:

@@ -16,6 +16,7 @@ from aios.playbooks.guards import Held
 from aios.playbooks.maintenance import WindowSet
 from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
+from aios.playbooks.trust import Rule
 from aios.world import Holding, World
 
 STORM_LOOKS_MAX = 50
@@ -48,6 +49,7 @@ class Rules:
     storm_share: float = 0.0
     """The share of the watched subjects that makes a storm; 0: none ever does."""
     storm_at_least: int = 5
+    trust: Rule = field(default_factory=Rule)
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import WINDOW_DUE, is_own
+from aios.events.catalogue import CLOSES, WINDOW_DUE, is_own
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
-from aios.playbooks.model import Playbook, lesser_mode
+from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import opening, run_id, unfit
 from aios.ports import Emit, JournalReader
@@ -76,6 +76,7 @@ class Reactor:
     _held_on: HeldOn = field(default_factory=HeldOn)
     _ill_changes: int = -1
     _storm_said: str = ""
+    _demoting: set[tuple[str, str]] = field(default_factory=set)
     _pumping: bool = False
     closing: bool = False
 
@@ -101,6 +102,7 @@ class Reactor:
             self._held_on.add(key, holding)
         self.offer_held("protected")
         self.look_around()
+        self._judge_trust()
         self.runner.start()
         self._correlate()
         self._wake()
@@ -147,11 +149,14 @@ class Reactor:
             if is_own(event.type):
                 own = True
                 self._own(event)
+            elif event.type in CLOSES:
+                self.runner.wake_watching(event.subject)
         if self.world.ill_changes != self._ill_changes:
             self.look_around()
         if own:
             self.runner.folded(stored)
             self._offer_freed()
+            self._judge_trust()
         if self.world.correlator.trackers or self.world.correlator.pending:
             self._correlate()
         if len(self.queue) or self.queue.spilled:
@@ -161,7 +166,22 @@ class Reactor:
         if not self.queue.push(event, position, self.clock.monotonic()):
             self.world.undecided.pop(event.id, None)  # spilled: the queue knows where it stands
 
+    def _judge_trust(self) -> None:
+        """Playbooks of which a run has ended: one that heals too seldom may do less from now on, and a person is told."""
+        changed = self.world.trust.changed
+        while changed and not self.closing:
+            playbook = self.shelf.by_name.get(changed.pop())
+            fallen = self.world.trust.fallen(playbook, self.rules.trust) if playbook is not None else None
+            if playbook is None or fallen is None or (playbook.name, playbook.hash) in self._demoting:
+                continue
+            self._demoting.add((playbook.name, playbook.hash))
+            to, why = fallen
+            before = self.world.trust.mode_of(playbook)
+            self.emit(granting(playbook, before=before, to=to, by="", reason=why))
+
     def _own(self, event: Event) -> None:
+        if event.type in ("playbook.demoted", "playbook.promoted"):
+            self._demoting.discard((event.data["playbook"], event.data["hash"]))
         if event.type in _LIFTING:
             self._storm_said = "" if event.type.startswith("reactor.storm") else self._storm_said
             self.runner.wake_guarded()
@@ -403,7 +423,7 @@ class Reactor:
         return opening(
             event=event,
             playbook=playbook,
-            mode=lesser_mode(playbook.mode, self.rules.mode_max),
+            mode=lesser_mode(self.world.trust.mode_of(playbook), self.rules.mode_max),
             resources=resources_of(playbook, event, self.skills, self.clock.now()),
             incident=run.incident,
             priority=priority(event),
@@ -447,3 +467,10 @@ def _released(holding: Holding, why: str) -> Draft:
         "considered": [],
     }
     return Draft(type="reactor.decided", subject=holding.subject, data=data, causationid=holding.event)
+
+
+def granting(playbook: Playbook, *, before: Mode, to: Mode, by: str, reason: str, earned: bool = False) -> Draft:
+    """The event by which another mode is in force for this text."""
+    kind = "playbook.promoted" if MODES.index(to) > MODES.index(before) else "playbook.demoted"
+    data = {"playbook": playbook.name, "hash": playbook.hash, "before": before, "to": to, "by": by, "reason": reason}
+    return Draft(type=kind, subject=SYSTEM, data={**data, "earned": earned})

@@ -77,6 +77,8 @@ class Runner:
     _saying: dict[str, Future[list[Position]]] = field(default_factory=dict)
     _granted: set[str] = field(default_factory=set)
     _asked_for_slot: set[str] = field(default_factory=set)
+    _watching: set[str] = field(default_factory=set)
+    """Runs in shadow that wait whether their symptom goes by itself."""
     _waits: dict[str, TimerHandle] = field(default_factory=dict)
     _acts: dict[str, tuple[str, str, int, float]] = field(default_factory=dict)
     _deadlines: dict[str, TimerHandle] = field(default_factory=dict)
@@ -167,6 +169,15 @@ class Runner:
         for run in list(self.world.runs.values()):
             if run.wait is not None and run.wait["for"] == "guard" and not self._env(run).held_now():
                 self._wait_over(run.id)
+
+    def wake_watching(self, subject: str) -> None:
+        """A sensor says that this is well: a run in shadow that watches it looks now."""
+        for run_id in list(self._watching):
+            run = self.world.runs.get(run_id)
+            if run is None or run.wait is None or run.wait["for"] != "watch":
+                self._watching.discard(run_id)
+            elif run.subject == subject:
+                self._wait_over(run_id)
 
     async def _quiet(self, run: Run) -> None:
         """Wait until all that was said for this run is folded: what comes next must be decided on that."""
@@ -388,6 +399,8 @@ class Runner:
         """
         self._release(run.id)
         self._drop_wait(run.id)
+        if run.wait is not None and run.wait["for"] == "watch":
+            self._watching.add(run.id)
         now = self.ports.clock.now()
         since = run.wait.get("since", now) if run.wait is not None else now
         delay_s = max(0.0, until - max(now, since))

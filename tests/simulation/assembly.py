@@ -41,6 +41,7 @@ FOLDERS = ("", "/events", "/inbox", "/quarantine", "/blobs", "/runs", "/reports"
 SETTINGS: Mapping[str, Any] = {
     "data": STATE_DIR,
     "acts_per_hour": 100_000,
+    "trust": {"lost": 0.001},  # some of these playbooks never heal, and are to act all day long
     "approval_expires": "20m",
     "queue_max": 100,
 }
