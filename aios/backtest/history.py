@@ -24,15 +24,17 @@ SAID_TO_US = frozenset(
         "daemon.paused",
         "daemon.resumed",
         "daemon.silenced",
-        "daemon.unsilenced",
+        "daemon.silence_ended",
         "playbook.enabled",
         "playbook.disabled",
         "timer.due",
         "score.degraded",
         "score.recovered",
+        "reactor.storm_began",
+        "reactor.storm_over",
     }
 )
-"""Of AIOS's own types those that are facts from outside: what a person or a clock said, and how ill the machine was."""
+"""Of AIOS's own types those that are facts here: what a person or a clock said, and how ill the whole machine was then."""
 
 TIME_DOWN = frozenset({"daemon.started", "daemon.stopped", "daemon.heartbeat"})
 """What tells a quiet time from one in which nobody was there to hear."""

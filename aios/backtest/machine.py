@@ -33,7 +33,7 @@ from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
-from aios.reactor.holding import Rules
+from aios.reactor.holding import Rules, held_now, storm_holds
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf
@@ -48,6 +48,8 @@ SOURCE = "aios/backtest"
 MICROSECOND = 1e-6
 TOGETHER_MAX = 512
 """Events that arrived at once are decided at once, as the daemon does; so many of them at most."""
+LATE_S = 2.0
+"""So long a trigger of several events waits for one that comes late."""
 ENDING_MAX_S = 3600.0
 """For so long after the last event runs that go on are followed to their end."""
 REMEMBERED_MAX = 40_000
@@ -162,6 +164,7 @@ class Machine:
             disabled=run.playbook in world.disabled,
             protected=lambda resources: protected(resources, rules.protected),
             acts_again_at=world.guards.acts_again_at(now, rules.acts_per_hour),
+            held_now=lambda: storm_holds(world) or held_now(playbook, run.subject, world, rules, self.reactor.around, now),
             score=world.scores.value(run.subject, now) if self._scores else None,
             system_score=world.scores.value(SYSTEM, now) if self._scores else None,
             chance=chance,
@@ -314,6 +317,7 @@ class Machine:
 
     async def _finish(self) -> None:
         """What was begun goes on to its end; what is held stays held, for what came after the journal's end nobody knows."""
+        await self._until(self._clock.now() + LATE_S)
         self.reactor.closing = True
         ends = self._clock.now() + ENDING_MAX_S
         while self._clock.now() < ends and any(run not in self._followed for run in self.world.runs):

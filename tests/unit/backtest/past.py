@@ -26,7 +26,7 @@ class Past:
     folder: Path
     told: int = 0
 
-    def tell(self, at_s: float, event_type: str, subject: str = "web.service", part: int = 1, **data: Any) -> str:
+    def tell(self, at_s: float, event_type: str, subject: str = "web.service", /, part: int = 1, **data: Any) -> str:
         """Its id."""
         events = self.folder / "events"
         events.mkdir(exist_ok=True, parents=True)

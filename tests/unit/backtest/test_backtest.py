@@ -208,6 +208,70 @@ def test_a_pause_of_then_holds_now(tmp_path: Path) -> None:
     assert [held.guard for held in found.held] == ["paused"]
 
 
+def test_a_silence_of_then_holds_until_its_end(tmp_path: Path) -> None:
+    """And what still stands is answered then."""
+    past = Past(tmp_path)
+    until = format_time(MIDNIGHT + 600)
+    past.tell(
+        0, "daemon.silenced", "web.service", silence="s1", subject="web.service", playbook="", until=until, by="ann", reason=""
+    )
+    past.tell(10, "service.down", failures=1)
+    past.tell(HOUR, "service.down", "other.service")
+    found = played(past, down())
+    assert [(held.guard, held.until) for held in found.held] == [("silence", until)]
+    assert [run.at - MIDNIGHT for run in found.runs] == [600.0]
+
+
+def test_in_a_storm_of_then_a_run_looks_and_does_not_act(tmp_path: Path) -> None:
+    """How much of the machine was ill is what the journal recorded; the run gathers evidence and gives up."""
+    past = Past(tmp_path)
+    past.tell(0, "reactor.storm_began", "system", ill=9, known=10, subjects=[], why="a storm")
+    past.tell(10, "service.down", failures=1)
+    past.tell(HOUR, "service.down", "other.service")
+    found = played(past, down())
+    assert sum(len(run.acts) for run in found.runs) == 0
+    assert found.playbooks[0].acts == 0
+
+
+def test_a_maintenance_window_of_the_playbook_holds_outside_of_it(tmp_path: Path) -> None:
+    """By the hours of the past, not of today."""
+    past = Past(tmp_path)
+    past.tell(10, "service.down", failures=1)
+    past.tell(HOUR, "service.down", "other.service")
+    text = down().replace(
+        "guard: {cooldown: 5m", 'guard: {windows: {only: [{cron: "0 1 * * *", for: 2h, timezone: UTC}]}, cooldown: 5m'
+    )
+    found = played(past, text)
+    assert [held.guard for held in found.held] == ["window"]
+    assert [run.at - MIDNIGHT for run in found.runs] == [HOUR]
+
+
+def test_how_many_at_once_is_counted_among_the_runs_that_would_be_open(tmp_path: Path) -> None:
+    """The second subject waits for the first one's run, and goes on when its place is free."""
+    past = Past(tmp_path)
+    past.tell(0, "service.down", failures=1)
+    past.tell(1, "service.down", "db.service", failures=1)
+    past.tell(HOUR, "service.down", "other.service")
+    text = down(match="subject: [web.service, db.service]").replace("guard: {", "guard: {concurrency: 1, ")
+    found = played(past, text)
+    assert [held.guard for held in found.held] == ["concurrency"]
+    assert [(run.subject, run.at - MIDNIGHT) for run in found.runs] == [("web.service", 0.0), ("db.service", 10.0)]
+
+
+def test_several_events_together_are_answered_as_live(tmp_path: Path) -> None:
+    """Three falls within ten minutes are one run, at the third."""
+    past = Past(tmp_path)
+    for at in (0, 1000, 1100, 1200):
+        past.tell(at, "service.down", failures=1)
+        past.tell(at + 10, "service.up")
+    past.tell(HOUR, "service.up", "other.service")
+    text = down().replace(
+        "on: {type: service.down, match: {subject: [web.service]}}", "on: {count: 3 in 10m, type: service.down, by: subject}"
+    )
+    found = played(past, text)
+    assert [int(run.at - MIDNIGHT) for run in found.runs] == [1201], "a second later: so long a late event may take"
+
+
 def test_a_resume_of_then_lets_go_what_a_pause_held(tmp_path: Path) -> None:
     """At its own time, and not before."""
     past = Past(tmp_path)
