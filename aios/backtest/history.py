@@ -45,6 +45,10 @@ RUNS_REMEMBERED_MAX = 100_000
 """Runs of the record that are told from assumed ones; of more than that the first are followed, the others assumed."""
 
 
+EARLY_S = 10.0
+EARLY_RUNS_MAX, EARLY_EVENTS_MAX = 200, 200
+
+
 def is_input(event_type: str) -> bool:
     """Whether an event of this type is something that happened, and not something that AIOS made of it."""
     return event_type in SAID_TO_US or event_type in TIME_DOWN or not is_own(event_type)
@@ -122,9 +126,33 @@ class Record:
         return opened > at and (times == held or last <= at)
 
 
+class Early:
+    """Records that came by some moments before the backtest opens their run: kept so that they can be caught up with.
+
+    In the daemon any line of the journal moves the time of triggers for several events on; here only those that are read.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, list[Stored]] = {}
+
+    def note(self, event: Event, position: Position) -> None:
+        run = str(event.data.get("run", ""))
+        if event.type == "run.opened":
+            self._runs[run] = []
+            if len(self._runs) > EARLY_RUNS_MAX:
+                del self._runs[next(iter(self._runs))]
+        if (known := self._runs.get(run)) is not None and len(known) < EARLY_EVENTS_MAX:
+            known.append(Stored(event, position))
+
+    def take(self, run: str, now: float) -> list[Stored]:
+        """What came by of this run, its beginning left out; nothing where it began long ago, or not at all."""
+        known = self._runs.pop(run, [])
+        return known if known and now - known[0].event.taken <= EARLY_S else []
+
+
 def _key(*names: object) -> int:
     """A number in the place of three long texts: nine in ten bytes less."""
     return hash(names)
 
 
-__all__ = ["EVERYTHING", "Record", "is_input", "read", "types_read"]
+__all__ = ["EVERYTHING", "Early", "Record", "is_input", "read", "types_read"]

@@ -84,13 +84,13 @@ class WallClock:
 
 
 class _Runner(Runner):
-    """Leaves alone the runs that are followed in the record."""
+    """Leaves alone the runs that are followed in the record: without a slot nothing of theirs is driven."""
 
     followed: set[str]
 
-    def folded(self, stored: Sequence[Stored]) -> None:
-        theirs = [one for one in stored if one.event.type == "run.opened" and one.event.data["run"] in self.followed]
-        super().folded([one for one in stored if one not in theirs] if theirs else stored)
+    def _want_slot(self, run: Run) -> None:
+        if run.id not in self.followed:
+            super()._want_slot(run)
 
 
 class Machine:
@@ -121,6 +121,7 @@ class Machine:
         self._scores = any(map(asks_for_scores, self._playbooks.values()))
         self._decided: set[str] = set()
         self._holds: dict[str, int] = {}
+        self._early = past.Early()
         self.first = self.last = 0.0
         self._watched_until = inf
         self.events = 0
@@ -217,8 +218,10 @@ class Machine:
         if event.type == "run.opened":
             data = event.data
             held = self._holds.pop(data["run"], 0)
-            if self._record.follows(data["run"], data["hash"], data["mode"], self._at, held):
+            early = self._early.take(data["run"], event.taken)
+            if self._record.follows(data["run"], data["hash"], data["mode"], START if early else self._at, held):
                 self._followed.add(data["run"])
+                self._loop.call_soon(self._catch_up, early[1:])
             self._decided.add(str(data["event"]))
         elif event.type in ("reactor.decided", "scheduler.dead_letter"):
             self._decided.add(str(event.data["event"]))
@@ -226,6 +229,10 @@ class Machine:
         self._ledger.said(event, event.type == "run.opened" and event.data["run"] in self._followed)
         if event.type == "approval.requested":
             self._loop.call_soon(self._say_yes, event.data["run"])
+
+    def _catch_up(self, came_by: Sequence[Stored]) -> None:
+        for event, position in came_by:
+            self._fold(event, position)
 
     def _count_hold(self, event: Event) -> None:
         """How often the run that may follow was held before."""
@@ -377,12 +384,15 @@ class Machine:
         data = event.data
         run = str(data.get("run", ""))
         if event.type == "run.opened":
-            if run in self.world.runs or run in self.world.recent or not self._opened_outside(event):
+            if run in self.world.runs or run in self.world.recent:
                 return
-            self._followed.add(run)
+            if self._opened_outside(event):
+                self._followed.add(run)
         if run in self._followed:
             self._fold(event, position)
-        elif self._scores and data.get("playbook") not in self._playbooks:
+        else:
+            self._early.note(event, position)
+        if run not in self._followed and self._scores and data.get("playbook") not in self._playbooks:
             self.world.scores.apply(event)
 
     def _opened_outside(self, event: Event) -> bool:
