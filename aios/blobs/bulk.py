@@ -59,7 +59,7 @@ class BulkFile:
 
     def clone(self, source: int, length: int) -> bool:
         """Share the bytes of a whole file, where the file system can; False when it cannot. Only as the first thing."""
-        if self._packer or not self._files.clone(source, self._fd):
+        if self._packer or not self._clone(source):
             return False
         while self._written < length and (
             piece := self._files.pread(self._fd, min(PIECE, length - self._written), self._written)
@@ -70,6 +70,14 @@ class BulkFile:
             self._files.ftruncate(self._fd, self._written)  # it grew meanwhile: what was hashed is what is held
         self._on_disk = self._written
         return True
+
+    def _clone(self, source: int) -> bool:
+        """By a descriptor of its own: the kernel clones into none that appends."""
+        fd = self._files.open(self._temporary, os.O_RDWR)
+        try:
+            return self._files.clone(source, fd)
+        finally:
+            self._files.close(fd)
 
     def commit(self) -> str:
         """Its name; durable when it returns. Raises OSError."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import subprocess
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +204,6 @@ def test_a_file_that_an_act_tied_to_another_of_the_same_bytes_is_one_of_its_own_
 
 def test_a_hash_beside_the_work_is_the_hash() -> None:
     """Small pieces where they stand, large ones in a thread; dropped or ended, no thread is left."""
-    import hashlib
-    import threading
 
     parts = [b"x" * 10, b"y" * (1 << 20), b"z" * 100, b"w" * (3 << 20)]
     digest = Digest()
@@ -211,3 +214,37 @@ def test_a_hash_beside_the_work_is_the_hash() -> None:
     dropped.update(parts[1])
     dropped.drop()
     assert not [thread for thread in threading.enumerate() if thread.name == "digest"]
+
+
+@pytest.fixture
+def reflinks(tmp_path: Path) -> Iterator[Path]:
+    """A file system that shares bytes, in a file of its own."""
+    image, folder = tmp_path / "image", tmp_path / "mounted"
+    folder.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(256 << 20)
+    made = subprocess.run(["mkfs.btrfs", "-q", str(image)], capture_output=True, check=False)
+    mounted = made.returncode == 0 and subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, check=False)
+    if not mounted or mounted.returncode != 0:
+        pytest.skip("no btrfs can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkfs.btrfs"), reason="needs root and mkfs.btrfs")
+def test_where_the_file_system_can_a_large_file_is_saved_without_a_copy_of_its_bytes(reflinks: Path) -> None:
+    place = Place(reflinks)
+    file = place.root / "large"
+    data = os.urandom(24 << 20)
+    file.write_bytes(data)
+    os.sync()
+    before = os.statvfs(reflinks)
+    manifest = place.save()
+    os.sync()
+    assert (before.f_bfree - os.statvfs(reflinks).f_bfree) * before.f_bsize < 12 << 20
+    file.write_bytes(b"spoiled")
+    assert snapshot.restore(manifest, place.blobs, no_services) == []
+    assert file.read_bytes() == data
