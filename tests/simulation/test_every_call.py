@@ -9,12 +9,12 @@ import pytest
 from tests.simulation.happenings import CALM, KINDS, Troubles
 from tests.simulation.harness import broken_laws, play_day
 
-SHORT_H = 40.0 / 3600.0
+SHORT_H = 25.0 / 3600.0
 QUIET_S = 600.0
 WORK = replace(CALM, work_s=4.0, kinds=tuple(kind for kind in KINDS if kind != "ask"))
 """No questions: the quiet end would have to be longer than the time for an answer."""
-STEP = 11
-"""In the quick suite every eleventh call; all of them in the slow one."""
+STEP = 7
+"""In the quick suite every seventh call; all of them in the slow one."""
 
 
 def calls_of_the_short_history() -> int:
@@ -33,7 +33,7 @@ def test_the_short_history_acts() -> None:
 
 
 def test_a_kill_at_a_disk_call_breaks_no_law() -> None:
-    """Every eleventh call, from the first folder that the daemon makes to the last sync."""
+    """Every seventh call, from the first folder that the daemon makes to the last sync."""
     found = [s for nth in range(1, calls_of_the_short_history(), STEP) for s in broken_when(replace(WORK, kill_at=(nth,)))]
     assert found == []
 
