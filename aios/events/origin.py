@@ -93,7 +93,7 @@ def _not_behind(origin: str, known: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _offset(place: str) -> int | None:
-    """Of `OFFSET+LENGTH~MARK`; None for anything else. Asked twice of each: when it is the newest, and when the next one comes."""
+    """Of `OFFSET+LENGTH~MARK`; None for anything else. Asked twice of each: as the newest, and when the next one comes."""
     offset, _, rest = place.partition("+")
     length, _, mark = rest.partition("~")
     return int(offset) if offset.isdecimal() and length.isdecimal() and _MARK(mark) else None

@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from aios.nearest import did_you_mean
+from aios.playbooks.model import MODES
 from aios.playbooks.read import Reader
 from aios.playbooks.yaml_strict import Node, to_json
 
@@ -75,7 +76,7 @@ def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] 
 
 
 def _given(reader: Reader, node: Node) -> None:
-    given = reader.mapping(node, "given", ("event", "events", "wait", "score", "system_score", "symptom"))
+    given = reader.mapping(node, "given", ("event", "events", "wait", "mode", "score", "system_score", "symptom"))
     if node.kind == "map" and not {"event", "events", "wait"} & given.keys():
         reader.refuse(node, "given needs the key 'event'", "add `event: {type: …}`, or several as `events: […]`")
     if "event" in given and "events" in given:
@@ -85,6 +86,8 @@ def _given(reader: Reader, node: Node) -> None:
     for name in ("score", "system_score"):
         if name in given:
             reader.number(given[name], name, 0.0, 1.0)
+    if "mode" in given:
+        reader.choice(given["mode"], "mode", MODES)
     if "symptom" in given:
         reader.choice(given["symptom"], "symptom", SYMPTOMS)
     if "event" in given:

@@ -340,7 +340,8 @@ def _test() -> Json:
     after = {"after": _said("Time since the one before.", _ref("duration"))}
     events = {"type": "array", "items": {**event, "properties": {**event["properties"], **after}}}
     wait = _said("Time that passes after the last of them.", _ref("duration"))
-    ill = {"score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}
+    mode = {"mode": _said("The mode in which it is tried; its own if you do not say.", {"enum": list(MODES)})}
+    ill = {**mode, "score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}
     happens = {"anyOf": [{"required": [name]} for name in ("event", "events", "wait")]}
     given = {**_object({"event": event, "events": events, "wait": wait, **ill}), **happens}
     answer = {"anyOf": [{"enum": list(CHECK_WORDS)}, {"type": "object"}]}

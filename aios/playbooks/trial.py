@@ -58,6 +58,8 @@ class TrialResult:
 
 def try_playbook(playbook: Playbook, test: Mapping[str, Any], skills: SkillCatalogue) -> TrialResult:
     """Run one entry of `playbook.tests`."""
+    if "mode" in test["given"]:
+        playbook = replace(playbook, mode=test["given"]["mode"])
     events, why = happened(playbook, test["given"])
     for event in events:  # the first that it answers opens the run; the others would join it
         why = _why_not(playbook, event, test["given"])

@@ -76,3 +76,11 @@ def test_what_differs_is_said() -> None:
     result = trial(stub={"run_command": {"exit_code": 0}, "restart_service": "fail"})
     assert not result.ok
     assert result.differences == ("outcome is not_healed, expected healed (step restart failed: stubbed: fail)",)
+
+
+def test_a_playbook_that_only_suggests_is_tried_as_if_it_might_act() -> None:
+    """Its mode may change every week; what it does when it acts is what its test holds."""
+    text = GOOD.replace("mode: auto", "mode: suggest").replace("given: {event:", "given: {mode: auto, event:")
+    playbook = load(text, "p.yaml", SKILLS)
+    result = try_playbook(playbook, playbook.tests[0], SKILLS)
+    assert (result.ok, result.outcome) == (True, "healed"), result
