@@ -2,7 +2,8 @@
 
 `run()` gives medians in microseconds an event, for the operators' mix of `bench_match`: `match_us` is the index of a thousand
 playbooks for one event each; `take_us` what the fold adds with so many playbooks that count three in ten minutes. `hit_us` is an
-event that goes into a window (every third completes one), by kind of correlation. `python -m tests.bench correlate` prints them; times are no tests.
+event that goes into a window (every third completes one), by kind of correlation. `python -m tests.bench correlate` prints
+them; times are no tests.
 """
 
 from __future__ import annotations
