@@ -100,6 +100,16 @@ def paused_words(paused: Mapping[str, Any]) -> str:
     return f"acts are paused{since}, by {paused.get('by', '')}{reason}: nothing is changed{until} `aios resume`"
 
 
+def _granted(event: Event) -> str:
+    return f"{event.data.get('playbook', '')} may {event.data.get('to', '')} from now on: {event.data.get('reason', '')}"
+
+
+def _silenced(event: Event) -> str:
+    about = event.data.get("playbook") or "everything"
+    subject = "" if event.data.get("subject") == "*" else f" on {event.data.get('subject', '')}"
+    return f"nothing is done by {about}{subject} until {event.data.get('until', '')}: silenced by {event.data.get('by', '')}"
+
+
 WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "service.down": ("warning", _ill),
     "service.flapping": ("warning", _ill),
@@ -117,6 +127,11 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "run.escalated": ("error", lambda event: f"needs a person: {event.data.get('why', '')}: aios runs show {_run(event)}"),
     "approval.requested": ("warning", _requested),
     "reactor.called": ("error", lambda event: f"needs a person: {event.data.get('why', '')}"),
+    "reactor.storm_began": ("error", lambda event: f"needs a person: {event.data.get('why', '')}"),
+    "reactor.storm_over": ("info", lambda event: "the storm is over: acts are allowed again"),
+    "playbook.demoted": ("warning", _granted),
+    "playbook.promoted": ("info", _granted),
+    "daemon.silenced": ("warning", _silenced),
     "journal.quarantined": ("warning", _quarantined),
     "playbook.invalid": ("error", _invalid),
     "playbook.loaded": ("info", _loaded),

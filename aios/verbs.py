@@ -30,6 +30,7 @@ from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
 from aios.playbooks.trust import ranked, wilson
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
+from aios.reactor.holding import guards_in_force
 from aios.reactor.pump import Reactor, granting
 from aios.settings import Settings
 from aios.skills.types import check_unit
@@ -177,6 +178,7 @@ class Verbs:
             names = self.reactor.shelf.by_name
             raise Refused(f"there is no playbook {name!r} in force", did_you_mean(name, names, "aios playbook list shows them"))
         (row,) = [one for one in (await self.do_playbooks(_peer, {}))["playbooks"] if one["name"] == name]
+        row["guards"] = guards_in_force(playbook, self.world, self.reactor.rules, self.clock.now())
         return {**row, "text": self.reactor.shelf.blobs.get(playbook.hash).decode()}
 
     async def do_runs(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

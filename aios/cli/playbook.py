@@ -125,7 +125,9 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
     playbook = next((p for p in loaded.playbooks if p.name == args.name), None)
     if playbook is not None:
         mode = {"mode_in_force": lesser_mode(playbook.mode, settings(args, terminal).mode_max)}
-        found: Mapping[str, Any] = {**brief(playbook), **mode, "text": loaded.texts[playbook.name]}
+        live = _last_good(args, terminal) or {}
+        lived = {name: live[name] for name in ("mode_in_force", "guards") if name in live and live.get("hash") == playbook.hash}
+        found: Mapping[str, Any] = {**brief(playbook), **mode, **lived, "text": loaded.texts[playbook.name]}
     else:
         found = _last_good(args, terminal) or _no_playbook(args.name, loaded)
         terminal.complain(f"{found['path']} cannot be used as it is now (`aios playbook lint` says why).")
@@ -136,6 +138,8 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say(f"# {found['path']}", "dim")
         if found["mode"] != found["mode_in_force"]:
             terminal.say(f"# mode in force: {_mode(found)}", "dim")
+        for guard in found.get("guards") or []:
+            terminal.say(f"# {guard}", "dim")
         terminal.page(str(found["text"]).rstrip("\n").replace("\t", "    "))
     return exits.OK
 

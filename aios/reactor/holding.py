@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.events.event import SYSTEM, Draft
-from aios.playbooks.guards import Held
+from aios.events.durations import format_duration
+from aios.events.event import SYSTEM, Draft, format_time
+from aios.playbooks.guards import Held, opens_s
 from aios.playbooks.maintenance import WindowSet
 from aios.playbooks.model import Playbook
 from aios.playbooks.run import Run
@@ -245,3 +246,41 @@ def _free_places(on: str, world: World, rules: Rules, opening: Opening, playbook
     playbook = playbooks.get(on.partition(" ")[0])
     own = playbook.guard.concurrency if playbook is not None else None
     return max(0, own.at_most - taken(on, playbook, world, opening)) if own is not None else None
+
+
+# --- for who asks -----------------------------------------------------------------------------------------------------
+
+STATES_MAX = 100
+
+
+def guards_in_force(playbook: Playbook, world: World, rules: Rules, now: float) -> list[str]:
+    """What holds this playbook back, or would, a sentence each: its own guards, then what is so just now."""
+    guard, book = playbook.guard, world.guards
+    said = [f"cooldown {format_duration(guard.cooldown_s)}"]
+    if guard.limit is not None:
+        longest = format_duration(max(guard.open_max_s, opens_s(guard)))
+        opened = f"then open for {format_duration(opens_s(guard))}, at most {longest}"
+        said.append(f"limit {guard.limit[0]} in {format_duration(guard.limit[1])}, {opened}")
+    if guard.concurrency is not None:
+        said.append(f"concurrency {guard.concurrency.at_most}" + (f" by {guard.concurrency.by}" if guard.concurrency.by else ""))
+    if guard.depends_on:
+        said.append(f"depends on {', '.join(guard.depends_on)}")
+    for windows in (guard.windows, rules.windows):
+        if windows:
+            until, why = windows.closed_until(now)
+            now_said = f"now: {why}" + (f", until {format_time(until)}" if until else "") if why else "now: open"
+            said.append(f"windows: {', '.join(one.text for one in (*windows.only, *windows.never))} ({now_said})")
+    said += [
+        f"silenced by {s.by} until {format_time(s.until)}: {s.what}"
+        for s in book.silences.in_force(now)
+        if s.playbook in ("", playbook.name)
+    ]
+    if (storm := storm_holds(world)) is not None:
+        said.append(storm.why)
+    return [*said, *_of_subjects(playbook, world, now)][:STATES_MAX]
+
+
+def _of_subjects(playbook: Playbook, world: World, now: float) -> Iterator[str]:
+    for name, subject in list(world.guards.pairs):
+        if name == playbook.name and (held := world.guards.verdict(playbook, subject, now)) is not None:
+            yield f"{subject}: {held.guard} until {format_time(held.until)}"

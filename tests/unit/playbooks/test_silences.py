@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aios.playbooks.breaker import CEILING_S
 from aios.playbooks.guards import GuardBook
@@ -146,3 +148,50 @@ def test_breakers_silences_and_storms_live_through_a_checkpoint() -> None:
     again = GuardBook.from_json(json.loads(json.dumps(book.to_json())))
     assert again == book
     assert again.verdict(mender(GUARD), "a", T0 + 701.0) == book.verdict(mender(GUARD), "a", T0 + 701.0)
+
+
+OPS = st.lists(
+    st.tuples(
+        st.sampled_from(["act", "heal", "fail", "ask", "call", "well", "forgive", "silence"]),
+        st.sampled_from("ab"),
+        st.integers(1, 900),
+    ),
+    max_size=60,
+)
+
+
+def happens(book: GuardBook, what: str, subject: str, now: float) -> None:
+    """One thing, as the world folds it; `ask` is a decision that was held, which is an event like others."""
+    if what == "act":
+        book.acted(now)
+        book.began_to_act("mend", subject, now)
+    elif what in ("heal", "fail"):
+        book.ended("mend", subject, now, healed=what == "heal")
+    elif what == "ask":
+        held = book.verdict(mender(GUARD), subject, now)
+        if held is not None and held.guard == "breaker":
+            book.breaker_opened("mend", subject, now, held.until)
+    elif what == "call":
+        book.escalated("mend", subject, now)
+    elif what == "well":
+        book.well(subject)
+    elif what == "forgive":
+        book.forgive("mend", subject)
+    else:
+        book.silences.begin(Silence(f"{subject}{now}", subject, "", now + 500.0, now, "ann", ""))
+
+
+@given(OPS, st.integers(0, 60))
+def test_guards_folded_from_a_checkpoint_equal_guards_folded_live(ops: list[tuple[str, str, int]], cut: int) -> None:
+    """Wherever the daemon dies: what guards remember, and what they say, is the same."""
+    live, again, now = GuardBook(), GuardBook(), T0
+    for n, (what, subject, after_s) in enumerate(ops):
+        now += after_s
+        if n == cut:
+            again = GuardBook.from_json(json.loads(json.dumps(again.to_json())))
+        for book in (live, again):
+            happens(book, what, subject, now)
+    assert again == live
+    for subject in "ab":
+        assert again.verdict(mender(GUARD), subject, now) == live.verdict(mender(GUARD), subject, now)
+        assert again.silences.of("mend", subject, now) == live.silences.of("mend", subject, now)
