@@ -53,7 +53,7 @@ from aios.world import Call, World, call_of
 HEARTBEAT_S = 60.0
 CHECKPOINT_EVERY_S = 300.0
 COLLECT_EVERY_S = 3600.0
-CHECKPOINT_EVENTS = 50_000
+CHECKPOINT_EVENTS = 25_000
 CHECKPOINT_FEW, CHECKPOINT_FEW_EVERY_S = 100, 3600.0
 """So few events are folded again faster than a checkpoint is written, so on a quiet machine one an hour is enough."""
 INBOX_BATCH = 512

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import os
 import resource
@@ -67,6 +68,9 @@ from aios.world import CHECKPOINT_VERSION, World
 PLAYBOOK_MAX = 256 * 1024
 PLAYBOOKS_MAX = 10_000
 EXIT_OK, EXIT_BUG, EXIT_DISK = 0, 70, 74
+DISK_CURE = "look at the disk: mount, dmesg, df"
+_BROKEN_DISK = frozenset((errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT))
+"""What says that a disk fails under the state folder, and not that a program or a setting is wrong."""
 GC_YOUNG = 20_000
 """Allocations between two young collections. What the daemon holds is bounded and seldom in circles."""
 REPORT_LOOKS_BACK_DAYS, DIGEST_LOOKS_BACK_DAYS = 7, 2
@@ -85,6 +89,11 @@ def main(settings: Settings) -> int:
     lock = InstanceLock(files, settings.data, proc.myself())
     try:
         return asyncio.run(_life(settings, files))
+    except OSError as error:
+        if error.errno not in _BROKEN_DISK:
+            raise
+        log.error(f"{error.filename or settings.data}: {error.strerror}; ending, so that it is started anew", cure=DISK_CURE)
+        return EXIT_DISK
     finally:
         lock.release()
 
@@ -109,7 +118,7 @@ async def _life(settings: Settings, files: OsFiles) -> int:
     try:
         reason = await daemon.run()
     except JournalGone as error:
-        log.error(f"{error.strerror}; ending, so that it is started anew", cure="look at the disk: mount, dmesg, df")
+        log.error(f"{error.strerror}; ending, so that it is started anew", cure=DISK_CURE)
         return EXIT_DISK
     finally:
         hello.cancel()
@@ -319,20 +328,22 @@ def _inbox(
     wake: Callable[[], None],
 ) -> Inbox:
     state = settings.data
-    ids = IdMemory()
-    recall(ids, files, f"{state}/events", since_day=day_of(clock.now() - 86_400.0))
     inbox = InboxFolder(
         files,
         f"{state}/inbox",
         f"{state}/quarantine",
         cursors=cursors,
-        ids=ids,
         clock=clock,
         rules=inbox_rules(settings),
         later=_Later(asyncio.get_running_loop(), wake).ask,
+        recall=partial(_recall_ids, files, f"{state}/events", clock),
     )
     _InboxWatch(inbox, f"{state}/inbox", waker, wake).attach()
     return inbox
+
+
+def _recall_ids(files: OsFiles, events: str, clock: Clock, ids: IdMemory, on_error: Callable[[OSError], None]) -> None:
+    recall(ids, files, events, since_day=day_of(clock.now() - 86_400.0), on_error=on_error)
 
 
 def inbox_rules(settings: Settings) -> InboxRules:

@@ -24,6 +24,7 @@ from aios.events.redact import Redactor
 from aios.ports import Blobs, JournalWriter
 from aios.world import World
 
+_new = tuple.__new__  # half of what a named tuple's own takes, and here every event comes by
 Listener = Callable[[Sequence[Stored]], None]
 BLOB_FIELDS_MIN = 2048
 """In an event of our own that no line can hold, the longest fields go to blobs first; shorter text than this goes last."""
@@ -59,7 +60,7 @@ class Spine:
         return done  # not `durable`: who stops waiting for it must not keep the event from being applied
 
     def _durable(self, events: list[Event], done: Future[list[Position]], durable: Future[list[Position]]) -> None:
-        stored = [Stored(event, position) for event, position in zip(events, durable.result(), strict=True)]
+        stored = [_new(Stored, pair) for pair in zip(events, durable.result(), strict=True)]
         apply = self._world.apply
         for event, position in stored:
             apply(event, position)
@@ -70,19 +71,22 @@ class Spine:
 
     def _seal(self, draft: Draft, now: str) -> tuple[Event, bytes]:
         """The event of a draft, without secrets, and the line that the journal will hold."""
-        event = Event(
-            draft.id or self._entropy.new_id(),
-            draft.source or self._source,
-            draft.type,
-            draft.subject,
-            draft.time or now,
-            draft.data,
+        kind, subject, data, severity, cause, incident, event_id, source, time, origin = draft
+        fields = (
+            event_id or self._entropy.new_id(),
+            source or self._source,
+            kind,
+            subject,
+            time or now,
+            data,
             now,
-            draft.severity or usual_severity(draft.type),
-            draft.origin,
-            draft.causationid,
-            draft.correlationid,
+            severity or usual_severity(kind),
+            origin,
+            cause,
+            incident,
+            1,
         )
+        event = _new(Event, fields)
         try:
             line = encode(event)
         except BadLine as error:

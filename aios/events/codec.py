@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 from datetime import datetime
+from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, cast
@@ -201,10 +202,8 @@ def parse_foreign(raw: bytes, *, source: str, origin: str = "", fresh_id: str = 
         raise BadLine("not a JSON object")
     get = body.get
     event_type = get("type")
-    if type(event_type) is not str or len(event_type) > _WORD_MAX or not _TYPE.fullmatch(event_type):
-        raise BadLine(_about_type(event_type))
-    if event_type.startswith(OWN_PREFIXES):
-        raise BadLine("a type that only AIOS itself may use")
+    if type(event_type) is not str or (wrong := _wrong_with_type(event_type)):
+        raise BadLine(_about_type(event_type) if type(event_type) is not str else wrong)
     data = get("data")
     if data is None:
         data = {}
@@ -218,17 +217,27 @@ def parse_foreign(raw: bytes, *, source: str, origin: str = "", fresh_id: str = 
     if get("specversion", "1.0") != "1.0":
         raise BadLine("specversion is not 1.0")
     time = get("time")
-    return Draft(
-        type=event_type,
-        subject=_word(get("subject"), "subject", _NAME_MAX) or HOST,
-        data=data,
-        severity=severity,
-        causationid=_word(get("causationid"), "causationid", _WORD_MAX),
-        id=_word(get("id"), "id", _WORD_MAX) or fresh_id,
-        source=_word(get("source"), "source", _NAME_MAX) or source,
-        time=canonical_time(time) if time else "",
-        origin=origin,
+    fields = (
+        event_type,
+        _word(get("subject"), "subject", _NAME_MAX) or HOST,
+        data,
+        severity,
+        _word(get("causationid"), "causationid", _WORD_MAX) if "causationid" in body else "",
+        "",  # the incident is ours to say
+        (_word(get("id"), "id", _WORD_MAX) if "id" in body else "") or fresh_id,
+        (_word(get("source"), "source", _NAME_MAX) if "source" in body else "") or source,
+        canonical_time(time) if time else "",
+        origin,
     )
+    return _new(Draft, fields)
+
+
+@lru_cache(maxsize=1024)
+def _wrong_with_type(event_type: str) -> str:
+    """Programs say the same few types again and again."""
+    if len(event_type) > _WORD_MAX or not _TYPE.fullmatch(event_type):
+        return _about_type(event_type)
+    return "a type that only AIOS itself may use" if event_type.startswith(OWN_PREFIXES) else ""
 
 
 def _about_type(event_type: Any) -> str:

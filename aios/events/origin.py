@@ -28,6 +28,7 @@ CURSORS_MAX = 10_000
 """Files whose cursors are remembered; beyond that the one that has been quiet longest is forgotten."""
 
 _NAMESPACE = bytes.fromhex("a105e4e27b1d5c0f9a3e6d2f80c14b57")  # drawn once, for AIOS
+_BEGUN = sha1(_NAMESPACE, usedforsecurity=False)
 _MARK = re.compile(r"[0-9a-f]{8}").fullmatch
 _TEXT = re.compile(r"inbox/(.+)@(\d+)\.(\d+)\.(\d+):(\d+)\+(\d+)~([0-9a-f]{8})", re.DOTALL)
 
@@ -93,7 +94,7 @@ def _not_behind(origin: str, known: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _offset(place: str) -> int | None:
-    """Of `OFFSET+LENGTH~MARK`; None for anything else. Asked twice of each: as the newest, and when the next one comes."""
+    """Of `OFFSET+LENGTH~MARK`; None for anything else. Asked twice of each: as the new one, then as the known one."""
     offset, _, rest = place.partition("+")
     length, _, mark = rest.partition("~")
     return int(offset) if offset.isdecimal() and length.isdecimal() and _MARK(mark) else None
@@ -143,7 +144,9 @@ def fold_cursor(cursors: MutableMapping[str, InboxCursor], event: Event) -> None
 
 def missing_id(origin: str, raw: bytes) -> str:
     """The id of a line that names none: UUIDv5 (RFC 9562, 5.5) of its origin and its bytes, so that it is the same again."""
-    digest = bytearray(sha1(b"%b%b\n%b" % (_NAMESPACE, origin.encode(), raw), usedforsecurity=False).digest()[:16])
+    hashed = _BEGUN.copy()
+    hashed.update(b"%b\n%b" % (origin.encode(), raw))
+    digest = bytearray(hashed.digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()

@@ -59,6 +59,12 @@ _BLANK_MAX = 4096
 _LINGER_S = 60.0  # a program may go on with a file that a rotation took away, until it opens the new one
 _LINGER_LOOK_S = 1.0
 _OLD_MAX = 64
+_RETRY_S, _RETRY_CEILING_S = 5.0, 300.0
+_MAY_PASS = frozenset(
+    getattr(errno, name)
+    for name in ["EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EDQUOT", "ESTALE", "ENODEV", "ENXIO", "ETIMEDOUT", "EAGAIN"]
+)
+"""Errors that may go away though nobody touches the file. Of others (rights, a pipe) the kernel tells when they do."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +105,10 @@ def never(_wait_s: float) -> None:
     """For who has no rules: nothing needs another look by itself."""
 
 
+def nothing(_ids: IdMemory, _on_error: Callable[[OSError], None]) -> None:
+    """For who fills the ids before."""
+
+
 class _Take:
     """What one `take` has gathered, and what it may still do."""
 
@@ -116,6 +126,7 @@ class _Take:
 class InboxFolder:
     """`Inbox` over `inbox/`. `cursors` are the world's own, folded from the journal; `ids` is filled by `ids.recall`.
 
+    `recall` may do that at the first `take`: on a busy machine it takes longer than all else at a start.
     With a clock the `rules` are in force; `later(wait_s)` then asks for another `take` after that time, whatever is touched.
     """
 
@@ -130,6 +141,7 @@ class InboxFolder:
         clock: Clock | None = None,
         rules: InboxRules = NO_RULES,
         later: Callable[[float], None] = never,
+        recall: Callable[[IdMemory, Callable[[OSError], None]], object] = nothing,
     ) -> None:
         self._files = files
         self._folder = folder
@@ -140,6 +152,7 @@ class InboxFolder:
         self._clock = clock
         self._rules = rules
         self._later = later
+        self._recall = recall
         self._paces = Paces(rules.limits)
         self._held: OrderedDict[str, None] = OrderedDict()
         self._slowed_told: dict[str, float] = {}
@@ -153,6 +166,10 @@ class InboxFolder:
         self._dirty: OrderedDict[str, None] = OrderedDict()
         self._refused: set[str] = set()
         self._news: list[Draft] = []
+        self._again: dict[str, None] = {}
+        self._again_at = 0.0
+        self._retry_s = _RETRY_S
+        self._unlisted: set[str] = set()
         self._all = True
         self._listed = True
 
@@ -195,6 +212,9 @@ class InboxFolder:
 
     def take(self, limit: int) -> Taken:
         """See `Inbox.take`. Costs nothing when nothing was touched. What cannot be read is told, not raised."""
+        recall, self._recall = self._recall, nothing
+        recall(self._ids, lambda error: self._fail("events", error))
+        self._retry()
         if self._all:
             self._look_at_all()
         if self._clock is not None:
@@ -214,6 +234,29 @@ class InboxFolder:
     def close(self) -> None:
         for file in (*self._followed.values(), *chain.from_iterable(self._old.values())):
             self._shut(file)
+
+    # --- what could not be read
+
+    def _look_again(self, name: str, error: OSError) -> None:
+        """At this file (empty: at all) in a while, should nobody touch it: what was wrong may be over by then."""
+        if error.errno not in _MAY_PASS or self._clock is None:
+            return
+        if not self._again:
+            self._again_at = self._clock.monotonic() + self._retry_s
+            self._later(self._retry_s)
+            self._retry_s = min(2 * self._retry_s, _RETRY_CEILING_S)
+        self._again[name] = None
+
+    def _retry(self) -> None:
+        if self._clock is None or not self._again:
+            return
+        wait_s = self._again_at - self._clock.monotonic()
+        if wait_s > 0.0:
+            self._later(wait_s)
+            return
+        again, self._again = self._again, {}
+        self._all = self._all or "" in again
+        self._dirty.update(dict.fromkeys(filter(None, again)))
 
     # --- at their pace
 
@@ -412,11 +455,16 @@ class InboxFolder:
 
     def _list(self, below: str) -> list[str]:
         try:
-            return sorted(self._files.listdir(self._folder + below))
+            names = sorted(self._files.listdir(self._folder + below))
         except OSError as error:
             self._listed = False
-            self._fail(f"inbox{below}", error)
+            self._look_again("", error)
+            if below not in self._unlisted:
+                self._unlisted.add(below)
+                self._fail(f"inbox{below}", error)
             return []
+        self._unlisted.discard(below)
+        return names
 
     def _mark(self, name: str) -> None:
         """Look at this file in the next `take`."""
@@ -457,11 +505,14 @@ class InboxFolder:
             more = self._take_what_stands(file, take, share)
         except OSError as error:
             self._shut(file)
+            self._look_again(name, error)
             if not file.failing:
                 file.failing = True
                 self._fail(f"inbox/{name}.jsonl", error)
             return False
-        file.failing = False
+        if file.failing:
+            file.failing = False
+            self._retry_s = _RETRY_S
         return more
 
     def _take_what_stands(self, file: _Followed, take: _Take, share: int) -> bool:

@@ -89,7 +89,7 @@ class JournalFile:
         day, number = self._part
         offsets = accumulate(map(len, lines), initial=self._length)
         self._length += len(data)
-        return [Position(day, number, offset) for offset, _ in zip(offsets, lines, strict=False)]
+        return [tuple.__new__(Position, (day, number, offset)) for offset, _ in zip(offsets, lines, strict=False)]
 
     def close(self) -> None:
         if self._fd >= 0:

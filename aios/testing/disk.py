@@ -106,7 +106,8 @@ class Fault:
     """What goes wrong: calls number `first` to `last` (from 1, counted from when the fault was planned; 0: only the first).
 
     `error` is an errno; 0 with `keep` writes only that many bytes and reports no error. `kill` ends the caller's life at
-    the call, before its effect (with `keep`: after that many bytes). `kind` "any" counts every call that changes something.
+    the call, before its effect (with `keep`: after that many bytes). `kind` "any" counts every call that changes something,
+    "every" those that only look, too.
     """
 
     kind: str
@@ -124,7 +125,7 @@ class Fault:
         return self.seen >= max(self.first, self.last)
 
     def strikes(self, kind: str, path: str) -> bool:
-        if (self.kind != "any" and self.kind != kind) or self.path not in path:
+        if (self.kind not in ("any", "every") and self.kind != kind) or self.path not in path:
             return False
         self.seen += 1
         if not self.first <= self.seen <= max(self.first, self.last):

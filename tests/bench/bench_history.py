@@ -45,7 +45,7 @@ UNREAD = max(10_000, EVENTS // 10)
 DAYS = 30
 DAY_S = 86_400.0
 STEP_S = DAY_S / max(1, EVENTS // DAYS)
-LATE = 50_000
+LATE = 25_000
 """So many events stand behind the newest checkpoint when a daemon dies at the worst moment."""
 SPARE_S = 400.0
 FOLDED = 20_000

@@ -120,7 +120,13 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
     def make_inbox(cursors: Mapping[str, InboxCursor], wake: Callable[[], None]) -> Inbox:
         ids = IdMemory(1 << 12)
         recall(ids, files, f"{STATE_DIR}/events", since_day=day_of(clock.now() - 86_400.0))
-        inbox = InboxFolder(files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=cursors, ids=ids)
+
+        def later(wait_s: float) -> None:
+            machine.loop.call_later(wait_s, lambda: process.life.run(wake) if process.alive else None)
+
+        inbox = InboxFolder(
+            files, f"{STATE_DIR}/inbox", f"{STATE_DIR}/quarantine", cursors=cursors, ids=ids, clock=clock, later=later
+        )
         _watch_inbox(files, process, inbox, wake)
         return inbox
 

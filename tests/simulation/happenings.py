@@ -90,6 +90,8 @@ class Troubles:
     """At each death of the daemon one byte of each part of the journal is another one."""
     kill_at: tuple[int, ...] = ()
     """Whoever makes one of these changing calls below the state folder dies there; counted from the first start."""
+    fails_at: tuple[int, int] = (0, 0)
+    """At this call below the state folder, be it one that only looks, and at the two after it: this errno."""
 
 
 FAULTS: Mapping[str, tuple[str, ...]] = {
@@ -135,6 +137,10 @@ def plan_of(seed: int, hours: float, troubles: Troubles) -> tuple[Happening, ...
     """The whole list, in order of time. Each kind has chance of its own, so that one does not move when another is changed."""
     maker = _Maker(seed, troubles)
     plan: list[Happening] = [Happening(0.0, "kill_at_call", {"nth": nth}) for nth in troubles.kill_at]
+    first, error = troubles.fails_at
+    if first:
+        fault = {"kind": "every", "first": first, "last": first + 2, "path": f"{STATE_DIR}/", "error": error}
+        plan.append(Happening(0.0, "disk_fails", fault))
     kinds: Sequence[tuple[float, Callable[[SeededEntropy], Iterator[tuple[str, Mapping[str, Any]]]]]] = (
         (troubles.work_s, maker.work),
         (troubles.falls_s, maker.falls),
