@@ -81,6 +81,7 @@ class _Followed:
     size: int = 0
     skipped: int = 0
     failing: bool = False
+    endless: bool = False
     behind: bool = False
     until: float = 0.0
 
@@ -818,7 +819,10 @@ class InboxFolder:
         take.bytes -= len(chunk)
         end = chunk.rfind(b"\n") + 1
         if file.skipped or (not end and len(chunk) > LINE_MAX):
-            return self._pass_over(file, chunk, take) or len(chunk) == wanted
+            if self._pass_over(file, chunk, take) or len(chunk) == wanted:
+                return True
+            self._tell_endless(file)
+            return False
         if not end:
             return False
         lines = chunk[: end - 1].split(b"\n", share)
@@ -838,12 +842,19 @@ class InboxFolder:
             self._put_aside_long(file, file.skipped, take)
         return end > 0
 
+    def _tell_endless(self, file: _Followed) -> None:
+        """Once: its program has stopped inside a line that is too long already, and what it writes next belongs to that."""
+        if not file.endless:
+            file.endless = True
+            data = {"file": f"inbox/{file.name}.jsonl", "error": f"a line of more than {LINE_MAX} bytes that has no end yet"}
+            self._news.append(Draft(type="journal.inbox_failed", subject="host", data=data))
+
     def _put_aside_long(self, file: _Followed, length: int, take: _Take) -> None:
         begin = file.cursor.offset
         head = self._files.pread(file.fd, LINE_MAX, begin)
         tail = self._files.pread(file.fd, MARK_SPAN, begin + length - MARK_SPAN)
         self._move(file, length, crc32(tail))
-        file.skipped = 0
+        file.skipped, file.endless = 0, False
         take.lines -= 1
         self._put_aside(file, head, f"longer than {LINE_MAX} bytes", take)
 

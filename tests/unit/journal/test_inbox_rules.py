@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import errno
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from test_journal_writer import NOW
 
 from aios.events.event import Draft
 from aios.events.origin import InboxCursor, fold_cursor
+from aios.journal.ids import IdMemory
 from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.pace import BURST_S, PaceLimits, Paces
 from aios.ports import Files
-from aios.testing.disk import SimDisk
+from aios.testing.disk import Fault, SimDisk
 
 DAY_S = 86_400.0
 OLD = "2026-02-20"
@@ -235,3 +237,45 @@ def test_a_file_that_grows_too_large_is_told_once() -> None:
     files.append(path, line(1) * 100)
     box.touched("app.jsonl")
     assert "journal.inbox_large" in types(later(box, clock, 4000))
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["open", "pread", "lstat", "listdir"])
+def test_what_could_not_be_read_is_looked_at_again_by_itself(call: str, error: int) -> None:
+    """It is told once; nobody touches the file again, and when the cause has gone away its lines come, each once."""
+    files, clock = inbox_disk(), Clock()
+    files.append(f"{INBOX}/web.jsonl", line(1) + line(2))
+    box = inbox(files, clock)
+    files.fail(Fault(call, 1, 3, error, path=INBOX))
+    told = until_it_waits(box)
+    for _ in range(10):
+        assert clock.asked, "it would wait for ever"
+        clock.pass_by(min(clock.asked))
+        clock.asked.clear()
+        told += until_it_waits(box)
+        if numbers(told):
+            break
+    assert numbers(told) == [1, 2]
+    assert 1 <= [draft.type for draft in told].count("journal.inbox_failed") <= 3
+
+
+def test_a_link_in_its_place_is_not_looked_at_again_and_again() -> None:
+    """The kernel tells when that changes: an idle daemon does not wake for it."""
+    files, clock = inbox_disk(), Clock()
+    files.mkdir(f"{INBOX}/web.jsonl")
+    told = until_it_waits(inbox(files, clock))
+    assert [draft.type for draft in told] == ["journal.inbox_failed"]
+    assert min(clock.asked) > 1000.0
+
+
+def test_ids_that_cannot_be_read_are_told_and_cost_nothing_else() -> None:
+    files, clock = inbox_disk(), Clock()
+    files.append(f"{INBOX}/web.jsonl", line(1, id="x"))
+
+    def recall(_ids: IdMemory, on_error: Callable[[OSError], None]) -> None:
+        on_error(OSError(errno.EIO, "Input/output error"))
+
+    box = InboxFolder(files, INBOX, QUARANTINE, cursors={}, clock=clock, recall=recall)
+    drafts = until_it_waits(box)
+    assert [draft.type for draft in drafts] == ["journal.inbox_failed", "a.b"]
+    assert drafts[0].data == {"file": "events", "error": "Input/output error"}
