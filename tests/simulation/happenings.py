@@ -13,6 +13,7 @@ from typing import Any
 
 from aios.entropy import SeededEntropy
 from aios.events.codec import encode_json
+from aios.testing.machine import STATE_DIR
 
 UNITS: Mapping[str, tuple[float, tuple[str, ...]]] = {
     "web.service": (0.9, ("db.service",)),
