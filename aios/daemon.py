@@ -172,7 +172,7 @@ class Daemon:
         """
         self._stopping = asyncio.get_running_loop().create_future()
         try:
-            await self.start()
+            await self._started_or_failed(self._stopping)
             reason = await self._stopping
             await self._end(reason)
             return reason
@@ -180,6 +180,17 @@ class Daemon:
             self._drop_reload()
             for task in self._tasks:
                 task.cancel()
+
+    async def _started_or_failed(self, stopping: Future[str]) -> None:
+        """A part that fails while the others start must end it: what they wait for would never come."""
+        starting = asyncio.get_running_loop().create_task(self.start())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done() and stopping.exception() is not None:
+                return
+            await starting
+        finally:
+            starting.cancel()
 
     def stop(self, reason: str) -> None:
         if self._stopping is not None and not self._stopping.done():
