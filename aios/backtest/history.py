@@ -36,6 +36,9 @@ SAID_TO_US = frozenset(
 )
 """Of AIOS's own types those that are facts here: what a person or a clock said, and how ill the whole machine was then."""
 
+GRANTS = frozenset({"playbook.promoted", "playbook.demoted"})
+"""Another mode for a playbook, by a person or by what it has shown."""
+
 TIME_DOWN = frozenset({"daemon.started", "daemon.stopped", "daemon.heartbeat"})
 """What tells a quiet time from one in which nobody was there to hear."""
 
@@ -49,9 +52,11 @@ EARLY_S = 10.0
 EARLY_RUNS_MAX, EARLY_EVENTS_MAX = 200, 200
 
 
-def is_input(event_type: str) -> bool:
-    """Whether an event of this type is something that happened, and not something that AIOS made of it."""
-    return event_type in SAID_TO_US or event_type in TIME_DOWN or not is_own(event_type)
+def is_input(event: Event) -> bool:
+    """Whether this is something that happened, and not something that AIOS made of it."""
+    if event.type in GRANTS:
+        return bool(event.data.get("by"))  # one that AIOS itself demoted is demoted here by the same evidence
+    return event.type in SAID_TO_US or event.type in TIME_DOWN or not is_own(event.type)
 
 
 def types_read(playbooks: Sequence[Playbook], *, scores: bool, time_down: bool) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ def types_read(playbooks: Sequence[Playbook], *, scores: bool, time_down: bool) 
     wanted = {name for playbook in playbooks for name in playbook.types}
     together = [playbook.correlation for playbook in playbooks if playbook.correlation is not None]
     wanted.update(name for correlation in together for trigger in correlation.triggers for name in trigger.types)
-    wanted.update(SAID_TO_US, RECORD, CLOSES, *CLOSES.values())
+    wanted.update(SAID_TO_US, GRANTS, RECORD, CLOSES, *CLOSES.values())
     if scores:
         wanted.update(SCORED)
     if time_down:

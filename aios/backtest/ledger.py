@@ -159,7 +159,13 @@ class Ledger:
         if verdict == "released":
             self._released(str(data["event"]), name)
             return
-        self._weighed(data, name)
+        key = (str(data["event"]), name)
+        if key not in self._holding:  # one that is offered again was weighed before
+            self._weighed(data, name)
+        if verdict == "held":
+            self._holding.add(key)
+        else:
+            self._holding.discard(key)
         figures = self._figures.get(name)
         if figures is None:
             return
@@ -167,7 +173,6 @@ class Ledger:
             figures.held[data["guard"]] = figures.held.get(data["guard"], 0) + 1
             self._hour(event.taken)[1] += 1
             self._hold(event)
-            self._holding.add((str(data["event"]), name))
         elif verdict == "joined":
             figures.joined += 1
         elif verdict == "coalesced":
@@ -195,8 +200,8 @@ class Ledger:
                 figures.when_no += 1
 
     def _released(self, event_id: str, name: str) -> None:
+        self._holding.discard((event_id, name))
         if (figures := self._figures.get(name)) is not None:
-            self._holding.discard((event_id, name))
             figures.released += 1
 
     def _hold(self, event: Event) -> None:
@@ -211,8 +216,11 @@ class Ledger:
     def _opened(self, event: Event, followed: bool) -> None:
         data = event.data
         name = str(data["playbook"])
+        again = (str(data["event"]), name) in self._holding
         if not data.get("parent"):
-            self._weighed(data, name)
+            self._holding.discard((str(data["event"]), name))
+            if not again:
+                self._weighed(data, name)
         figures = self._figures.get(name)
         if figures is None:
             return
@@ -231,8 +239,7 @@ class Ledger:
         else:
             figures.runs += 1
             figures.again += row.again
-            figures.later += (row.event, name) in self._holding
-            self._holding.discard((row.event, name))
+            figures.later += again
         hour = int(row.at // 3600)
         self._hour(row.at)[0] += 1
         self._hours_of[name][hour] += 1

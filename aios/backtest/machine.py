@@ -29,7 +29,7 @@ from aios.journal.query import History
 from aios.playbooks.correlate import SILENCE_S
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
-from aios.playbooks.model import Playbook
+from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
@@ -52,8 +52,9 @@ LATE_S = 2.0
 """So long a trigger of several events waits for one that comes late."""
 ENDING_MAX_S = 3600.0
 """For so long after the last event runs that go on are followed to their end."""
-REMEMBERED_MAX = 40_000
-"""Events that may be offered again, by position: as many as guards may hold, twice."""
+REMEMBERED_MIN = 2000
+"""Events that may be offered again are remembered by position; of those that are held or undecided all, of others so many."""
+HOLDS_MAX = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class Terms:
     assume: Assume = "well"
     call_env: dict[str, object] = field(default_factory=dict)
     slots: int = 5
+    watch_s: float = 0.0
+    """How long a run of mode shadow watches whether the symptom goes by itself."""
+    grants: bool = True
+    """Whether modes that persons gave count; not where whoever asks names the mode."""
 
 
 @dataclass(slots=True)
@@ -159,7 +164,8 @@ class Machine:
             now=now,
             playbook=playbook,
             skills=self._lenient,
-            mode_max=rules.mode_max,
+            mode_max=lesser_mode(rules.mode_max, world.trust.mode_of(playbook)),
+            watch_s=self._terms.watch_s,
             paused=world.is_paused(now),
             resumes_at=world.paused_until,
             disabled=run.playbook in world.disabled,
@@ -240,7 +246,7 @@ class Machine:
         if verdict in ("held", "released"):
             run = run_id(str(event.data["event"]), str(event.data["playbook"]))
             held = self._holds.pop(run, 0)
-            if verdict == "held" and len(self._holds) < REMEMBERED_MAX:
+            if verdict == "held" and len(self._holds) < HOLDS_MAX:
                 self._holds[run] = held + 1
 
     def _say_yes(self, asking: str) -> None:
@@ -260,7 +266,7 @@ class Machine:
 
     def _remember(self, event: Event, position: Position) -> None:
         self._events[position] = event
-        if len(self._events) > REMEMBERED_MAX:
+        if len(self._events) > REMEMBERED_MIN + 2 * len(self.world.held):
             kept = {holding.position for holding in self.world.held.values()} | set(self.world.undecided.values())
             self._events = {at: one for at, one in self._events.items() if at in kept}
 
@@ -355,7 +361,7 @@ class Machine:
             if event.type.startswith(_RUNS):
                 self._follow(event, position)
                 continue
-            if not past.is_input(event.type):
+            if not past.is_input(event) or (event.type in past.GRANTS and not self._terms.grants):
                 continue
             if event.type in CLOSES:
                 self._ledger.closed(event)

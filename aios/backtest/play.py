@@ -38,6 +38,7 @@ def backtest(
     assume: Assume = "well",
     within_s: float = WITHIN_S,
     call_env: Mapping[str, Any] | None = None,
+    watch_s: float = 0.0,
     compares: bool = False,
     follow: bool = True,
     watch: Watch | None = None,
@@ -59,7 +60,7 @@ def backtest(
     beside = [playbook for playbook in company if playbook.name not in {p.name for p in tried}]
     asked = asked or Asked()
     ledger = Ledger(tried, within_s, compares)
-    terms = Terms(_allowing(rules, mode), assume, dict(call_env or {}))
+    terms = Terms(_allowing(rules, mode), assume, dict(call_env or {}), watch_s=watch_s, grants=mode is None)
     record = past.Record.of(history, span) if follow else past.Record()
     machine = Machine(history, tried, beside, skills, terms, ledger, record)
     everything = [*tried, *beside]

@@ -108,7 +108,8 @@ def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
         raise UsageError(str(error), _PROG) from None
     rules = rules_of(known)
     call_env = {"look_commands": list(known.skills.look_commands)}
-    return {**when, "mode": args.mode, "assume": args.assume, "rules": rules, "call_env": call_env}
+    asked = {"mode": args.mode, "assume": args.assume}
+    return {**when, **asked, "rules": rules, "call_env": call_env, "watch_s": known.trust.watch_s}
 
 
 def _refuse_nonsense(args: argparse.Namespace) -> None:

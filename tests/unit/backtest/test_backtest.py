@@ -106,6 +106,18 @@ def test_of_two_that_match_the_better_runs_and_the_other_is_told_of_it(tmp_path:
     assert found.runs[0].better_than == ("wide",)
 
 
+def test_an_event_that_was_held_is_weighed_once(tmp_path: Path) -> None:
+    """Whoever is second is told of each event once, however often it is offered again."""
+    past = Past(tmp_path)
+    past.tell(0, "service.down", failures=1)
+    past.tell(60, "service.down", failures=2)
+    past.tell(HOUR, "service.down", "other.service")
+    found = played(past, down("narrow"), company=playbooks(SKILLS, down("wide", match="")))
+    wide = played(past, down("wide", match=""), company=playbooks(SKILLS, down("narrow")))
+    assert len(found.runs) == 2
+    assert wide.playbooks[0].better == {"narrow": 2}
+
+
 def test_those_in_force_beside_it_take_part_and_are_not_reported(tmp_path: Path) -> None:
     """A better one of the company keeps the tried one from running."""
     past = Past(tmp_path)
@@ -270,6 +282,26 @@ def test_several_events_together_are_answered_as_live(tmp_path: Path) -> None:
     )
     found = played(past, text)
     assert [int(run.at - MIDNIGHT) for run in found.runs] == [1201], "a second later: so long a late event may take"
+
+
+@pytest.mark.parametrize(("by", "mode"), [("ann", "observe"), ("", "auto")])
+def test_a_mode_that_a_person_gave_then_counts_and_what_followed_from_runs_does_not(tmp_path: Path, by: str, mode: str) -> None:
+    """A demotion that AIOS itself made came from runs that are not here; whoever asks for a mode gets that one."""
+    past = Past(tmp_path)
+    (playbook,) = playbooks(SKILLS, down())
+    told = {
+        "playbook": "web-down",
+        "hash": playbook.hash,
+        "before": "auto",
+        "to": "observe",
+        "by": by,
+        "reason": "",
+        "earned": False,
+    }
+    past.tell(0, "playbook.demoted", "system", **told)
+    past.tell(10, "service.down", failures=1)
+    assert [run.mode for run in played(past, down()).runs] == [mode]
+    assert [run.mode for run in played(past, down(), mode="auto").runs] == ["auto"]
 
 
 def test_a_resume_of_then_lets_go_what_a_pause_held(tmp_path: Path) -> None:

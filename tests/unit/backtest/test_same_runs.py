@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from aios.backtest import Backtest, backtest
+from aios.daemon import rules_of
 from aios.playbooks.load import load_many
-from aios.reactor.decide import Rules
-from tests.simulation.assembly import skills
+from aios.settings import Settings
+from tests.simulation.assembly import SETTINGS, skills
 from tests.simulation.day import History
 from tests.simulation.happenings import CALM, EVERY_FAULT, Troubles
 from tests.simulation.harness import play_day
@@ -21,7 +22,7 @@ from tests.unit.backtest.past import write_journal
 ENDS = ("healed", "cleared", "observed", "suggested", "not_healed", "unknown", "cancelled")
 FAULTS = replace(EVERY_FAULT, leap_s=0.0)
 """Crashes, power cuts, full and failing disks, people who pause and answer. No leaping clock: then times themselves are wrong."""
-RULES = Rules("auto", 100_000, 10.0, frozenset())
+RULES = rules_of(Settings.model_validate(SETTINGS))
 
 
 def replayed(history: History, folder: Path) -> Backtest:
