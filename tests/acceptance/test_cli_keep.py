@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 from aios.blobs.store import BlobFolder
+from aios.control.client import follow
 from aios.disk import OsFiles
 from aios.hands.keep import keep_copy
 from tests.acceptance.cli_kit import aios
@@ -82,4 +84,44 @@ def test_a_person_puts_an_older_generation_back_as_an_act_with_intent_and_proof(
         assert refused.returncode == 1
         assert "no last-good copy of /etc/hostname" in refused.stdout
     finally:
+        house.stop()
+
+
+WRITER = """\
+playbook: writer
+description: Writes a file, which does not help.
+on: {type: bench.write}
+steps:
+  - id: write
+    act: write_file
+    with: {path: "FILE", content: "listen 81\\n"}
+verify:
+  - tcp_check: {port: PORT}
+"""
+
+
+def test_a_run_shows_what_its_act_changed_and_what_its_rollback_put_back(tmp_path: Path) -> None:
+    """As text, with the hashes before, after the act and after the rollback; for programs the blobs that hold all of it."""
+    file = tmp_path / "app.conf"
+    file.write_text("listen 80\n")
+    nobody = socket.socket()
+    nobody.bind(("127.0.0.1", 0))  # ours, and nobody listens
+    house = House(tmp_path, {"writer": WRITER.replace("FILE", str(file)).replace("PORT", str(nobody.getsockname()[1]))})
+    try:
+        ends = follow(house.socket, "events_follow", {"types": ["run.escalated"]})
+        house.aios("emit", "bench.write", "--subject", "host")
+        run = next(ends)["event"]["data"]["run"]
+        shown = house.aios("runs", "show", run)
+        assert "what changed (write)" in shown
+        assert "what changed (rollback)" in shown
+        assert "-listen 80" in shown
+        assert "+listen 81" in shown
+        whole = house.json("runs", "show", run)
+        (line,) = whole["rolled_back"]["proof"]
+        assert line["path"] == str(file)
+        assert line["before"] == line["restored"] != line["after_act"]
+        assert {one.get("kind") for step in whole["steps"] for one in step["evidence"]} >= {"changes", "diff", "proof"}
+        assert file.read_text() == "listen 80\n"
+    finally:
+        nobody.close()
         house.stop()
