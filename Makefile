@@ -33,7 +33,7 @@ contracts: $(DEV_STAMP) ## imports go down the floors, and brains stay pure
 
 check: lint types contracts test
 
-bench: $(DEV_STAMP) ## every benchmark, as JSON
+bench: $(DEV_STAMP) ## every benchmark, as JSON; history alone takes minutes and 2.5 GB below BENCH_DIR (BENCH_EVENTS=1000000: a tenth)
 	$(BIN)/python -m tests.bench
 
 HOURS ?= 100

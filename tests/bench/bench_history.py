@@ -2,7 +2,7 @@
 
 30 days with 10,000,000 events, made by the product's own code: the lines by the codec, then index, digest, archive and removal by
 `Upkeep`, as in a month of real life: seven days raw, the others archived. A third of the lines came by an inbox. The full size
-takes about 5 minutes and 2.5 GB below `BENCH_DIR` (else the temporary folder), which are removed again;
+takes about 4 minutes of CPU and 2.5 GB below `BENCH_DIR` (else the temporary folder), which are removed again;
 `BENCH_EVENTS=1000000` makes it a tenth. Baselines in the same run: READY on an empty folder, and the original's load
 (json.loads of each line) of a part of the same lines.
 """

@@ -29,6 +29,7 @@ from aios.journal.archive import (
 )
 from aios.journal.index import BadIndex, build_index, decode_index, encode_index, index_path, save_index, trusted_index
 from aios.journal.parts import Part
+from aios.journal.query import History
 from aios.testing.disk import SimDisk
 
 PART = Part(day(0), 1)
@@ -327,3 +328,16 @@ def test_an_index_of_fewer_lines_is_no_use() -> None:
     """Somebody added a line to a closed part: the old index would hide it."""
     files = with_files(raw=originals()[0] + LINES[0], raw_index=originals()[1])
     assert trusted_index(files, RAW, len(originals()[0]) + len(LINES[0]), index_module.RAW) is None
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["raw", "archived"])
+def test_a_line_that_rotted_before_its_block_was_sealed_is_no_answer(archived: bool) -> None:
+    """The block's checksum is right, since it was made of the rotten bytes: only the line's own tells."""
+    rotten = LINES[7].replace(b'"n":7', b'"n":8')
+    files = fresh(b"".join([*LINES[:7], rotten, *LINES[8:20]]))
+    save_index(files, RAW, build_index(files, RAW))
+    if archived:
+        write_archive(files, EVENTS, PART)
+        files.unlink(RAW)
+    found = [stored.event.data["n"] for stored in History(files, EVENTS).read()]
+    assert found == [number for number in range(20) if number != 7]
