@@ -364,7 +364,8 @@ class Daemon:
         """Each minute: a sign of life, scores, what has spilled, and whether the wall clock leapt."""
         clock = self.outside.clock
         wall, mono = clock.now(), clock.monotonic()
-        last_checkpoint = mono
+        # What a life before left to be folded is not left to the next: a daemon that dies every few minutes starts fast, too.
+        last_checkpoint = mono if self._since_checkpoint < CHECKPOINT_FEW else mono - CHECKPOINT_EVERY_S
         while True:
             await clock.sleep_until(mono + HEARTBEAT_S)
             leap = (clock.now() - wall) - (clock.monotonic() - mono)
@@ -556,6 +557,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         first_words,
         playbooks_before,
     )
+    daemon._since_checkpoint = remembered.folded
     daemon_box.append(daemon)
     troubles.emit = spine.emit
     return daemon
@@ -574,7 +576,8 @@ class _Troubles:
 
 class _Remembered(NamedTuple):
     """The world as it was; what was decided since of all that the checkpoint's queue calls spilled, and must not be again; the
-    type of each event that nothing in the journal says was decided; whom to call about runs that a damaged line has torn.
+    type of each event that nothing in the journal says was decided; whom to call about runs that a damaged line has torn; how
+    many events stood after the checkpoint.
     """
 
     world: World
@@ -582,6 +585,7 @@ class _Remembered(NamedTuple):
     decided_since: frozenset[str]
     types: Mapping[str, str]
     torn: tuple[Draft, ...]
+    folded: int
 
 
 def _remember(settings: Settings, outside: Outside) -> _Remembered:
@@ -600,7 +604,9 @@ def _remember(settings: Settings, outside: Outside) -> _Remembered:
     decided_since = set()
     torn: dict[str, Draft] = {}
     types: dict[str, str] = {}
+    folded = 0
     for event, position in outside.reader.read(world.position if found else None):
+        folded += 1
         if queue.spilled and event.type in DECISIONS:
             decided_since.add(str(event.data["event"]))
         try:
@@ -614,7 +620,7 @@ def _remember(settings: Settings, outside: Outside) -> _Remembered:
             types[event.id] = event.type
         elif event.type == "daemon.heartbeat":  # it says up to where all is decided
             types = {one: types[one] for one in world.undecided if one in types}
-    return _Remembered(world, queue, frozenset(decided_since), types, tuple(torn.values()))
+    return _Remembered(world, queue, frozenset(decided_since), types, tuple(torn.values()), folded)
 
 
 def _torn(run: Run) -> Draft:
