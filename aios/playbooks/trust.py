@@ -262,6 +262,8 @@ def ranked(
         return said
     order = trust.best_first([by_name[name] for name in matched], event_type)
     first = [{**matched[p.name], "rank": trust.numbers(p, event_type)} for p in order]
+    if event_type not in trust.healed:
+        return first + [one for one in said if not one["matched"]]  # the index has said why, and history adds nothing
     for before, after in pairwise(first):
         ranks = before["rank"], after["rank"]
         if ranks[0]["priority"] == ranks[1]["priority"] and ranks[0]["specificity"] == ranks[1]["specificity"]:
