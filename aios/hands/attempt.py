@@ -13,6 +13,7 @@ Written by the launcher and by recovery, over the `Files` port.
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from typing import Any, Literal, NamedTuple
@@ -30,6 +31,11 @@ RESERVED = "result.new"
 RESULT_ROOM = 64 * 1024
 """Reserved before the act; a result is at most half of it (see `SkillResult`)."""
 SMALL_MAX = 4096
+_LOST = frozenset(
+    (errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EFBIG, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR)
+)
+"""What cannot be read for these reasons is gone or spoiled for good. All others pass (too many open files, no memory): nothing
+may be concluded from them, least of all that a launcher is gone that lives."""
 _SEAL = b',"crc":"%08x"}'
 
 Role = Literal["launcher", "recovery"]
@@ -91,14 +97,26 @@ def _name(files: Files, temporary: str, path: str, data: bytes) -> None:
 
 
 def read_started(files: Files, folder: str) -> Started | None:
-    """None when nobody has started it. One that cannot be read was started by somebody who is gone (pid 0)."""
+    """None when nobody has started it. A spoiled one was started by somebody who is gone (pid 0). Raises OSError: look again."""
     try:
-        raw = decode_json(read_all(files, f"{folder}/{STARTED}", SMALL_MAX))
+        raw = decode_json(_read(files, f"{folder}/{STARTED}", SMALL_MAX))
         return Started(ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"])), str(raw["role"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError):
         return Started(ProcessId(0, 0, ""), "damaged")
+
+
+def _read(files: Files, path: str, most: int) -> bytes:
+    """Raises FileNotFoundError or NotADirectoryError where nothing is there, ValueError where it is lost, OSError: look again."""
+    try:
+        return read_all(files, path, most)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        if error.errno in _LOST:
+            raise ValueError(str(error)) from error
+        raise
 
 
 class Acting(NamedTuple):
@@ -118,13 +136,13 @@ def write_acting(files: Files, folder: str, leader: ProcessId, group: str = "") 
 
 
 def read_acting(files: Files, folder: str) -> Acting | None:
-    """None when no act was begun."""
+    """None when no act was begun. Raises OSError: look again."""
     try:
-        raw = decode_json(read_all(files, f"{folder}/{ACTING}", SMALL_MAX))
+        raw = decode_json(_read(files, f"{folder}/{ACTING}", SMALL_MAX))
         who = ProcessId(int(raw["pid"]), int(raw["start"]), str(raw["boot_id"]))
         return Acting(who, str(raw.get("group", "")))
-    except (ValueError, KeyError, TypeError, OSError):  # written before the act is let go: unreadable means no act
-        return None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None  # written before the act is let go: what is torn means no act
 
 
 def reserve(files: Files, folder: str) -> None:
@@ -160,10 +178,10 @@ def write_result(files: Files, folder: str, result: SkillResult) -> None:
 
 
 def read_result(files: Files, folder: str) -> SkillResult | None:
-    """None when there is none that is whole."""
+    """None when there is none that is whole. Raises OSError: look again."""
     try:
-        data = read_all(files, f"{folder}/{RESULT}", RESULT_ROOM)
-    except OSError:
+        data = _read(files, f"{folder}/{RESULT}", RESULT_ROOM)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     body = data[: -len(_SEAL % 0)]
     if data != body + _SEAL % zlib.crc32(body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -205,5 +206,24 @@ def test_what_cannot_be_saved_says_why_and_nothing_of_room() -> None:
         assert launcher.ACT not in said
         assert why == "no snapshot, so no act: there is no unit nope.service"
         assert world.effects == 0
+
+    worlds(play)
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_what_cannot_be_read_for_the_moment_proves_nothing(error: int, nth: int) -> None:
+    """Too many open files are no proof that a launcher is gone, nor that its result is: whoever looks is sent again."""
+
+    def play(make: object) -> None:
+        world = make()  # type: ignore[operator]
+        world.launch(stop_before=launcher.WRITE)
+        fault = world.disk.fail(Fault("open", first=nth, error=error))
+        with pytest.raises(OSError, match=str(error)):
+            world.recover()
+        assert fault.hits == 1
+        world.disk.mend()
+        check(world, world.recover())
+        assert world.recover().fate == "died"
 
     worlds(play)
