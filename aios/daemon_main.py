@@ -455,7 +455,8 @@ def _host_limits(settings: Settings) -> HostLimits:
 
 
 def read_playbooks(folders: Sequence[str]) -> dict[str, str]:
-    """Path -> text of every `.yaml` and `.yml` in these folders. A file that cannot be read is left out and told by `lint`."""
+    """Path -> text of every `.yaml` and `.yml` in these folders. A file that cannot be read stands there as one that cannot be
+    used, with the reason in it: it is not gone, and its folder waits for it."""
     found: dict[str, str] = {}
     for folder in folders:
         try:
@@ -474,8 +475,11 @@ def _read_playbook(path: str, found: dict[str, str]) -> None:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             found[path] = file.read(PLAYBOOK_MAX + 1)
+    except FileNotFoundError:
+        return  # removed just now
     except OSError as error:
         log.warning("a playbook cannot be read", path=path, error=str(error))
+        found[path] = f"# it cannot be read: {error.strerror}\n"
 
 
 def _watch_folders(waker: Waker, folders: Sequence[str], changed: Callable[[], None]) -> None:

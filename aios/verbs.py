@@ -152,6 +152,7 @@ class Verbs:
 
     async def do_playbooks(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         broken = {error.path for error in self.reactor.shelf.errors}
+        waiting = {path for paths in self.reactor.shelf.waiting.values() for path in paths}
         listed = [
             {
                 "name": p.name,
@@ -165,10 +166,16 @@ class Verbs:
                 "hash": p.hash,
                 "acts": p.acts,
                 "broken": p.path in broken,
+                "waits": p.path in waiting,
             }
             for p in sorted(self.reactor.shelf.by_name.values(), key=lambda p: p.name)
         ]
-        return {"playbooks": listed, "errors": [str(error) for error in self.reactor.shelf.errors]}
+        errors = [str(error) for error in self.reactor.shelf.errors]
+        return {"playbooks": listed, "errors": errors, "waiting": self._waiting_files()}
+
+    def _waiting_files(self) -> dict[str, list[str]]:
+        """Folders that stay in force as they were, because of a file that cannot be used -> what else was changed there."""
+        return {folder: list(paths) for folder, paths in self.reactor.shelf.waiting.items()}
 
     async def do_playbook(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """One that is in force, with its text: the file may hold another by now, or one that cannot be used."""
@@ -207,6 +214,7 @@ class Verbs:
         return {
             "hands_answer": await self.hands.answers(2.0),
             "playbook_errors": [str(error) for error in self.reactor.shelf.errors],
+            "waiting": self._waiting_files(),
             "services": len(await self.services.list()),
             "open_runs": len(self.world.runs),
         }
@@ -610,7 +618,7 @@ class Verbs:
 
     async def do_reload(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         errors = await self.reload()
-        return {"playbooks": len(self.reactor.shelf.by_name), "errors": errors}
+        return {"playbooks": len(self.reactor.shelf.by_name), "errors": errors, "waiting": self._waiting_files()}
 
     async def do_stop(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         self.stop(f"asked for by {peer.name}")

@@ -24,6 +24,7 @@ from aios.cli import exits
 from aios.cli.parser import finish
 from aios.cli.reach import ask_daemon, folder, settings, wants_json
 from aios.cli.terminal import Terminal
+from aios.cli.waiting import waiting_words
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, ConfigErrors, Refused
 from aios.hands import cgroups
@@ -252,6 +253,8 @@ def check_daemon(args: argparse.Namespace, terminal: Terminal, state: str) -> It
             yield Finding("hands", "ok", "answers")
         else:
             yield Finding("hands", "bad", "does not answer", "the daemon starts it again by itself; if this stays, see its log")
+        for line in waiting_words(answer.get("waiting")):
+            yield Finding("playbooks", "warning", line, "mend the file that cannot be used, or move it out of the folder")
 
 
 def check_limits(args: argparse.Namespace, terminal: Terminal, state: str) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from aios.cli.playbook_files import in_force
 from aios.cli.reach import ask_daemon, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import STYLE_OF, Terminal
+from aios.cli.waiting import waiting_words
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, Refused
 from aios.nearest import did_you_mean
@@ -67,10 +68,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
     """What the daemon has in force; without one, what the folders hold."""
     broken: list[str] = []
+    waiting: Mapping[str, Sequence[str]] = {}
     try:
         answer = ask_daemon(args, terminal, "playbooks")
         rows: list[Mapping[str, Any]] = answer["playbooks"]
-        broken = answer.get("errors") or []
+        waiting = answer.get("waiting") or {}
+        broken = [*(answer.get("errors") or []), *waiting_words(waiting)]
     except NoDaemon:
         loaded = in_force(args, terminal)
         highest = settings(args, terminal).mode_max
@@ -78,14 +81,14 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
         for error in loaded.errors:
             terminal.complain(str(error))
     if wants_json(args):
-        terminal.json({"playbooks": rows})
+        terminal.json({"playbooks": rows, "waiting": waiting})
     elif rows:
         cells = [
             (
                 r["name"],
                 r.get("waits_for") or ", ".join(r.get("types", ())),
                 _mode(r, "(says {})"),
-                ("on" if r.get("enabled", True) else "off") + (", last good version" if r.get("broken") else ""),
+                ("on" if r.get("enabled", True) else "off") + _version(r),
                 r.get("description", ""),
             )
             for r in rows
@@ -97,6 +100,12 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
         for line in broken:
             terminal.complain(line)
     return exits.OK
+
+
+def _version(row: Mapping[str, Any]) -> str:
+    if row.get("broken"):
+        return ", last good version"
+    return ", its change waits" if row.get("waits") else ""
 
 
 def _mode(row: Mapping[str, Any], words: str = "(playbook says {}, lowered by mode_max)") -> str:

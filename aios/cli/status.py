@@ -10,6 +10,7 @@ from aios.cli import exits
 from aios.cli.parser import UsageError, finish
 from aios.cli.reach import ask_daemon, wants_json
 from aios.cli.terminal import Terminal
+from aios.cli.waiting import waiting_words
 from aios.events.durations import format_duration, parse_duration
 from aios.events.event import parse_time
 
@@ -182,12 +183,14 @@ def reload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def reload(args: argparse.Namespace, terminal: Terminal) -> int:
-    """4 when one cannot be used; its last good version stays in force."""
+    """4 when one cannot be used; its folder then stays in force as it was."""
     answer = ask_daemon(args, terminal, "reload", timeout=60.0)
     errors = answer.get("errors") or []
     if not wants_json(args):
         for error in errors:
             terminal.complain(f"{error.get('path')}:{error.get('line')}: {error.get('message')}")
+        for line in waiting_words(answer.get("waiting")):
+            terminal.complain(line)
     _done(answer, args, terminal, f"Playbooks were read again: {answer.get('playbooks')} in force.")
     return exits.INVALID if errors else exits.OK
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple, cast
 
 from aios.errors import ConfigError, ConfigErrors
@@ -53,57 +54,67 @@ def load(text: str, path: str, skills: SkillCatalogue) -> Playbook:
 
 
 class Loaded(NamedTuple):
-    """A folder: what can be used, by name in order, and why the rest cannot. `texts` are those of the usable ones, by name."""
+    """Folders: what can be used, by name in order, and why the rest cannot. `texts` are those of the usable ones, by name.
+
+    `by_path` is all that can be read, also what another of its name replaces and what its ladder keeps from being used.
+    """
 
     playbooks: tuple[Playbook, ...]
     errors: tuple[ConfigError, ...]
     texts: Mapping[str, str]
+    by_path: Mapping[str, Playbook] = MappingProxyType({})
 
 
 Known = Mapping[tuple[str, str], Playbook]
 """What was loaded before: (path, text) -> the playbook. The same text at the same path gives the same playbook."""
 
 
-def load_many(texts: Mapping[str, str], skills: SkillCatalogue, known: Known | None = None) -> Loaded:
-    """The playbooks of some folders (path -> text). One that cannot be used never harms the others.
+def load_many(
+    texts: Mapping[str, str], skills: SkillCatalogue, known: Known | None = None, standing: Container[str] = ()
+) -> Loaded:
+    """The playbooks of some folders (path -> text). One that cannot be used never harms the others. Raises nothing.
 
-    Of two with one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
+    Files in `standing` are in force already: that their ladders lead nowhere by now is no reason to drop them. Of two with one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
     """
     errors: list[ConfigError] = []
     found: dict[str, Playbook] = {}
+    by_path: dict[str, Playbook] = {}
     for path in _by_folder(texts):
         try:
-            playbook = (known or {}).get((path, texts[path])) or load(texts[path], path, skills)
+            playbook = by_path[path] = (known or {}).get((path, texts[path])) or load(texts[path], path, skills)
         except ConfigErrors as several:
             errors.extend(several.errors)
             continue
-        if playbook.name in found and _folder(found[playbook.name].path) == _folder(path):
+        if playbook.name in found and folder_of(found[playbook.name].path) == folder_of(path):
             errors.append(_at(texts[path], path, "playbook", f"a second playbook is called {playbook.name!r}",
                               f"the first is {found[playbook.name].path}; rename one"))  # fmt: skip
         else:
             found[playbook.name] = playbook
-    errors.extend(_drop_broken_ladders(found, texts))
+    errors.extend(_drop_broken_ladders(found, texts, standing))
     usable = tuple(found[name] for name in sorted(found))
-    return Loaded(usable, tuple(errors), {p.name: texts[p.path] for p in usable})
+    return Loaded(usable, tuple(errors), {p.name: texts[p.path] for p in usable}, by_path)
 
 
 def _by_folder(texts: Mapping[str, str]) -> list[str]:
     """Folders as they come, and what is in each by name."""
-    order = {folder: n for n, folder in reversed(list(enumerate(map(_folder, texts))))}
-    return sorted(texts, key=lambda path: (order[_folder(path)], path))
+    order = {folder: n for n, folder in reversed(list(enumerate(map(folder_of, texts))))}
+    return sorted(texts, key=lambda path: (order[folder_of(path)], path))
 
 
-def _folder(path: str) -> str:
+def folder_of(path: str) -> str:
+    """The folder that a file is in: what comes into force together."""
     return path.rpartition("/")[0]
 
 
-def _drop_broken_ladders(found: dict[str, Playbook], texts: Mapping[str, str]) -> list[ConfigError]:
+def _drop_broken_ladders(
+    found: dict[str, Playbook], texts: Mapping[str, str], standing: Container[str]
+) -> list[ConfigError]:
     """A ladder that leads nowhere, or round in a circle, would be found out at the worst moment."""
     errors: list[ConfigError] = []
     broken = True
     while broken:  # each one that goes may have been another's fallback
         broken = False
-        for playbook in [found[name] for name in sorted(found)]:
+        for playbook in [found[name] for name in sorted(found) if found[name].path not in standing]:
             error = _ladder_error(playbook, found, texts[playbook.path])
             if error is not None:
                 errors.append(error)

@@ -62,7 +62,7 @@ def test_playbooks_are_listed_as_the_daemon_has_them(books: Path) -> None:
     listed = {"playbooks": [{"name": "x", "types": ["a.b"], "mode": "auto", "enabled": False, "description": "d"}]}
     with daemon(books.parent, {"playbooks": listed}):
         assert aios("playbook", "list", environ=at(books)).out.splitlines()[1].split() == ["x", "a.b", "auto", "off", "d"]
-        assert json.loads(aios("playbook", "list", "--json", environ=at(books)).out) == listed
+        assert json.loads(aios("playbook", "list", "--json", environ=at(books)).out) == {**listed, "waiting": {}}
 
 
 def test_a_playbook_is_shown_as_it_is_written(books: Path) -> None:
@@ -89,13 +89,21 @@ def test_a_broken_file_does_not_hide_what_is_in_force(books: Path) -> None:
     (books / "broken.yaml").write_text(BROKEN)
     path = str(books / "broken.yaml")
     row = {"name": "broken", "types": ["a.b"], "mode": "auto", "mode_in_force": "auto", "path": path, "broken": True}
-    script = {"playbook": {**row, "text": "the good text"}, "playbooks": {"playbooks": [row], "errors": [f"{path}:8: no"]}}
+    waiting = {str(books): [f"{books}/{n}.yaml" for n in range(7)]}
+    script = {
+        "playbook": {**row, "text": "the good text"},
+        "playbooks": {"playbooks": [row, {**row, "name": "other", "broken": False, "waits": True}], "errors": [f"{path}:8: no"],
+                      "waiting": waiting},
+    }  # fmt: skip
     with daemon(books.parent, script):
         done = aios("playbook", "show", "broken", environ=at(books))
         listed = aios("playbook", "list", environ=at(books))
     assert (done.code, done.out) == (0, f"# {path}\nthe good text\n")
     assert f"{path} cannot be used as it is now" in done.err
     assert "on, last good version" in listed.out
+    assert "on, its change waits" in listed.out
+    assert f"{books} stays in force as it was, until every file in it can be used." in listed.err
+    assert "The changes of 0.yaml, 1.yaml, 2.yaml, 3.yaml, 4.yaml and 2 more wait for that." in listed.err
     assert f"{path}:8: no" in listed.err
     without = aios("playbook", "show", "broken", environ=at(books))
     assert (without.code, f"cure: aios playbook lint {path}" in without.err) == (1, True)

@@ -51,7 +51,8 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
     """A refused playbook, a refused line, a load, what was taken back, a last-good copy."""
     run = {"run": "3f2a91c0-aaaa", "playbook": "web-down"}
     assert said(
-        ("playbook.invalid", {"path": "/p/a.yaml", "line": 3, "column": 1, "message": "no steps"}),
+        ("playbook.invalid", {"path": "/p/a.yaml", "line": 3, "column": 1, "message": "no steps", "waiting": []}),
+        ("playbook.invalid", {"path": "/p/a.yaml", "line": 3, "column": 1, "message": "no steps", "waiting": ["/p/b.yaml"]}),
         ("playbook.loaded", {"playbooks": {"a": "h", "b": "h"}, "invalid": []}),
         ("playbook.loaded", {"playbooks": {"b": "h"}, "invalid": ["/p/a.yaml"]}),
         ("journal.quarantined", {"file": "inbox/a.jsonl", "offset": 120, "reason": "type is missing"}),
@@ -63,14 +64,15 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         ("reactor.window_dropped", {"playbook": "web-down", "why": "its trigger was changed"}),
         ("playbook.loaded", {"playbooks": {"blob": "h", "bytes": 90000}, "invalid": []}),
     ) == [
-        "web.service: playbook refused, its last good version stays: /p/a.yaml:3:1: no steps",
+        "web.service: playbook refused, what was in force stays: /p/a.yaml:3:1: no steps",
+        "web.service: playbook refused, what was in force stays: /p/a.yaml:3:1: no steps; other changes in its folder wait (1)",
         "web.service: playbooks loaded: 2 in force",
         "web.service: playbooks loaded: 1 in force, 1 refused as they are",
         "web.service: quarantined: inbox/a.jsonl:120: type is missing",
         "web.service: what web-down did was taken back, as root asked: aios runs show 3f2a91c0",
         "web.service: NOT all that web-down did could be taken back: disk full: aios runs show 3f2a91c0",
         "web.service: a last-good copy was taken for web-down: /etc/web.conf",
-        "web.service: 3 events together, up stayed away, for web-down: aios explain 8",
+        "web.service: 3 events together, up stayed away, for web-down: aios explain 9",
         "web.service: windows of web-down: its trigger was changed",
         "web.service: playbooks loaded: many hundred in force",
     ]

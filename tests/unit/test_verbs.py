@@ -46,6 +46,10 @@ def test_a_playbook_in_force_is_told_with_its_text_and_whether_its_file_is_broke
         await rig.do("reload")
         said = await rig.do("playbook", name="mender")
         assert (said["text"], said["broken"]) == (good, True)
+        rig.texts["/playbooks/new.yaml"] = playbook("new")
+        answer = await rig.do("reload")
+        assert (answer["playbooks"], answer["waiting"]) == (1, {"/playbooks": ["/playbooks/new.yaml"]})
+        assert (await rig.do("playbooks"))["waiting"] == (await rig.do("doctor"))["waiting"] == answer["waiting"]
         refused = await rig.ask("playbook", name="mend")
         assert (refused.error, refused.hint) == ("there is no playbook 'mend' in force", "did you mean 'mender'?")
 

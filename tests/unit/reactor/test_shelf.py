@@ -1,4 +1,4 @@
-"""The playbooks in force: reloaded whole, a broken file keeps its last good version, and what was in force is found again."""
+"""The playbooks in force: a folder is reloaded as a whole or not at all, and what was in force is found again."""
 
 from __future__ import annotations
 
@@ -46,8 +46,80 @@ def test_a_change_of_one_file_reads_no_other_again() -> None:
     shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b", "c.d")})
     assert shelf.by_name["a"] is before["a"]
     assert shelf.by_name["b"].types == ("c.d",)
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b", "e.f"), "/broken.yaml": "["})
+    (waits,) = [playbook for (path, _), playbook in shelf._known.items() if playbook.types == ("e.f",)]
+    shelf.reload({"/a.yaml": text("a"), "/b.yaml": text("b", "e.f")})
+    assert (shelf.by_name["a"], shelf.by_name["b"]) == (before["a"], waits)
+    assert shelf.by_name["b"] is waits
     shelf.reload({"/moved.yaml": text("a"), "/b.yaml": text("b")})
     assert (shelf.by_name["a"].path, shelf.by_name["b"].types) == ("/moved.yaml", ("a.b",))
+
+
+def test_a_folder_comes_into_force_as_a_whole_or_not_at_all() -> None:
+    """One file is broken: no other change of its folder counts, be it a changed, a new or a removed file, until it is mended."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/p/a.yaml": text("a"), "/p/b.yaml": text("b"), "/p/c.yaml": text("c"), "/q/d.yaml": text("d")})
+    before = dict(shelf.by_name)
+    after = {"/p/a.yaml": "[", "/p/b.yaml": text("b", "x.y"), "/p/new.yaml": text("new"), "/q/d.yaml": text("d", "x.y")}
+    invalid, told = shelf.reload(after)
+    assert (invalid.data["path"], invalid.data["waiting"]) == ("/p/a.yaml", ["/p/b.yaml", "/p/c.yaml", "/p/new.yaml"])
+    assert shelf.waiting == {"/p": ("/p/b.yaml", "/p/c.yaml", "/p/new.yaml")}
+    assert {name: shelf.by_name[name] for name in "abc"} == {name: before[name] for name in "abc"}
+    assert (set(shelf.by_name), shelf.by_name["d"].types) == ({"a", "b", "c", "d"}, ("x.y",)), "the other folder is not held up"
+    assert set(loaded((told,))) == {"a", "b", "c", "d"}
+    (told,) = shelf.reload({**after, "/p/a.yaml": text("a", "x.y")})
+    assert set(loaded((told,))) == {"a", "b", "d", "new"}
+    assert ({p.types for name, p in shelf.by_name.items() if name != "new"}, shelf.waiting) == ({("x.y",)}, {})
+
+
+def test_what_a_held_folder_breaks_in_another_holds_that_one_too() -> None:
+    """Its ladder would lead to a playbook that is not in force yet: both wait, and come together."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/p/a.yaml": text("a"), "/q/d.yaml": text("d")})
+    leans = text("d", more="on_failure: [{fallback: new}]\n")
+    errors = shelf.reload({"/p/a.yaml": "[", "/p/new.yaml": text("new"), "/q/d.yaml": leans, "/q/e.yaml": text("e")})
+    assert [(draft.type, draft.data["path"]) for draft in errors] == [
+        ("playbook.invalid", "/p/a.yaml"),
+        ("playbook.invalid", "/q/d.yaml"),
+    ]
+    assert shelf.waiting == {"/p": ("/p/new.yaml",), "/q": ("/q/e.yaml",)}
+    shelf.reload({"/p/a.yaml": text("a"), "/p/new.yaml": text("new"), "/q/d.yaml": leans, "/q/e.yaml": text("e")})
+    assert (set(shelf.by_name), shelf.errors, shelf.waiting) == ({"a", "d", "e", "new"}, (), {})
+
+
+def test_a_ladder_that_another_folder_leaves_without_its_end_stays_in_force() -> None:
+    """The playbook that it fell back to was removed: it heals on, its folder waits, and a restart changes nothing of that."""
+    blobs = SimBlobs()
+    shelf = Shelf(blobs, SKILLS)
+    leans = text("d", more="on_failure: [{fallback: a}]\n")
+    shelf.reload({"/p/a.yaml": text("a"), "/q/d.yaml": leans})
+    invalid, told = shelf.reload({"/p/b.yaml": text("b"), "/q/d.yaml": leans})
+    assert (invalid.data["path"], set(loaded((told,)))) == ("/q/d.yaml", {"b", "d"})
+    again = Shelf(blobs, SKILLS)
+    assert {one.name for one in again.recall(told.data["playbooks"], told.data["paths"]).playbooks} == {"b", "d"}
+    again.reload({"/p/b.yaml": text("b"), "/q/d.yaml": leans})
+    assert set(again.by_name) == {"b", "d"}
+
+
+def test_where_nothing_is_in_force_yet_what_can_be_used_is_taken() -> None:
+    """At the first start, and of a folder that is new, there is no set to keep."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    broken_ladder = text("c", more="on_failure: [{fallback: a}]\n")
+    invalid, also, told = shelf.reload({"/p/a.yaml": "[", "/p/b.yaml": text("b"), "/p/c.yaml": broken_ladder})
+    assert [(d.data["path"], d.data["waiting"]) for d in (invalid, also)] == [("/p/a.yaml", []), ("/p/c.yaml", [])]
+    assert (set(loaded((told,))), shelf.waiting) == ({"b"}, {})
+    shelf.reload({"/p/a.yaml": "[", "/p/b.yaml": text("b"), "/p/c.yaml": broken_ladder, "/q/d.yaml": text("d"), "/q/e.yaml": "["})
+    assert set(shelf.by_name) == {"b", "d"}
+
+
+def test_a_folder_that_was_broken_while_the_daemon_was_down_stays_as_it_was_before() -> None:
+    """The journal knows what was in force, also of the files that are well and were changed."""
+    blobs = SimBlobs()
+    (told,) = Shelf(blobs, SKILLS).reload({"/p/a.yaml": text("a"), "/p/b.yaml": text("b")})
+    shelf = Shelf(blobs, SKILLS)
+    shelf.recall(told.data["playbooks"], told.data["paths"])
+    shelf.reload({"/p/a.yaml": "[", "/p/b.yaml": text("b", "x.y"), "/p/c.yaml": text("c")})
+    assert {name: playbook.types for name, playbook in shelf.by_name.items()} == {"a": ("a.b",), "b": ("a.b",)}
 
 
 def test_a_removed_file_leaves_even_when_it_was_broken() -> None:
