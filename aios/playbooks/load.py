@@ -74,7 +74,8 @@ def load_many(
 ) -> Loaded:
     """The playbooks of some folders (path -> text). One that cannot be used never harms the others. Raises nothing.
 
-    Files in `standing` are in force already: that their ladders lead nowhere by now is no reason to drop them. Of two with one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
+    Files in `standing` are in force already: that their ladders lead nowhere by now is no reason to drop them. Of two with
+    one name, that in the later folder wins (so an operator's replaces a shipped one); in one folder it is a mistake.
     """
     errors: list[ConfigError] = []
     found: dict[str, Playbook] = {}

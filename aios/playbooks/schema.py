@@ -75,7 +75,7 @@ def _top() -> Json:
         "priority": _said("A higher one goes first.", {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX}),
         "enabled": _said("false switches it off.", {"type": "boolean", "default": True}),
         "guard": _said("How often it may act.", _guard()),
-        "approve": _said("How long a person has to answer what it asks.", _object({"expires": _ref("duration")}, ("expires",))),
+        "approve": _said("How long a person has to answer what it asks.", _approve()),
         "keep": _said("A last-good copy, taken when verify has held.", _keep()),
         "steps": _said("What it does, in order.", {"type": "array", "minItems": 1, "items": _ref("step")}),
         "verify": _said("The symptom, and the proof.", {"type": "array", "minItems": 1, "items": _ref("check")}),
@@ -159,7 +159,13 @@ def _match_fields() -> Json:
     """The attributes of an event; the same again in each mapping of `$or`."""
     listed = {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, _ref("operator")]}}
     severity = {"type": "array", "minItems": 1, "items": {"anyOf": [{"enum": list(SEVERITIES)}, _ref("operator")]}}
-    match = _object({"subject": listed, "source": listed, "severity": severity, "data": _fields(), "$or": _either("match")})
+    words = {
+        "subject": _said("What it is about: nginx.service, agent:NAME, disk:/var, host.", listed),
+        "source": _said("Who tells it.", listed),
+        "severity": _said("How grave it is.", severity),
+        "data": _said("What its producer says, field by field.", _fields()),
+    }
+    match = _object({**words, "$or": _either("match")})
     return {**match, "minProperties": 1}
 
 
@@ -183,9 +189,15 @@ def _pattern() -> Json:
 def _operator() -> Json:
     text = {"type": "string"}
     words = {"type": "string", "minLength": 1}
-    edge = {"anyOf": [text, {**_object({"equals-ignore-case": text}), "minProperties": 1}]}
+    folded = _said("In any case.", text)
+    edge = {"anyOf": [text, {**_object({"equals-ignore-case": folded}), "minProperties": 1}]}
     some, some_words = ({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]} for one in (text, words))
-    forms = {"prefix": some_words, "suffix": some_words, "wildcard": some, "equals-ignore-case": some}
+    forms = {
+        "prefix": _said("text that begins so, or with one of these", some_words),
+        "suffix": _said("text that ends so, or with one of these", some_words),
+        "wildcard": _said("text like this, or one of these; * is any text", some),
+        "equals-ignore-case": _said("the same text in any case, or one of these", some),
+    }
     form = {**_object(forms), "minProperties": 1, "maxProperties": 1}
     lists = [{"type": "array", "minItems": 1, "items": {"type": one}} for one in ("string", "number")]
     but = {"anyOf": [text, {"type": "number"}, *lists, form]}
@@ -209,7 +221,7 @@ def _guard() -> Json:
     cooldown = _said("Per subject, from the end of the last run.", {**_ref("duration"), "default": "5m"})
     count = {"type": "integer", "minimum": 1, "maximum": RUNS_MAX}
     by = _said("So many for each value of this field.", {"type": "string", "examples": ["data.cluster", "subject"]})
-    at_once = {"anyOf": [count, _object({"at_most": count, "by": by}, ("at_most",))]}
+    at_once = {"anyOf": [count, _object({"at_most": _said("How many.", count), "by": by}, ("at_most",))]}
     some = {"type": "array", "minItems": 1, "maxItems": WINDOWS_MAX, "items": _window()}
     windows = {
         **_object({"only": _said("It acts within these.", some), "never": _said("And not within these.", some)}),
@@ -244,9 +256,14 @@ def _window() -> Json:
     return {**_object(known), "oneOf": [{"required": ["cron", "for"]}, {"required": ["from", "to"]}]}
 
 
+def _approve() -> Json:
+    return _object({"expires": _said("No answer by then is a no.", _ref("duration"))}, ("expires",))
+
+
 def _keep() -> Json:
     files = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^/"}}
-    return _object({"files": files, "after": {**_ref("duration"), "default": "60s"}}, ("files",))
+    after = _said("Verify must have held for so long.", {**_ref("duration"), "default": "60s"})
+    return _object({"files": _said("Files and folders that are copied.", files), "after": after}, ("files",))
 
 
 def _rung() -> Json:
@@ -258,10 +275,10 @@ def _rung() -> Json:
 def _step(skills: SkillCatalogue) -> Json:
     retry = _object(
         {
-            "attempts": {"type": "integer", "minimum": 1, "maximum": 20, "default": 3},
-            "backoff": _ref("duration"),
-            "factor": {"type": "number", "minimum": 1},
-            "ceiling": _ref("duration"),
+            "attempts": _said("Tries in all.", {"type": "integer", "minimum": 1, "maximum": 20, "default": 3}),
+            "backoff": _said("The time before the second one.", _ref("duration")),
+            "factor": _said("Each time so much longer than the one before.", {"type": "number", "minimum": 1}),
+            "ceiling": _said("Never longer than this.", _ref("duration")),
         }
     )
     known: Json = {
@@ -270,7 +287,7 @@ def _step(skills: SkillCatalogue) -> Json:
         ),
         "with": _said("The skill's parameters.", {"type": ["object", "null"]}),
         "if": _said("A CEL expression; the step is left out when it says no.", {"type": "string"}),
-        "timeout": _ref("duration"),
+        "timeout": _said("How long it may take; else what its skill says.", _ref("duration")),
         "limits": _said("What it may use at most; where nothing is said, the skill's and the settings' count.", _limits()),
         "retry": _said("How often an act is tried in all.", retry),
     }
@@ -329,27 +346,45 @@ def _check(skills: SkillCatalogue) -> Json:
 
 
 def _test() -> Json:
-    event = _object(
-        {
-            **{name: {"type": "string"} for name in ("type", "subject", "severity", "source", "time", "id")},
-            "data": {"type": "object"},
-        },
-        ("type",),
-    )
     share = {"type": "number", "minimum": 0, "maximum": 1}
+    text = {name: _said(words, {"type": "string"}) for name, words in _EVENT_WORDS.items()}
+    fields = {**text, "data": _said("What its producer says.", {"type": "object"})}
+    event = _said("What happens.", _object(fields, ("type",)))
     after = {"after": _said("Time since the one before.", _ref("duration"))}
-    events = {"type": "array", "items": {**event, "properties": {**event["properties"], **after}}}
+    one_of_several = _object({**{name: part for name, part in fields.items() if name != "time"}, **after}, ("type",))
+    events = _said("Several, one after the other.", {"type": "array", "items": one_of_several})
     wait = _said("Time that passes after the last of them.", _ref("duration"))
-    mode = {"mode": _said("The mode in which it is tried; its own if you do not say.", {"enum": list(MODES)})}
-    ill = {**mode, "score": share, "system_score": share, "symptom": {"enum": list(SYMPTOMS)}}
+    ill = {
+        "mode": _said("The mode in which it is tried; its own if you do not say.", {"enum": list(MODES)}),
+        "score": _said("Of the event's subject.", {**share, "default": 0.5}),
+        "system_score": _said("Of the whole machine.", {**share, "default": 0.5}),
+        "symptom": _said("What verify says before the first act.", {"enum": list(SYMPTOMS), "default": "not_well"}),
+    }
     happens = {"anyOf": [{"required": [name]} for name in ("event", "events", "wait")]}
     given = {**_object({"event": event, "events": events, "wait": wait, **ill}), **happens}
     answer = {"anyOf": [{"enum": list(CHECK_WORDS)}, {"type": "object"}]}
     said = {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$"}
     either = {"anyOf": [answer, said, {"type": "array", "minItems": 1, "items": answer}]}
     stub = {"type": "object", "additionalProperties": either}
-    expect = _object({"outcome": {"enum": list(OUTCOMES)}, "steps": {"type": "array", "items": {"type": "string"}}}, ("outcome",))
-    return _object({"name": {"type": "string"}, "given": given, "stub": stub, "expect": expect}, ("name", "given", "expect"))
+    outcome = _said("How the run ends; no_run: none begins.", {"enum": list(OUTCOMES)})
+    steps = _said("The steps that are carried out, in order.", {"type": "array", "items": {"type": "string"}})
+    whole = {
+        "name": _said("What it shows, as a sentence.", {"type": "string"}),
+        "given": _said("What happens, and how things stand.", given),
+        "stub": _said("What skills and steps answer; the others are ok.", stub),
+        "expect": _said("What has to come of it.", _object({"outcome": outcome, "steps": steps}, ("outcome",))),
+    }
+    return _object(whole, ("name", "given", "expect"))
+
+
+_EVENT_WORDS = {
+    "type": "Its type, written out.",
+    "subject": "What it is about; host if you do not say.",
+    "severity": "info, warning, error or critical; what is usual for its type if you do not say.",
+    "source": "Who tells it.",
+    "time": "When it happened.",
+    "id": "Its id.",
+}
 
 
 # --- skills ---------------------------------------------------------------------------------------------------------

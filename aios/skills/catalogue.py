@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from aios.errors import ConfigError
 from aios.events.calls import SkillCall, SkillCatalogue, SkillSpec, Touches
@@ -191,10 +191,21 @@ class _Checker:
         made: dict[str, Any] = self._pydantic().json_schema(mode="validation")
         made.pop("title", None)
         made["additionalProperties"] = False
-        made["properties"] = {name.rstrip("_"): part for name, part in made.get("properties", {}).items()}
+        words = _words_of(self._skill.params)
+        made["properties"] = {
+            name.rstrip("_"): {**part, **({"description": words[name]} if name in words else {})}
+            for name, part in made.get("properties", {}).items()
+        }
         if "required" in made:
             made["required"] = [name.rstrip("_") for name in made["required"]]
         return made
+
+
+def _words_of(params: type[Any]) -> dict[str, str]:
+    """What each parameter is: the text in its `Annotated`, for whoever writes a playbook."""
+    hints = get_type_hints(params, include_extras=True)
+    said = {name: [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, str)] for name, hint in hints.items()}
+    return {name: words[-1] for name, words in said.items() if words}
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from aios.disk import write_all
 from aios.errors import Permanent
@@ -36,9 +36,11 @@ MANIFEST = "deleted.jsonl"
 class Params:
     """Regular files below `paths`, not changed for `older_than`; of each path the newest `keep` stay whatever their age."""
 
-    paths: Paths
-    older_than: Duration
-    keep: WholeNumber = 0
+    paths: Annotated[
+        Paths, "Folders (or files) whose regular files may be deleted; in auto only what the settings call disposable."
+    ]
+    older_than: Annotated[Duration, "Only what was not changed for so long."]
+    keep: Annotated[WholeNumber, "Of each path the newest so many stay, whatever their age."] = 0
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

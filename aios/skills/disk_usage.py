@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult, failed
 from aios.skills import readings
@@ -12,7 +13,7 @@ from aios.skills.types import AbsolutePath
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    path: AbsolutePath
+    path: Annotated[AbsolutePath, "Any path on the file system that is looked at."]
 
 
 async def look(params: Params, _ctx: LookContext) -> SkillResult:

@@ -33,10 +33,10 @@ Status = Annotated[int, Checked(check_status, {"type": "integer", "minimum": 100
 class Params:
     """`contains` must stand in the first 256 KiB of the answer."""
 
-    url: Url
-    status: Status = 200
-    contains: Message | None = None
-    timeout: Duration = TIMEOUT_S
+    url: Annotated[Url, "The address that is asked."]
+    status: Annotated[Status, "The HTTP status that it has to answer."] = 200
+    contains: Annotated[Message | None, "Text that must stand in the first 256 KiB of the answer."] = None
+    timeout: Annotated[Duration, "How long the answer may take."] = TIMEOUT_S
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

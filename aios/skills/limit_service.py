@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from aios.errors import Permanent
 from aios.events.calls import SkillResult, Touches
@@ -25,10 +25,10 @@ _FIELDS = {"memory_mb": ("memory_bytes", MB), "cpu_percent": ("cpu_percent", 1),
 class Params:
     """What is not named stays as it is; `none` takes a limit away. 100 `cpu_percent` are one whole processor."""
 
-    unit: UnitName
-    memory_mb: Limit | None = None
-    cpu_percent: Limit | None = None
-    tasks: Limit | None = None
+    unit: Annotated[UnitName, "The service: its unit, or the name that the settings give it."]
+    memory_mb: Annotated[Limit | None, "Memory in MB; none takes the limit away."] = None
+    cpu_percent: Annotated[Limit | None, "Processor time in percent of one processor; none takes the limit away."] = None
+    tasks: Annotated[Limit | None, "Processes and threads; none takes the limit away."] = None
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from aios.events.calls import SkillResult
 from aios.skills import process_table
@@ -19,8 +19,8 @@ SHOWN_MAX = 50
 class Params:
     """`sort` by resident memory, or by processor time since each started."""
 
-    sort: Literal["memory", "cpu"] = "memory"
-    limit: Count = 10
+    sort: Annotated[Literal["memory", "cpu"], "By resident memory, or by processor time since each started."] = "memory"
+    limit: Annotated[Count, "How many are listed."] = 10
 
 
 async def look(params: Params, _ctx: LookContext) -> SkillResult:

@@ -29,9 +29,9 @@ Metric = Literal[
 class Params:
     """Shares (cpu, memory, swap, disk, inodes) are from 0 to 1, pressure in percent. `path` names the file system."""
 
-    metric: Metric
-    below: Number
-    path: AbsolutePath = "/"
+    metric: Annotated[Metric, "What is measured."]
+    below: Annotated[Number, "Well below this: shares from 0 to 1, pressure in percent."]
+    path: Annotated[AbsolutePath, "Any path on the file system that disk and inodes are of."] = "/"
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult
 from aios.skills import readings
@@ -16,7 +17,7 @@ CPU_SAMPLE_S = 0.1
 class Params:
     """`path` names the file system whose use is shown."""
 
-    path: AbsolutePath = "/"
+    path: Annotated[AbsolutePath, "Any path on the file system whose use is shown."] = "/"
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

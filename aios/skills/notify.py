@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from aios.disk import write_all
@@ -28,9 +28,9 @@ WEBHOOK_TIMEOUT_S = 10.0
 class Params:
     """Without `webhook` the one of the settings is used, if there is one."""
 
-    message: Message
-    level: Literal["info", "warning", "error", "critical"] = "warning"
-    webhook: Url | None = None
+    message: Annotated[Message, "What a person is told."]
+    level: Annotated[Literal["info", "warning", "error", "critical"], "How loudly."] = "warning"
+    webhook: Annotated[Url | None, "Where it is sent; without it, to the webhook of the settings, if there is one."] = None
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

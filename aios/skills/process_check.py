@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult
 from aios.skills import process_table
@@ -17,8 +18,8 @@ KERNEL_NAME_MAX = 15
 class Params:
     """`name` is the program's name as the kernel keeps it (its first 15 characters), or the last part of its first argument."""
 
-    name: Message
-    min: Count = 1
+    name: Annotated[Message, "The program, as the kernel names it (15 characters), or the last part of its first argument."]
+    min: Annotated[Count, "How many of it must run at least."] = 1
 
 
 async def look(params: Params, _ctx: LookContext) -> SkillResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult, failed
 from aios.skills import commands
@@ -15,10 +16,10 @@ from aios.skills.types import AbsolutePath, Count, Duration, UnitName
 class Params:
     """One of `unit` and `path`. `since` is how far back (systemd's log only: a plain file has no times)."""
 
-    unit: UnitName | None = None
-    path: AbsolutePath | None = None
-    since: Duration | None = None
-    lines: Count = 100
+    unit: Annotated[UnitName | None, "The service whose log is read; or write path."] = None
+    path: Annotated[AbsolutePath | None, "The file that is read; or write unit."] = None
+    since: Annotated[Duration | None, "How far back; of systemd's log only, a plain file has no times."] = None
+    lines: Annotated[Count, "How many lines, the newest."] = 100
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from aios.errors import Permanent
 from aios.events.calls import SkillResult
@@ -25,8 +25,8 @@ KERNEL_THREADS = 2
 class Params:
     """`nice` from -20 (goes first) to 19 (lets all others go first); below what it has needs root."""
 
-    pid: Pid
-    nice: Nice
+    pid: Annotated[Pid, "The process."]
+    nice: Annotated[Nice, "From -20 (goes first) to 19 (lets all others go first)."]
 
 
 def act(params: Params, _ctx: ActContext) -> SkillResult:

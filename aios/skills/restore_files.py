@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from aios.events.calls import SkillResult, Touches
 from aios.events.limits import Limits
@@ -21,9 +21,9 @@ class Params:
     `generation` is one of those that `aios keep list` shows; 0 is the newest that has the file.
     """
 
-    files: Paths
-    from_: Literal["last_good"] = "last_good"
-    generation: WholeNumber = 0
+    files: Annotated[Paths, "Files and folders that are put back."]
+    from_: Annotated[Literal["last_good"], "Which copies: last_good, those that were proven well."] = "last_good"
+    generation: Annotated[WholeNumber, "One of those that aios keep list shows; 0 is the newest that has the file."] = 0
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from aios.events.calls import SkillResult, failed
 from aios.skills import bounded
@@ -25,10 +25,10 @@ LINES = 200
 class Params:
     """`env` comes on top of the few variables that are passed on; `user` is who runs it, else the daemon's own."""
 
-    argv: Argv
-    cwd: AbsolutePath | None = None
-    env: Environment = field(default_factory=dict)
-    user: UserName = ""
+    argv: Annotated[Argv, "The program and its arguments, each as it is; no shell reads them."]
+    cwd: Annotated[AbsolutePath | None, "The folder in which it runs."] = None
+    env: Annotated[Environment, "Variables on top of the few that are passed on."] = field(default_factory=dict)
+    user: Annotated[UserName, "Who runs it; else the daemon's own user."] = ""
 
 
 def only_looks(params: Params, env: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from aios.events.calls import SkillResult, Touches, failed
 from aios.skills import bounded
@@ -21,12 +22,12 @@ class Params:
     `env` comes on top of the few variables that are passed on; `user` is who runs it, else the daemon's own.
     """
 
-    argv: Argv
-    cwd: AbsolutePath | None = None
-    env: Environment = field(default_factory=dict)
-    files: PathList = ()
-    units: UnitNames = ()
-    user: UserName = ""
+    argv: Annotated[Argv, "The program and its arguments, each as it is; no shell reads them."]
+    cwd: Annotated[AbsolutePath | None, "The folder in which it runs."] = None
+    env: Annotated[Environment, "Variables on top of the few that are passed on."] = field(default_factory=dict)
+    files: Annotated[PathList, "Files and folders that it changes: saved before, put back when the run does not heal."] = ()
+    units: Annotated[UnitNames, "Services that it changes, likewise."] = ()
+    user: Annotated[UserName, "Who runs it; else the daemon's own user."] = ""
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult
 from aios.skills.api import LookContext, Skill, verdict
@@ -12,7 +13,7 @@ from aios.skills.types import UnitName
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    unit: UnitName
+    unit: Annotated[UnitName, "The service: its unit, or the name that the settings give it."]
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

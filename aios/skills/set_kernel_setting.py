@@ -43,8 +43,8 @@ Value = Annotated[str, Checked(check_value, _NUMBERS)]
 class Params:
     """`setting` as `sysctl` names it; `value` a number, or several with blanks between them."""
 
-    setting: Setting
-    value: Value
+    setting: Annotated[Setting, "As sysctl names it."]
+    value: Annotated[Value, "A number, or several with blanks between them."]
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult, Touches, failed
 from aios.skills.api import ActContext, Skill
@@ -12,7 +13,7 @@ from aios.skills.types import UnitName
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    unit: UnitName
+    unit: Annotated[UnitName, "The service: its unit, or the name that the settings give it."]
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:

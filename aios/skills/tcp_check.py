@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+from typing import Annotated
 
 from aios.events.calls import SkillResult
 from aios.skills.api import LookContext, Skill, verdict
@@ -13,9 +14,9 @@ from aios.skills.types import Duration, Host, Port
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    port: Port
-    host: Host = "127.0.0.1"
-    timeout: Duration = 5.0
+    port: Annotated[Port, "The port that must take a connection."]
+    host: Annotated[Host, "The machine: a name or an address."] = "127.0.0.1"
+    timeout: Annotated[Duration, "How long that may take."] = 5.0
 
 
 async def look(params: Params, ctx: LookContext) -> SkillResult:

@@ -26,9 +26,11 @@ Content = Annotated[str, Checked(check_content, {"type": "string", "maxLength": 
 class Params:
     """`mode` as octal text; without it an existing file keeps its own, and a new one gets 0644."""
 
-    path: AbsolutePath
-    content: Content
-    mode: FileMode | None = None
+    path: Annotated[AbsolutePath, "The file that is written."]
+    content: Annotated[Content, "The whole text."]
+    mode: Annotated[
+        FileMode | None, "Its rights as octal text; else an existing file keeps its own, and a new one gets 0644."
+    ] = None
 
 
 def act(params: Params, ctx: ActContext) -> SkillResult:
