@@ -107,9 +107,7 @@ def folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _drop_broken_ladders(
-    found: dict[str, Playbook], texts: Mapping[str, str], standing: Container[str]
-) -> list[ConfigError]:
+def _drop_broken_ladders(found: dict[str, Playbook], texts: Mapping[str, str], standing: Container[str]) -> list[ConfigError]:
     """A ladder that leads nowhere, or round in a circle, would be found out at the worst moment."""
     errors: list[ConfigError] = []
     broken = True

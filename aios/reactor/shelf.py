@@ -165,9 +165,7 @@ def names_of(texts: Mapping[str, str]) -> frozenset[str]:
     return frozenset(sha256(text.encode("utf-8", "replace")).hexdigest() for text in texts.values())
 
 
-def _waiting(
-    folder: str, texts: Mapping[str, str], before: Mapping[str, str], errors: Iterable[ConfigError]
-) -> tuple[str, ...]:
+def _waiting(folder: str, texts: Mapping[str, str], before: Mapping[str, str], errors: Iterable[ConfigError]) -> tuple[str, ...]:
     """What has changed in this folder, but for what cannot be used."""
     broken = {error.path for error in errors}
     paths = [path for path in sorted({*texts, *before}) if folder_of(path) == folder and path not in broken]
