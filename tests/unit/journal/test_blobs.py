@@ -6,12 +6,12 @@ import errno
 import hashlib
 
 import pytest
-from failing import Crash, FailingFiles, ShortWrites
 
 from aios.blobs import store
 from aios.blobs.store import BlobFolder
 from aios.entropy import SeededEntropy
 from aios.testing.disk import SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles, ShortWrites
 
 FOLDER = "/s/blobs"
 SMALL, LARGE = b"config = 1\n", b"the same words again and again\n" * 3000

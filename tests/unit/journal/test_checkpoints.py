@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 
 import pytest
-from failing import Crash, FailingFiles
-from test_journal_writer import disk
 
 from aios.entropy import SeededEntropy
 from aios.events.event import Position
 from aios.journal.checkpoints import Checkpoints
 from aios.ports import Files
 from aios.testing.disk import SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles
+from tests.unit.journal.test_journal_writer import disk
 
 FOLDER = "/s/checkpoints"
 

@@ -6,14 +6,14 @@ import errno
 from pathlib import Path
 
 import pytest
-from failing import Crash, FailingFiles
-from test_journal_writer import NOW, disk
 
 from aios.disk import OsFiles
 from aios.entropy import SeededEntropy
 from aios.errors import Refused
 from aios.events.event import START, Position
 from aios.journal.cursors import Cursor, Cursors, DamagedCursor
+from tests.unit.journal.failing import Crash, FailingFiles
+from tests.unit.journal.test_journal_writer import NOW, disk
 
 FOLDER = "/s/cursors"
 HERE = Position("2026-02-24", 1, 100)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_journal_writer import FOLDER, NOW, QUARANTINE, disk, event, lines, numbers, opened
 
 from aios.clock import SystemClock
 from aios.events.event import Draft, Event
@@ -19,6 +18,7 @@ from aios.journal.thread import JournalGone, ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.scheduler.priority import P0, P1, P2, P3
 from aios.testing.disk import Fault, SimDisk
+from tests.unit.journal.test_journal_writer import FOLDER, NOW, QUARANTINE, disk, event, lines, numbers, opened
 
 FULL = OSError(errno.ENOSPC, "no space left")
 RESERVE = f"{FOLDER}/.reserve"

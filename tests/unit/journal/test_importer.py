@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing import Crash, FailingFiles
-from test_journal_writer import NOW, disk
 
 from aios.disk import OsFiles
 from aios.entropy import SeededEntropy
@@ -25,6 +23,8 @@ from aios.journal.reader import FolderReader
 from aios.journal.retention import RetentionLimits, Upkeep
 from aios.ports import Files
 from aios.testing.disk import SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles
+from tests.unit.journal.test_journal_writer import NOW, disk
 
 STATE = "/s"
 EAST_S = 8 * 3600

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from failing import Crash, FailingFiles
-from test_journal_writer import FOLDER, NOW, QUARANTINE, disk
 
 from aios.entropy import SeededEntropy
 from aios.errors import Refused
@@ -22,6 +20,8 @@ from aios.journal.reader import FolderReader
 from aios.journal.writer import JournalFile
 from aios.ports import Files
 from aios.testing.disk import Fault, SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles
+from tests.unit.journal.test_journal_writer import FOLDER, NOW, QUARANTINE, disk
 
 INBOX = "/s/inbox"
 WEB = f"{INBOX}/web.jsonl"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from test_inbox import INBOX, QUARANTINE, WEB, as_event, folded, inbox, inbox_disk, line, numbers, take_all
-from test_inbox_rules import Clock, later, sim, until_it_waits
 
 from aios.entropy import SeededEntropy
 from aios.events.event import Draft
 from aios.events.origin import InboxCursor, fold_cursor
 from aios.journal.inbox import InboxFolder
 from aios.ports import Files
+from tests.unit.journal.test_inbox import INBOX, QUARANTINE, WEB, as_event, folded, inbox, inbox_disk, line, numbers, take_all
+from tests.unit.journal.test_inbox_rules import Clock, later, sim, until_it_waits
 
 OLD = f"{INBOX}/web.jsonl.1"
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
-from test_inbox import INBOX, QUARANTINE, as_event, folded, inbox_disk, line, numbers
-from test_journal_writer import NOW
 
 from aios.events.event import Draft
 from aios.events.origin import InboxCursor, fold_cursor
@@ -17,6 +15,8 @@ from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.pace import BURST_S, PaceLimits, Paces
 from aios.ports import Files
 from aios.testing.disk import Fault, SimDisk
+from tests.unit.journal.test_inbox import INBOX, QUARANTINE, as_event, folded, inbox_disk, line, numbers
+from tests.unit.journal.test_journal_writer import NOW
 
 DAY_S = 86_400.0
 OLD = "2026-02-20"

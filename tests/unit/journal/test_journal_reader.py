@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 
 import pytest
-from test_journal_writer import DAY, FOLDER, NOW, commit_until_taken, disk, event, lines, numbers, opened
 
 from aios.events.codec import encode
 from aios.events.event import Position
 from aios.journal.reader import FolderReader
 from aios.testing.disk import Fault, SimDisk
+from tests.unit.journal.test_journal_writer import DAY, FOLDER, NOW, commit_until_taken, disk, event, lines, numbers, opened
 
 PART = f"{FOLDER}/2026-02-24.1.jsonl"
 Bad = list[tuple[Position, int, str]]

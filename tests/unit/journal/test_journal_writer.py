@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
-from failing import Crash, FailingFiles, ShortWrites
 
 from aios.entropy import SeededEntropy
 from aios.events.codec import encode
@@ -17,6 +16,7 @@ from aios.journal.reader import FolderReader
 from aios.journal.writer import JournalFile
 from aios.ports import Files
 from aios.testing.disk import Fault, SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles, ShortWrites
 
 FOLDER, QUARANTINE = "/s/events", "/s/quarantine"
 NOW = datetime(2026, 2, 24, 12, tzinfo=UTC).timestamp()

@@ -6,8 +6,6 @@ import errno
 from typing import Any
 
 import pytest
-from failing import Crash, FailingFiles, ShortWrites
-from upkeep_kit import DAY_S, EACH_DAY, EVENTS, FIRST, LIMITS, STATE, check, day, events, journal, line, tend, upkeep
 
 from aios.entropy import SeededEntropy
 from aios.events.event import Position
@@ -20,6 +18,22 @@ from aios.journal.reader import FolderReader
 from aios.journal.retention import Archived, Consumer, Raw, RetentionLimits, Seen, Step, plan
 from aios.ports import Files, Room
 from aios.testing.disk import SimDisk
+from tests.unit.journal.failing import Crash, FailingFiles, ShortWrites
+from tests.unit.journal.upkeep_kit import (
+    DAY_S,
+    EACH_DAY,
+    EVENTS,
+    FIRST,
+    LIMITS,
+    STATE,
+    check,
+    day,
+    events,
+    journal,
+    line,
+    tend,
+    upkeep,
+)
 
 DAYS = 7
 

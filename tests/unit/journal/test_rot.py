@@ -13,7 +13,6 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-from upkeep_kit import EVENTS, day, line
 
 from aios.disk import OsFiles
 from aios.journal import index as index_module
@@ -31,6 +30,7 @@ from aios.journal.index import BadIndex, build_index, decode_index, encode_index
 from aios.journal.parts import Part
 from aios.journal.query import History
 from aios.testing.disk import SimDisk
+from tests.unit.journal.upkeep_kit import EVENTS, day, line
 
 PART = Part(day(0), 1)
 LINES = [line(number, 100_000) for number in range(3000)]

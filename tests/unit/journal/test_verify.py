@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from upkeep_kit import EVENTS, FIRST, STATE, day, events, journal, line, tend, upkeep, world_at
 
 from aios.events.codec import encode_json
 from aios.events.event import Position
@@ -17,6 +16,7 @@ from aios.journal.parts import Part
 from aios.journal.requeue import quarantine_files, requeue
 from aios.journal.verify import compact, reindex, stats, verify
 from aios.testing.disk import SimDisk
+from tests.unit.journal.upkeep_kit import EVENTS, FIRST, STATE, day, events, journal, line, tend, upkeep, world_at
 
 DAYS = 7
 RAW = f"{EVENTS}/{day(5)}.1.jsonl"
