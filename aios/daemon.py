@@ -23,7 +23,7 @@ from aios.errors import MachineError
 from aios.events.calls import SkillCatalogue
 from aios.events.codec import encode_json, encode_sorted
 from aios.events.durations import format_duration
-from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
+from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
 from aios.journal.retention import Upkeep
@@ -92,6 +92,10 @@ class StartableServices(Services, Protocol):
         ...
 
 
+async def _forgotten(_run: str) -> Sequence[Event]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The machine, as ports. Every field has a twin in `aios.testing`."""
@@ -127,6 +131,8 @@ class Outside:
     """What differs from the last-good copy; none: nobody looks."""
     collector: Collector | None = None
     """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
+    recall: Callable[[str], Awaitable[Sequence[Event]]] = _forgotten
+    """The events of a run by (the beginning of) its id, however old; here and now nobody knows any."""
     boot_id: str = ""
     pid: int = 0
     rss_kb: Callable[[], int] = lambda: 0
@@ -533,6 +539,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.call_env,
         lambda: daemon_box[0]._reload(),
         lambda reason: daemon_box[0].stop(reason),
+        outside.recall,
         outside.clock.now(),
         outside.pid,
     )

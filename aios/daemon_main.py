@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from aios.blobs.collect import Bounds, Collector
@@ -27,7 +28,7 @@ from aios.disk import OsFiles, make_dirs, write_small
 from aios.entropy import SystemEntropy
 from aios.errors import ConfigError
 from aios.events.codec import encode_json
-from aios.events.event import Draft, Stored, day_of
+from aios.events.event import Draft, Event, Stored, day_of
 from aios.events.origin import InboxCursor
 from aios.hands import keep, proc
 from aios.hands.client import HandsClient
@@ -198,6 +199,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         write_report=partial(_write_report, files, state, clock),
         notify=sd_notify,
         offload=_offload,
+        recall=partial(_recall, state),
         call_env=call_env(settings, managed),
         since_good=partial(_since_good, files, state, blobs),
         collector=_collector(settings, files),
@@ -537,6 +539,26 @@ def _work_and_tidy(work: Callable[[], None]) -> None:
         work()
     finally:
         _LIBC.malloc_trim(0)
+
+
+RECALLED_MAX = 20_000
+"""No run has so many events."""
+
+
+async def _recall(state: str, run: str) -> Sequence[Event]:
+    """Of all days that are at hand, archived ones too: seconds, where there are many."""
+    from aios.events.filters import EventFilter
+    from aios.journal.query import History, Query  # only where somebody asks for what is old
+
+    query = Query(EventFilter.from_args({"types": ["run.*", "approval.*"]}), text=run, imported=False)
+    found: list[Event] = []
+
+    def read() -> None:
+        wanted = (event for event, _ in History.of(state).read(query) if str(event.data.get("run", "")).startswith(run))
+        found.extend(islice(wanted, RECALLED_MAX))
+
+    await _offload(read)
+    return found
 
 
 def _write_report(files: OsFiles, state: str, clock: Clock, day: str) -> None:

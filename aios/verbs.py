@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from aios import __version__
 from aios.clock import Clock
 from aios.control.filters import EventFilter
-from aios.errors import Refused
+from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
@@ -24,7 +24,7 @@ from aios.playbooks.correlation_words import waits_for
 from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
-from aios.playbooks.run_opening import digest, run_id, unfit
+from aios.playbooks.run_opening import digest, fits, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
 from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
 from aios.playbooks.trust import ranked, wilson
@@ -34,7 +34,7 @@ from aios.reactor.holding import guards_in_force
 from aios.reactor.pump import Reactor, granting
 from aios.settings import Settings
 from aios.skills.types import check_unit
-from aios.world import World
+from aios.world import RUN_SHOWN, World
 
 FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
@@ -63,6 +63,8 @@ class Verbs:
     call_env: Mapping[str, Any]
     reload: Callable[[], Awaitable[list[dict[str, Any]]]]
     stop: Callable[[str], None]
+    recall: Callable[[str], Awaitable[Sequence[Event]]]
+    """The events of a run by (the beginning of) its id, from all that is at hand of the journal."""
     started_at: float
     pid: int
     _followers: dict[asyncio.Queue[Stored | None], EventFilter] = field(default_factory=dict)
@@ -509,13 +511,15 @@ class Verbs:
         return run_summary(run)
 
     async def do_rollback(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        run = self._run(args)
+        run = await self._run_of_any_age(args)
         if not run.ended:
             raise Refused(f"run {run.id} is open", "aios runs cancel ends it and takes back what it did")
         if not run.acted:
             raise Refused(f"run {run.id} did not act: there is nothing to take back")
         if (run.results.get(ROLLBACK) or {}).get("ok"):
             raise Refused(f"run {run.id} was taken back already")
+        if run.id not in self.world.recent:
+            run = await self._know_again(run, peer)
         if not await self.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
             raise Refused(f"run {run.id} is being taken back already")
         return run_summary(run)
@@ -638,9 +642,47 @@ class Verbs:
         why = f"{len(found)} runs begin with {wanted!r}" if found else f"there is no run {wanted!r} that is open or recent"
         raise Refused(why, "aios runs list shows them")
 
+    async def _run_of_any_age(self, args: Mapping[str, Any]) -> Run:
+        """Also one that ended so long ago that only the journal knows it."""
+        try:
+            return self._run(args)
+        except Refused:
+            wanted = _text(args, "run")
+            run = run_of(await self.recall(wanted)) if len(wanted) >= RUN_SHOWN else None
+            if run is None:
+                raise
+            return run
+
+    async def _know_again(self, run: Run, peer: Peer) -> Run:
+        """Have the world know a run again that it had forgotten: by an event, so that a replay does, too."""
+        state = run.for_rollback()
+        if not fits(state):
+            raise Refused(
+                f"run {run.id} is too long to be taken up again", f"its snapshots are below runs/{run.id} in the state folder"
+            )
+        data = {"run": run.id, "state": state, "by": peer.name}
+        await self.emit(Draft(type="daemon.run_recalled", subject=run.subject, data=data, causationid=run.id))
+        return self.world.recent[run.id]
+
     def _find_event(self, event_id: str) -> Stored | None:
         since = day_of(self.clock.now() - 86400.0)
         return next((s for s in self.reader.read(Position(since, 0, 0)) if s.event.id == event_id), None)
+
+
+def run_of(events: Sequence[Event]) -> Run | None:
+    """The run that these events tell; None where they are not one run's, or its beginning is gone."""
+    run: Run | None = None
+    for event in events:
+        if event.type == "run.opened":
+            if run is not None:
+                return None
+            run = Run(event.data["run"], incident=event.correlationid)
+        if run is not None and event.data["run"] == run.id:
+            try:
+                run.fold(event.type, event.data, event.taken)
+            except MachineError:
+                continue  # it was told torn: what the world made of that it made, too
+    return run
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -299,6 +299,11 @@ class World:
     def _decided(self, event_id: str) -> None:
         self.undecided.pop(event_id, None)
 
+    def _on_recalled(self, event: Event) -> None:
+        run = Run.from_json(event.data["state"])
+        if run.id not in self.runs and run.id not in self.recent:
+            self.recent[run.id] = run
+
     def _on_decided(self, event: Event) -> None:
         data = event.data
         self._decided(data["event"])
@@ -533,6 +538,7 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "scheduler.dead_letter": World._on_dead_letter,
     "scheduler.retried": World._on_retried,
     "daemon.act_done": World._on_act_done,
+    "daemon.run_recalled": World._on_recalled,
     "daemon.paused": World._on_paused,
     "daemon.resumed": World._on_resumed,
     "daemon.heartbeat": World._on_heartbeat,

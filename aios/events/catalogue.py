@@ -101,6 +101,12 @@ CATALOGUE: Mapping[str, EventType] = {
         bytes=(INT, "what they took on the disk"),
         problems=(LIST, "what the disk said"),
     ),
+    "daemon.run_recalled": _t(
+        "A run that ended long ago is known again, since a person wants to take back what it did.",
+        run=(STR, "the run's id"),
+        state=(MAP, "the run, as far as a rollback needs it"),
+        by=(STR, "who asked for it"),
+    ),
     "daemon.hands_lost": _t("The hands process ended and is started again.", "warning", status=(STR, "how it ended")),
     # --- the journal
     "journal.quarantined": _t(

@@ -97,6 +97,11 @@ class RunState:
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _FIELDS}
 
+    def for_rollback(self) -> dict[str, Any]:
+        """What a rollback needs to know of an ended run: all but what came of its steps, so that one line holds it."""
+        taken_back = {name: result for name, result in self.results.items() if name == ROLLBACK}
+        return {**self.to_json(), "results": taken_back, "trigger": {**self.trigger, "data": {}}}
+
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         return cls(**{name: value for name, value in raw.items() if name in _FIELDS})

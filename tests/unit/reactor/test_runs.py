@@ -207,6 +207,35 @@ def test_an_ended_run_is_taken_back_once() -> None:
     play(story, playbook("mender"))
 
 
+def test_a_run_that_the_world_forgot_is_taken_back_from_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of runs later only the journal knows it: it is known again by an event, so that a restart does not forget it."""
+    monkeypatch.setattr("aios.world.RECENT_RUNS_MAX", 1)
+
+    async def story(rig: Rig) -> None:
+        rig.ill |= {"job:1", "job:2"}
+        await rig.emit(subject="job:1")
+        run = (await rig.until_event("run.healed", subject="job:1")).data["run"]
+        await rig.emit(subject="job:2")
+        await rig.until_event("run.healed", subject="job:2")
+        await rig.until(lambda: run not in rig.daemon.world.recent)
+        assert "no run" in (await rig.ask("rollback", run=run)).error
+
+        async def recall(wanted: str) -> list[Event]:
+            return [s.event for s in rig.stored() if str(s.event.data.get("run", "")).startswith(wanted)]
+
+        rig.daemon.verbs.recall = recall
+        assert "no run" in (await rig.ask("rollback", run="deadbeef")).error
+        await rig.do("rollback", run=run[:8])
+        back = await rig.until_event("run.rolled_back", subject="job:1")
+        assert (back.data["by"], back.data["ok"], back.data["run"]) == ("ann", True, run)
+        assert len(rig.events("daemon.run_recalled")) == 1
+        await rig.restart()
+        await rig.until_quiet()
+        assert rig.died == []
+
+    play(story, playbook("mender"))
+
+
 def test_a_cancelled_run_that_was_taken_back_can_be_asked_for_it_again() -> None:
     """It answers, and does not fall over its own table."""
 
