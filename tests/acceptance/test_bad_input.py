@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House
 
 from aios.control.client import follow
+from tests.acceptance.house import House
 
 DEEP = '{"a":' * 40 + "1" + "}" * 40
 LINE_OF_100_MB = 100_000_000

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_kit import NOON, Clock, Done, Screen, aios, event, write_journal
 
 from aios.cli.main import main
 from aios.cli.terminal import Terminal
+from tests.acceptance.cli_kit import NOON, Clock, Done, Screen, aios, event, write_journal
 
 PLAYBOOK = """\
 playbook: web-down

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, aios, daemon, event, write_journal
 
 from aios.cli.terminal import cut, rough, wide
 from aios.events.event import format_time
+from tests.acceptance.cli_kit import NOON, aios, daemon, event, write_journal
 
 WELL: dict[str, Any] = {
     "version": "0.1.0",

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_kit import aios
 
 from aios.cli import docs
 from aios.cli.completion import words_of
@@ -17,6 +16,7 @@ from aios.places import checkout
 from aios.playbooks import run_table
 from aios.settings import load, variables
 from aios.skills.catalogue import load_catalogue
+from tests.acceptance.cli_kit import aios
 
 
 @pytest.mark.parametrize("page", docs.PAGES)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_kit import aios, daemon
 
 from aios.cli import doctor
 from aios.cli.doctor import Finding
@@ -17,6 +16,7 @@ from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.journal.lock import InstanceLock
 from aios.ports import ProcessId
+from tests.acceptance.cli_kit import aios, daemon
 
 
 def found(state: Path, *words: str, environ: dict[str, str] | None = None) -> dict[str, Finding]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, Clock, Daemon, Screen, aios, daemon, event, may_be_interrupted, write_journal
 
 from aios.cli.events import follow_events
 from aios.cli.journal import parse_moment, plain
@@ -25,6 +24,7 @@ from aios.events.codec import LINE_MAX
 from aios.events.event import Position
 from aios.journal.digest import Digest, save_digest
 from aios.journal.query import Query
+from tests.acceptance.cli_kit import NOON, Clock, Daemon, Screen, aios, daemon, event, may_be_interrupted, write_journal
 
 
 def types_of(out: str) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, aios, daemon
 
 from aios.events.event import format_time
+from tests.acceptance.cli_kit import NOON, aios, daemon
 
 UNTIL = format_time(NOON + 7200)
 SILENCE: dict[str, Any] = {

@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cli_kit import NOON, aios, event, write_journal
-
 from aios.disk import OsFiles
 from aios.events.event import Event, Position
 from aios.events.origin import InboxCursor, mark_of, origin_text
 from aios.journal.checkpoints import Checkpoints
 from aios.scores.scores import Scores
 from aios.world import CHECKPOINT_VERSION, World
+from tests.acceptance.cli_kit import NOON, aios, event, write_journal
 
 
 def taken(name: str, path: Path, line: bytes, at: float) -> Event:

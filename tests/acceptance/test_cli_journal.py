@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, aios, event, write_journal
+
+from tests.acceptance.cli_kit import NOON, aios, event, write_journal
 
 OLD = [
     {"ts": "2026-02-17T00:02:51.948793", "layer": "TOOL", "event": "task.completed", "payload": {}, "timestamp": 1771257771948},

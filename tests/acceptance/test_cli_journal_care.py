@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cli_kit import NOON, aios, event, write_journal
+from tests.acceptance.cli_kit import NOON, aios, event, write_journal
 
 DAY_S = 86_400.0
 DAYS = ("2026-02-21", "2026-02-22", "2026-02-23", "2026-02-24")

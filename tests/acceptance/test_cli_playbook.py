@@ -12,9 +12,9 @@ from typing import IO
 from xml.etree import ElementTree
 
 import pytest
-from cli_kit import aios, daemon, may_be_interrupted
 
 from aios.cli import exits
+from tests.acceptance.cli_kit import aios, daemon, may_be_interrupted
 
 GOOD = """\
 playbook: agent-silent

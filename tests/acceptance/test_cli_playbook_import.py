@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import Done, aios
 
 from aios.playbooks.lint import lint
 from aios.playbooks.load import load_many
 from aios.playbooks.original import Carried, carry_over
 from aios.playbooks.trial import try_playbook
 from aios.skills.catalogue import load_catalogue
+from tests.acceptance.cli_kit import Done, aios
 
 
 def original(**more: Any) -> dict[str, Any]:

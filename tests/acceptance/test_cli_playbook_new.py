@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_kit import NOON, Clock, Done, aios, event, write_journal
 
 from aios.cli.main import main
 from aios.cli.terminal import Terminal
@@ -17,6 +16,7 @@ from aios.playbooks.load import load_many
 from aios.playbooks.model import Playbook
 from aios.playbooks.trial import try_playbook
 from aios.skills.catalogue import load_catalogue
+from tests.acceptance.cli_kit import NOON, Clock, Done, aios, event, write_journal
 
 SKILLS = load_catalogue()
 

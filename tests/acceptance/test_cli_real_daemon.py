@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import START_S, House
 
 from aios.control.client import ask, follow, lives
 from aios.errors import Refused
+from tests.acceptance.house import START_S, House
 
 PLAYBOOK = """\
 playbook: bot-error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOON, aios, daemon, event, write_journal
 
 from aios.cli.events import summary
 from aios.cli.runs import limits_of, taken_back
@@ -15,6 +14,7 @@ from aios.cli.runs_fold import RunView, fold, resolve
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run import Run
+from tests.acceptance.cli_kit import NOON, aios, daemon, event, write_journal
 
 RUN = "3f2a91c0-0000-5000-8000-000000000001"
 

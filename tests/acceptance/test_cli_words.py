@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_kit import aios, daemon, event, write_journal
 
 from aios import __version__
 from aios.cli import exits
 from aios.cli.docs import commands
 from aios.cli.main import NOUNS, build_parser
 from aios.errors import Refused
+from tests.acceptance.cli_kit import aios, daemon, event, write_journal
 
 BAD = [
     # words, what stands on standard error

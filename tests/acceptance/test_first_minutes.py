@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House
 
 from aios.control.client import follow
+from tests.acceptance.house import House
 
 SETTINGS = f"""
 settle = "0s"

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import House
+
+from tests.acceptance.house import House
 
 SETTINGS = f"""
 [[service]]

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import blocks
 
 from aios.cli.main import main
 from aios.cli.terminal import Terminal
+from tests.docs.pages import blocks
 from tests.unit.backtest.past import MIDNIGHT, Past
 
 DAY = 86_400.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from pages import Block, anchors, blocks, text_of
 
 from aios.playbooks.lint import lint
 from aios.playbooks.load import load_many
 from aios.playbooks.trial import try_playbook
 from aios.skills.catalogue import load_catalogue
+from tests.docs.pages import Block, anchors, blocks, text_of
 
 RECIPES = blocks("docs/cookbook.md", "yaml")
 SKILLS = load_catalogue()

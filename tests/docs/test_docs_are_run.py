@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import HOME, PAGES, Block, anchors, blocks, commands, links, text_of
 
 from aios.cli.exits import MEANINGS
 from aios.cli.main import build_parser
@@ -21,6 +20,7 @@ from aios.playbooks.load import load_many
 from aios.playbooks.trial import try_playbook
 from aios.settings import load
 from aios.skills.catalogue import load_catalogue
+from tests.docs.pages import HOME, PAGES, Block, anchors, blocks, commands, links, text_of
 
 SHELL = [block for page in PAGES for block in blocks(page, "sh")]
 

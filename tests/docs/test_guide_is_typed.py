@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import blocks
+
+from tests.docs.pages import blocks
 
 DEADLINE_S = 60.0
 

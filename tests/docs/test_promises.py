@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from pages import text_of
 
 from aios.skills.catalogue import load_catalogue
+from tests.docs.pages import text_of
 
 ROWS = {
     words[0]: set(re.findall(r"`([a-z_]+)`", words[3]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from playbook_skills import SKILLS
-
 from aios.events.catalogue import CORRELATED, WINDOW_DUE
 from aios.events.codec import decode_json, encode_json
 from aios.events.event import Draft, Event, Position, Stored, format_time
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.load import load
 from aios.playbooks.model import Correlation
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 T0 = 1_771_891_200.0
 DAY = "2026-02-24"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from correlate_kit import DAY, T0, Journal, correlation
 
 from aios.events.catalogue import CORRELATED, WINDOW_DROPPED
 from aios.events.event import Position, format_time
 from aios.playbooks import correlate
 from aios.playbooks.correlate import Correlator
+from tests.unit.playbooks.correlate_kit import DAY, T0, Journal, correlation
 
 THREE = "{type: a, count: 3 in 10s}"
 ALL = "{all: [{type: a}, {type: b}], within: 10s}"

@@ -9,11 +9,11 @@ import os
 import random
 
 import pytest
-from correlate_kit import T0, Journal
-from correlate_reference import Fired, Happened, firings
 
 from aios.events.catalogue import CORRELATED
 from aios.events.event import Event, format_time, parse_time
+from tests.unit.playbooks.correlate_kit import T0, Journal
+from tests.unit.playbooks.correlate_reference import Fired, Happened, firings
 
 HISTORIES = int(os.environ.get("AIOS_CORRELATE_HISTORIES", "480"))
 SEED = int(os.environ.get("AIOS_CORRELATE_SEED", "1"))

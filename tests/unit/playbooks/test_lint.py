@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from mistakes import GOOD
-from playbook_skills import SKILLS
 
 from aios.playbooks.lint import CODES, Finding, covers, lint
 from aios.playbooks.load import load_many
+from tests.unit.playbooks.mistakes import GOOD
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 
 def findings(*texts: str) -> list[Finding]:

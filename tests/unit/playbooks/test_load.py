@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import pytest
-from mistakes import GOOD
-from playbook_skills import SKILLS
 
 from aios.errors import ConfigErrors
 from aios.playbooks.interpreters import code_flag
 from aios.playbooks.load import load, load_many
 from aios.playbooks.model import Guard, Keep, Retry, Rung
 from tests.evaluation.spoiled_playbooks import try_spoiled
+from tests.unit.playbooks.mistakes import GOOD
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 SMALL = """\
 playbook: {name}

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from mistakes import GOOD, MISTAKES, playbook_with
-from playbook_skills import SKILLS
 
 from aios.errors import ConfigErrors
 from aios.playbooks.load import load
+from tests.unit.playbooks.mistakes import GOOD, MISTAKES, playbook_with
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 GOLDEN = Path(__file__).with_name("mistakes_golden.txt")
 RULE = "=" * 60

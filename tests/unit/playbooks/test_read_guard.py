@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from json_schema import problems
-from playbook_skills import SKILLS
 
 from aios.errors import ConfigErrors
 from aios.playbooks.load import load
 from aios.playbooks.model import Concurrency, Guard
 from aios.playbooks.schema import schema
 from aios.playbooks.yaml_strict import Source, parse, to_json
+from tests.unit.playbooks.json_schema import problems
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 SCHEMA = schema(SKILLS)
 TEXT = """playbook: p

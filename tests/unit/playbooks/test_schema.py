@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from json_schema import problems
-from mistakes import GOOD, playbook_with
-from playbook_skills import SKILLS
 
 from aios.playbooks.schema import schema
 from aios.playbooks.yaml_strict import Source, parse, to_json
+from tests.unit.playbooks.json_schema import problems
+from tests.unit.playbooks.mistakes import GOOD, playbook_with
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 MADE = schema(SKILLS)
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from json_schema import problems
-from playbook_skills import SKILLS
 
 import aios.playbooks
 from aios.playbooks.load import load
@@ -22,6 +20,8 @@ from aios.playbooks.read_steps import CHECK_KEYS
 from aios.playbooks.schema import schema
 from aios.playbooks.yaml_strict import Node, Source, parse, to_json
 from aios.skills.catalogue import load_catalogue
+from tests.unit.playbooks.json_schema import problems
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 MADE = schema(SKILLS)
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from correlate_kit import Journal
-from json_schema import problems
-from playbook_skills import SKILLS
 
 from aios.playbooks import correlate
 from aios.playbooks.correlation import correlation_json, correlation_of
@@ -18,6 +15,9 @@ from aios.playbooks.model import Playbook
 from aios.playbooks.schema import schema
 from aios.playbooks.trial import TrialResult, try_playbook
 from aios.playbooks.yaml_strict import Source, parse, to_json
+from tests.unit.playbooks.correlate_kit import Journal
+from tests.unit.playbooks.json_schema import problems
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 ONS = (
     "{type: a.b, count: 3 in 10m}",

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from json_schema import problems
-from playbook_skills import SKILLS
 
 from aios.errors import ConfigErrors
 from aios.events.limits import UNSAID, Limits
 from aios.playbooks.load import load
 from aios.playbooks.schema import schema
 from aios.playbooks.yaml_strict import Source, parse, to_json
+from tests.unit.playbooks.json_schema import problems
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 TEXT = """\
 playbook: squeeze

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mistakes import GOOD
-from playbook_skills import SKILLS
 
 from aios.playbooks.load import load
 from aios.playbooks.trial import TrialResult, try_playbook
+from tests.unit.playbooks.mistakes import GOOD
+from tests.unit.playbooks.playbook_skills import SKILLS
 
 
 def trial(text: str = GOOD, **changes: Any) -> TrialResult:

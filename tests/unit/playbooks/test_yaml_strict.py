@@ -7,10 +7,10 @@ import time
 
 import pytest
 import yaml
-from mistakes import GOOD
 
 from aios.errors import ConfigError
 from aios.playbooks.yaml_strict import BYTES_MAX, DEPTH_MAX, Source, parse, to_json
+from tests.unit.playbooks.mistakes import GOOD
 
 
 def read(text: str) -> object:
