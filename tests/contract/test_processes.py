@@ -17,7 +17,7 @@ from aios.ports import Processes, ProcessId
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.processes import SimProcess, SimProcesses
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Machine(Protocol):

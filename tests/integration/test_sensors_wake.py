@@ -12,7 +12,7 @@ import pytest
 
 from aios.sensors.wake import Waker
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

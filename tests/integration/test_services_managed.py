@@ -29,7 +29,7 @@ from aios.services.managed_acts import ManagedActs
 from aios.services.records import Intent, Records
 from aios.services.spec import ManagedService
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(600)"
 
 
@@ -336,13 +336,11 @@ def test_what_is_needed_starts_first_and_circles_are_no_end(house: House) -> Non
 
 def test_a_frozen_service_is_ended_without_waiting_for_its_grace(house: House) -> None:
     """SIGTERM reaches a stopped process only when it goes on, so it is sent on at once."""
-    web = sleeper(stop_timeout_s=30.0)
+    web = sleeper(stop_timeout_s=3600.0)  # longer than any test may take
     acts = house.acts(web)
     first = house.in_child(partial(acts.start, web.subject, 5.0))
     os.kill(first.pid, signal.SIGSTOP)
-    began = time.monotonic()
     second = house.in_child(partial(acts.restart, web.subject, 60.0))
-    assert time.monotonic() - began < DEADLINE_S
     assert second.pid not in (0, first.pid)
 
 

@@ -180,13 +180,13 @@ def test_fallbacks_do_not_go_round_in_a_circle() -> None:
 )
 def test_a_file_made_to_be_slow_is_not(text: str) -> None:
     """The daemon loads what a person saves; a huge or clever file must not hold it up, and gets a short answer."""
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         load(text, "p.yaml", SKILLS)
     except ConfigErrors as several:
         assert len(several.errors) <= 101  # noqa: PT017
         assert len(str(several)) < 100_000  # noqa: PT017
-    assert time.perf_counter() - began < 3.0
+    assert time.process_time() - began < 1.5, "of CPU, ten times what the slowest of them costs"
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def test_a_byte_order_mark_moves_nothing() -> None:
 )
 def test_hostile_yaml_is_refused_at_once(text: str, said: str) -> None:
     """Bombs, nesting, aliases, tags, twice the same key: each is refused with a message, and fast."""
-    began = time.perf_counter()
+    began = time.process_time()
     error = refusal(text)
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
     assert any(part in error.message for part in said.split("|")), error.message
     str(error).encode()  # it can be printed
 
@@ -150,9 +150,9 @@ def test_noise_is_an_error_and_never_a_crash(seed: int) -> None:
     ]
     for _ in range(1500):
         text = "".join(chance.choice(signs) for _ in range(chance.randrange(1, 60)))
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             read(text)
         except ConfigError as error:
             str(error).encode()
-        assert time.perf_counter() - began < 0.5, f"seed {seed}: {text!r}"
+        assert time.process_time() - began < 0.5, f"seed {seed}: {text!r}"

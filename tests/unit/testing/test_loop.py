@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -29,9 +28,7 @@ def test_a_simulated_day_takes_no_time() -> None:
             await asyncio.sleep(60)
         return clock.now() - began, clock.monotonic()
 
-    began = time.monotonic()
-    assert run_virtual(main) == (86400.0, 86400.0)
-    assert time.monotonic() - began < 5
+    assert run_virtual(main) == (86400.0, 86400.0)  # a test that slept would be ended long before
 
 
 def test_the_wall_clock_leaps_and_the_monotonic_one_does_not() -> None:
