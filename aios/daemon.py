@@ -37,7 +37,7 @@ from aios.playbooks.run_words import Env
 from aios.playbooks.trust import Rule
 from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.aside import Aside
-from aios.reactor.holding import Around, Rules, held_now, storm_holds
+from aios.reactor.holding import Around, Rules, held_before_act
 from aios.reactor.keep import LastGood, SinceGood
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
@@ -694,7 +694,7 @@ def _env_of(
         disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
         protected=lambda resources: protected(resources, more),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
-        held_now=lambda: storm_holds(world) or held_now(in_force or playbook, run.subject, world, rules, around, now),
+        held_now=lambda: held_before_act(in_force or playbook, run, world, rules, around, now),
         score=world.scores.value(run.subject, now),
         system_score=world.scores.value(SYSTEM, now),
         chance=chance,

@@ -276,7 +276,6 @@ class Verbs:
 
     async def do_resume(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         await self.emit(Draft(type="daemon.resumed", subject=SYSTEM, data={"by": peer.name}))
-        self.reactor.resumed()
         return {"by": peer.name}
 
     async def do_silence(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

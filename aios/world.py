@@ -30,6 +30,9 @@ RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
+LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
+LIFTED = "lifted"
+"""The guard of what a person has let go on, until it is offered again."""
 RUN_SHOWN, ACTS_SHOWN = 8, 5
 """Of a run's id, which commands take, and of the acts that a call names."""
 
@@ -373,9 +376,11 @@ class World:
         self.paused = None
         if self.guards.storm is not None:
             self.guards.storm = self.guards.storm._replace(lifted_by=str(event.data["by"]) or "a person")
-        for holding in self.held.values():
+        for key, holding in self.held.items():
             if holding.guard in ("breaker", "called"):
                 self.guards.forgive(holding.playbook, holding.subject)
+            if holding.guard in LIFTED_BY_RESUME:
+                self.held[key] = holding._replace(guard=LIFTED)
 
     # --- how far playbooks are trusted ---
 

@@ -33,7 +33,7 @@ from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
-from aios.reactor.holding import Rules, held_now, storm_holds
+from aios.reactor.holding import Rules, held_before_act
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf
@@ -171,7 +171,7 @@ class Machine:
             disabled=run.playbook in world.disabled,
             protected=lambda resources: protected(resources, rules.protected),
             acts_again_at=world.guards.acts_again_at(now, rules.acts_per_hour),
-            held_now=lambda: storm_holds(world) or held_now(playbook, run.subject, world, rules, self.reactor.around, now),
+            held_now=lambda: held_before_act(playbook, run, world, rules, self.reactor.around, now),
             score=world.scores.value(run.subject, now) if self._scores else None,
             system_score=world.scores.value(SYSTEM, now) if self._scores else None,
             chance=chance,
@@ -371,8 +371,6 @@ class Machine:
                 self._ledger.saw(event, matches)
         if offered:
             self.reactor.offer(offered)
-        if any(event.type == "daemon.resumed" for event, _ in offered):
-            self.reactor.resumed()
 
     def _nothing_said(self, batch: list[Stored]) -> None:
         """What matched and was never decided: every `when` said no."""

@@ -205,7 +205,7 @@ class RunState:
         self.results[step] = kept
 
     def _waiting(self, data: Mapping[str, Any], at: float) -> None:
-        self.wait = {"for": data["waits_for"], "until": data["until"], "step": data.get("step", ""), "since": at}
+        self.wait = {name: data.get(name, "") for name in ("until", "step", "on")} | {"for": data["waits_for"], "since": at}
         self.must_wait = ""
         if data["waits_for"] == "retry":  # what failed is tried again, so its result is no longer the step's
             self.results.pop(data["step"], None)

@@ -235,7 +235,7 @@ def _guards(
     if not best.acts or MODES.index(mode) < MODES.index("approve"):
         return None  # it only looks
     if world.is_paused(now):
-        return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}")
+        return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}", on="paused")
     if protected(frozenset((subject,)), rules.protected):
         return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
     if world.guards.storming and len(world.runs) + len(in_flight.runs) >= STORM_LOOKS_MAX:

@@ -1,6 +1,6 @@
 """Guards that look at more than their own playbook: silences, windows, dependencies, storms, and how many runs at once.
 
-`decide.py` asks before a run opens, the daemon's `Env` before a run's first act, the pump's ladder before a fallback: pure
+`decide.py` asks before a run opens, the daemon's `Env` (`held_before_act`) before its first act, the pump before a fallback: pure
 functions of the world. `HeldOn` is the pump's: what is held until something other than time ends it, so that it is offered
 again just then.
 """
@@ -61,6 +61,8 @@ class Around:
     """Subjects that would be heard of if they were ill: of these a storm takes its share."""
     sufferers: dict[str, frozenset[str]] = field(default_factory=dict)
     """Of subjects that are ill: who suffers with them."""
+    opening: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Runs that are decided and not folded yet, by (playbook, subject): the event each answers. The pump's own."""
 
 
 # --- before a run opens, and before its first act ---------------------------------------------------------------------
@@ -79,6 +81,15 @@ def held_now(playbook: Playbook, subject: str, world: World, rules: Rules, aroun
             if why:
                 return Held("window", until, why)
     return _waits_for_the_ill(playbook, subject, world, rules, around, now) if world.ill else None
+
+
+def held_before_act(playbook: Playbook, run: Run, world: World, rules: Rules, around: Around, now: float) -> Held | None:
+    """What keeps a run from its first act just now: as above, a storm, or that others have taken the places since it waited."""
+    if held := storm_holds(world) or held_now(playbook, run.subject, world, rules, around, now):
+        return held
+    if run.parent or (playbook.guard.concurrency is None and not rules.concurrency):
+        return None  # a fallback's place is that of the run whose ladder it is on
+    return crowded(playbook, run.trigger, world, around.opening, rules, but=run.id)
 
 
 def storm_holds(world: World) -> Held | None:
@@ -115,17 +126,19 @@ Opening = Mapping[tuple[str, str], Mapping[str, Any]]
 """Runs that are decided and not folded yet: (playbook, subject) -> the event each answers."""
 
 
-def crowded(playbook: Playbook, trigger: Mapping[str, Any], world: World, opening: Opening, rules: Rules) -> Held | None:
-    """Whether as many runs are open as may be: of this playbook (for this value of its field), or on the machine."""
+def crowded(
+    playbook: Playbook, trigger: Mapping[str, Any], world: World, opening: Opening, rules: Rules, but: str = ""
+) -> Held | None:
+    """Whether as many runs are open (`but` this one) as may be: of this playbook (for its field's value), or on the machine."""
     own = playbook.guard.concurrency
     if own is not None:
         place = place_of(playbook, trigger)
-        count = taken(place, playbook, world, opening)
+        count = taken(place, playbook, world, opening, but)
         if count >= own.at_most:
             runs = "1 run" if count == 1 else f"{count} runs"
             return Held("concurrency", 0.0, f"{runs} of {place} open, and its concurrency is {own.at_most}", on=place)
     if rules.concurrency:
-        count = taken(MACHINE, None, world, opening)
+        count = taken(MACHINE, None, world, opening, but)
         if count >= rules.concurrency:
             return Held("concurrency", 0.0, f"{count} runs open on this machine, its concurrency", on=MACHINE)
     return None
@@ -142,18 +155,20 @@ def place_of(playbook: Playbook, trigger: Mapping[str, Any]) -> str:
     return f"{playbook.name} {own.by} {value if value is not None else 'missing'!s:.{KEY_CHARS_MAX}}"
 
 
-def taken(place: str, playbook: Playbook | None, world: World, opening: Opening) -> int:
-    """How many runs that may act hold such a place; `playbook` is None for the machine's."""
-    mine = [run for run in world.runs.values() if playbook is None or run.playbook == playbook.name]
-    count = sum(1 for run in mine if may_act(run) and (playbook is None or place_of(playbook, run.trigger) == place))
+def taken(place: str, playbook: Playbook | None, world: World, opening: Opening, but: str = "") -> int:
+    """How many runs that may act hold such a place, `but` this one; `playbook` is None for the machine's."""
+    mine = [run for run in world.runs.values() if run.id != but and (playbook is None or run.playbook == playbook.name)]
+    count = sum(1 for run in mine if holds_place(run) and (playbook is None or place_of(playbook, run.trigger) == place))
     coming = [(pair, event) for pair, event in opening.items() if pair not in world.open_pairs]
     return count + sum(
         1 for (name, _), event in coming if playbook is None or (name == playbook.name and place_of(playbook, event) == place)
     )
 
 
-def may_act(run: Run) -> bool:
-    return bool(run.by) or run.mode in ("approve", "auto")
+def holds_place(run: Run) -> bool:
+    """Who may act, but not who waits for a guard before its first act: what that waits for may need the place to end."""
+    waits = run.wait is not None and run.wait["for"] == "guard" and not run.acted
+    return not waits and (bool(run.by) or run.mode in ("approve", "auto"))
 
 
 # --- storms -----------------------------------------------------------------------------------------------------------
@@ -235,6 +250,8 @@ def room_for(guard: str, on: str, world: World, rules: Rules, opening: Opening, 
         lasts = on in world.ill
     elif guard == "silence":
         lasts = on in world.guards.silences.by_id
+    elif guard == "paused":
+        lasts = world.paused is not None
     else:
         lasts = guard == "storm" and world.guards.storming
     return 0 if lasts else None

@@ -28,7 +28,7 @@ from aios.reactor.runs import Runner
 from aios.reactor.shelf import Shelf
 from aios.scheduler.priority import priority
 from aios.scheduler.queue import EventQueue
-from aios.world import Holding, World
+from aios.world import LIFTED, Holding, World
 
 OPEN_RUNS_MAX = 1000
 """Beyond so many open runs events wait in the queue (and spill from there), but for P0; waiting runs are bounded with them."""
@@ -37,7 +37,6 @@ PUMP_BATCH = 512
 HELD_MAX = 20_000
 """So many playbooks and subjects may be held at once; what comes on top is a dead letter, which a person can have tried again."""
 FALLBACKS_DEEP_MAX = 8
-LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 TICK_S = 0.001
 """A deadline is looked at so much after it: the journal's times are whole microseconds, timers are not that exact."""
 _LIFTING = frozenset({"reactor.storm_began", "reactor.storm_over", "daemon.silence_ended", "daemon.resumed"})
@@ -86,6 +85,7 @@ class Reactor:
         What was held is offered again when its time comes, or now, where only the settings kept it.
         """
         self._index = before
+        self.around.opening = self._in_flight.triggers
         for event_id, position in sorted(self.world.undecided.items(), key=lambda item: item[1]):
             event = self._still_wanted(event_id, position)
             if event is None:
@@ -101,6 +101,7 @@ class Reactor:
             self._offer_later(key, holding)
             self._held_on.add(key, holding)
         self.offer_held("protected")
+        self.offer_held(LIFTED)
         self.look_around()
         self._judge_trust()
         self.runner.start()
@@ -155,6 +156,7 @@ class Reactor:
             self.look_around()
         if own:
             self.runner.folded(stored)
+            self.runner.wake_crowded()
             self._offer_freed()
             self._judge_trust()
         if self.world.correlator.trackers or self.world.correlator.pending:
@@ -185,6 +187,9 @@ class Reactor:
         if event.type in _LIFTING:
             self._storm_said = "" if event.type.startswith("reactor.storm") else self._storm_said
             self.runner.wake_guarded()
+        if event.type == "daemon.resumed":  # what waits for that is woken, and what held itself back may try again
+            self.runner.wake_all("resume")
+            self.offer_held(LIFTED)
         if event.type not in ("run.opened", "reactor.decided"):
             return
         self._in_flight.folded(event)
@@ -342,12 +347,6 @@ class Reactor:
         for key, holding in list(self.world.held.items()):
             if holding.guard == guard:
                 self.offer_again(key)
-
-    def resumed(self) -> None:
-        """A person lets acts go on: what waits for that is woken, and what held itself back may try again."""
-        self.runner.wake_all("resume")
-        for guard in LIFTED_BY_RESUME:
-            self.offer_held(guard)
 
     def look_around(self) -> None:
         """Who is ill has changed, or who is watched: a storm may begin or be over, and what waited for others may go on."""

@@ -79,6 +79,8 @@ class Runner:
     _asked_for_slot: set[str] = field(default_factory=set)
     _watching: set[str] = field(default_factory=set)
     """Runs in shadow that wait whether their symptom goes by itself."""
+    _crowded: dict[str, None] = field(default_factory=dict)
+    """Runs that wait before their first act because others have taken the places."""
     _waits: dict[str, TimerHandle] = field(default_factory=dict)
     _acts: dict[str, tuple[str, str, int, float]] = field(default_factory=dict)
     _deadlines: dict[str, TimerHandle] = field(default_factory=dict)
@@ -167,8 +169,24 @@ class Runner:
     def wake_guarded(self) -> None:
         """What guards held before their first act may go on, if what they wait on is over; else they look and wait again."""
         for run in list(self.world.runs.values()):
-            if run.wait is not None and run.wait["for"] == "guard" and not self._env(run).held_now():
+            if run.wait is not None and run.wait["for"] == "guard" and self._is_lifted(run):
                 self._wait_over(run.id)
+
+    def wake_crowded(self) -> None:
+        """A run has ended, or waits itself: of those that wait for its place the first may go on."""
+        for run_id in list(self._crowded):
+            run = self.world.runs.get(run_id)
+            if run is None or run.wait is None or run.wait.get("on") != "concurrency":
+                del self._crowded[run_id]
+            elif self._is_lifted(run):
+                self._wait_over(run_id)
+
+    def _is_lifted(self, run: Run) -> bool:
+        """Whether what it waits for, if that is a guard or a pause, is over already."""
+        assert run.wait is not None
+        if run.wait["for"] == "guard":
+            return not self._env(run).held_now()
+        return run.wait["for"] == "resume" and not self._env(run).paused
 
     def wake_watching(self, subject: str) -> None:
         """A sensor says that this is well: a run in shadow that watches it looks now."""
@@ -399,8 +417,13 @@ class Runner:
         """
         self._release(run.id)
         self._drop_wait(run.id)
+        if run.wait is not None and self._is_lifted(run):
+            self._wait_over(run.id)  # it ended while the run said that it waits: nobody would say so again
+            return
         if run.wait is not None and run.wait["for"] == "watch":
             self._watching.add(run.id)
+        if run.wait is not None and run.wait.get("on") == "concurrency":
+            self._crowded[run.id] = None
         now = self.ports.clock.now()
         since = run.wait.get("since", now) if run.wait is not None else now
         delay_s = max(0.0, until - max(now, since))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aios.blobs.store import BlobFolder
@@ -45,12 +45,17 @@ SETTINGS: Mapping[str, Any] = {
     "approval_expires": "20m",
     "queue_max": 100,
 }
+"""Of a day that says nothing else."""
 
 
 @dataclass(slots=True)
 class Parts:
     """What a test may look at or swap."""
 
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the day, over `SETTINGS`."""
+    commit_s: Callable[[], float] = lambda: 0.0002
+    """How long after it was asked for a commit happens: the daemon goes on meanwhile, as beside the writer's thread."""
     remembered: Callable[[World], None] = lambda _world: None
     assembled: Callable[[Daemon], None] = lambda _daemon: None
     durable: Callable[[Event, Position], None] = lambda _event, _position: None
@@ -89,7 +94,8 @@ def blobs_of(files: Files) -> BlobFolder:
 async def run_daemon(machine: SimMachine, process: SimProcess, number: int, seed: int, parts: Parts) -> int:
     """One life, until it is killed or fails."""
     daemon = assemble(
-        Settings.model_validate(SETTINGS), outside_of(machine, process, SeededEntropy(seed * 1_000_003 + number), parts)
+        Settings.model_validate({**SETTINGS, **parts.settings}),
+        outside_of(machine, process, SeededEntropy(seed * 1_000_003 + number), parts),
     )
     parts.remembered(daemon.world)
     parts.assembled(daemon)
@@ -115,7 +121,7 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
     def make_writer(tell: Callable[[Draft], None]) -> JournalWriter:
         file = JournalFile(files, f"{STATE_DIR}/events", f"{STATE_DIR}/quarantine", clock_trusted=lambda: True)
         file.open(clock.now())
-        return InlineWriter(file, clock, machine.loop, tell)
+        return InlineWriter(file, clock, machine.loop, tell, parts.commit_s)
 
     def make_inbox(cursors: Mapping[str, InboxCursor], wake: Callable[[], None]) -> Inbox:
         ids = IdMemory(1 << 12)

@@ -26,6 +26,7 @@ from tests.simulation.laws import Acknowledged, Attempt, Began, Restored, Settin
 
 INBOX = f"{STATE_DIR}/inbox/story.jsonl"
 CAPACITY = 1 << 40
+COMMIT_S = 0.0002
 OPEN = frozenset(
     f"run.{word}"
     for word in ("opened", "step_intended", "step_done", "waiting", "not_healed", "unknown", "rung_done", "rolled_back")
@@ -77,6 +78,8 @@ class Day:
     starts: int = 0
     daemon: SimProcess | None = None
     over: bool = False
+    commit_s: float = COMMIT_S
+    """How long after it was asked for a commit of the journal happens."""
     _cancel_at: int = 0
     _daemon: Daemon | None = None
     _on_disk: set[Attempt] = field(default_factory=set)
@@ -126,7 +129,7 @@ class Day:
         """Everything works from here on."""
         self.machine.disk.mend()
         self.machine.disk.limit(CAPACITY)
-        self.machine.disk.slow(0.0)
+        self._slow(0.0)
         self.machine.hands.mishaps.clear()
         self.machine.units.deaf = False
         self.machine.units.late_s = 0.02
@@ -242,8 +245,12 @@ class Day:
         self._after(for_s, lambda: disk.limit(CAPACITY))
 
     def do_disk_slow(self, sync_s: float, for_s: float) -> None:
+        self._slow(sync_s)
+        self._after(for_s, lambda: self._slow(0.0))
+
+    def _slow(self, sync_s: float) -> None:
         self.machine.disk.slow(sync_s)
-        self._after(for_s, lambda: self.machine.disk.slow(0.0))
+        self.commit_s = max(sync_s, COMMIT_S)  # on its own thread, so that the daemon goes on meanwhile
 
     def do_leap(self, seconds: float) -> None:
         self.machine.clock.leap(seconds)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aios.entropy import SeededEntropy
 from aios.errors import Temporary
@@ -38,7 +39,14 @@ def play_day(
     return play(seed, plan_of(seed, hours, troubles or EVERY_FAULT), hours, parts, quiet_s)
 
 
-def play(seed: int, plan: Sequence[Happening], hours: float, parts: Parts | None = None, quiet_s: float = QUIET_S) -> History:
+def play(
+    seed: int,
+    plan: Sequence[Happening],
+    hours: float,
+    parts: Parts | None = None,
+    quiet_s: float = QUIET_S,
+    settings: Mapping[str, Any] | None = None,
+) -> History:
     """One day with just these happenings; the seed gives what else is chance (how long things take, what a power cut leaves)."""
 
     async def main(clock: VirtualClock, _: SeededEntropy) -> History:
@@ -48,7 +56,8 @@ def play(seed: int, plan: Sequence[Happening], hours: float, parts: Parts | None
         machine.disk.make_folders(f"{STATE_DIR}/inbox")
 
         def start(day: Day) -> SimProcess:
-            mine = replace(parts or Parts(), durable=day.durable, assembled=day.meet)
+            mine = replace(parts or Parts(settings=settings or {}), durable=day.durable, assembled=day.meet)
+            mine = replace(mine, commit_s=lambda: day.commit_s)
             number = day.starts
             return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, number, seed, mine))
 

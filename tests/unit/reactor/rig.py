@@ -77,6 +77,8 @@ class Rig:
     mends: bool = True
     busy_s: float = 0.05
     look_s: float = 0.01
+    commit_s: float = 0.0002
+    """What is said is durable, and folded, so much later."""
     lives: int = 0
     process: SimProcess | None = None
     born: Daemon | None = None
@@ -129,7 +131,7 @@ class Rig:
 
     async def _life(self, process: SimProcess) -> int:
         entropy = SeededEntropy(7_000_003 + self.lives)
-        outside = assembly.outside_of(self.machine, process, entropy, assembly.Parts())
+        outside = assembly.outside_of(self.machine, process, entropy, assembly.Parts(commit_s=lambda: self.commit_s))
         skills = self.skills()
         self.machine.hands.skills = skills
         outside = replace(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aios.events.event import Event, format_time
+from aios.events.event import Event, format_time, parse_time
 from tests.unit.reactor.rig import Rig, play, playbook
 
 
@@ -113,6 +113,48 @@ def test_a_place_goes_to_the_next_when_the_one_before_it_went_away_by_itself() -
         assert rig.verdicts(events[1]) == ["held"]
 
     play(story, playbook("mender", "service.down", guard="{cooldown: 0s, limit: none, concurrency: 1}"))
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_waits_for_something_ill_keeps_no_place_from_what_heals_it(restarts: bool) -> None:
+    """One place on the machine: the run that waits for db.service leaves it to the one that mends db.service."""
+
+    async def story(rig: Rig) -> None:
+        rig.look_s = 5.0
+        await ill(rig, "web.service", type="service.down")
+        await asyncio.sleep(1.0)
+        event = await ill(rig, "db.service", type="service.down")
+        await rig.until(lambda: rig.verdicts(event))
+        assert held(rig, event).data["guard"] == "concurrency"
+        await rig.until(lambda: any(e.data["waits_for"] == "guard" for e in rig.events("run.waiting")))
+        if restarts:
+            await rig.restart()
+        await rig.until_event("run.healed", "web.service", within_s=120.0)
+        assert rig.acts == ["db.service by mender", "web.service by mender"]
+
+    play(story, playbook("mender", "service.down"), concurrency=1, depends_on={"web.service": ["db.service"]})
+
+
+def test_what_waited_for_guards_goes_on_one_after_the_other() -> None:
+    """Who left its place while it waited takes a free one, or waits for it."""
+
+    async def story(rig: Rig) -> None:
+        rig.look_s = rig.busy_s = 2.0
+        for subject in ("a", "b"):
+            await ill(rig, f"{subject}.service", type="service.down")
+            await asyncio.sleep(1.0)
+            await rig.emit("service.down", f"needed-by-{subject}")
+            await asyncio.sleep(10.0)
+        assert len([run for run in rig.daemon.world.runs.values() if run.wait]) == 2
+        for subject in ("a", "b"):
+            await rig.emit("service.up", f"needed-by-{subject}")
+        await rig.until_event("run.healed", count=2)
+        words = [e.type for e in rig.events("run.step_intended", "run.healed")]
+        assert words == ["run.step_intended", "run.healed"] * 2
+
+    mender = playbook("mender", "service.down", guard="{cooldown: 0s, limit: none, concurrency: 1}")
+    only = mender.replace("{type: service.down}", "{type: service.down, match: {subject: [{suffix: .service}]}}")
+    play(story, only, depends_on={"a.service": ["needed-by-a"], "b.service": ["needed-by-b"]})
 
 
 # --- silences ---------------------------------------------------------------------------------------------------------
@@ -289,6 +331,63 @@ def test_what_a_run_has_proven_well_holds_nobody_up() -> None:
         await rig.until_event("run.healed", "web.service")
 
     play(story, playbook("mender", "service.down"), depends_on={"web.service": ["db.service"]})
+
+
+@pytest.mark.parametrize("guard", ["silence", "pause"])
+def test_what_ends_while_a_run_says_that_it_waits_for_it_is_not_missed(guard: str) -> None:
+    """The end may become durable between the run's look at the guard and its word that it waits: whenever, it goes on soon."""
+
+    async def story(rig: Rig) -> None:
+        rig.commit_s = 0.4
+        rig.look_s = 1.0
+        for tenth in range(0, 50, 2):
+            subject = f"job:{tenth}"
+            event = await ill(rig, subject)
+            await rig.until_event("run.opened", subject)
+            if guard == "pause":
+                await rig.do("pause")
+            else:
+                made = await rig.do("silence", what=subject, **{"for": "10h"})
+            await asyncio.sleep(tenth / 10.0)
+            await (rig.do("resume") if guard == "pause" else rig.do("silence_end", silence=made["silence"]))
+            await rig.until_event("run.healed", subject, within_s=20.0)
+            assert rig.verdicts(event) == ["run.opened"]
+
+    play(story, playbook("mender"), approval_expires="1d")
+
+
+def test_what_a_person_let_go_on_is_offered_again_though_the_daemon_died_just_then() -> None:
+    """A pause without an end holds an event; the word that it is over is durable, and nothing more was done."""
+
+    async def story(rig: Rig) -> None:
+        await rig.do("pause")
+        event = await ill(rig, "job:1")
+        await rig.until(lambda: rig.verdicts(event))
+        assert held(rig, event).data["guard"] == "paused"
+        rig.daemon.reactor.closing = True  # from here on this life does nothing more
+        await rig.do("resume")
+        await rig.restart()
+        await rig.until_event("run.healed", within_s=10.0)
+
+    play(story, playbook("mender"))
+
+
+def test_what_was_decided_while_a_resume_was_on_its_way_is_offered_again() -> None:
+    """The word that the pause held it stands in the journal after the word that the pause is over."""
+
+    async def story(rig: Rig) -> None:
+        rig.commit_s = 0.4
+        await ill(rig, "job:1")
+        await rig.until_event("run.healed")
+        event = await rig.falls_ill()
+        await rig.until(lambda: rig.verdicts(event))
+        await rig.do("pause")
+        await asyncio.sleep(parse_time(held(rig, event).data["until"]) - rig.clock.now() - 0.2)
+        await rig.do("resume")
+        await rig.until_event("run.healed", count=2, within_s=5.0)
+        assert rig.verdicts(event) == ["held", "held", "run.opened"]
+
+    play(story, playbook("mender", guard="{cooldown: 20s, limit: none}"))
 
 
 # --- storms -----------------------------------------------------------------------------------------------------------
