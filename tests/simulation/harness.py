@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -164,7 +164,9 @@ _load_many = shelf.load_many
 _compiled: dict[tuple[tuple[str, str], ...], load.Loaded] = {}
 
 
-def _load_once(texts: Mapping[str, str], skills: SkillCatalogue, _known: load.Known | None = None) -> load.Loaded:
+def _load_once(
+    texts: Mapping[str, str], skills: SkillCatalogue, _known: load.Known | None = None, _standing: Container[str] = ()
+) -> load.Loaded:
     key = tuple(texts.items())
     if key not in _compiled:
         _compiled[key] = _load_many(texts, skills)
