@@ -26,6 +26,7 @@ from aios.events.durations import format_duration
 from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, day_of, format_time
 from aios.events.origin import InboxCursor
 from aios.events.redact import Redactor
+from aios.journal.query import History
 from aios.journal.retention import Upkeep
 from aios.journal.tending import Tending
 from aios.playbooks.guards import protected
@@ -542,6 +543,8 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.recall,
         outside.clock.now(),
         outside.pid,
+        History(outside.files, f"{settings.data}/events"),
+        outside.offload,
     )
     inbox_wake = asyncio.Event()
     inbox = outside.make_inbox(world.cursors, inbox_wake.set)

@@ -18,7 +18,8 @@ from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
-from aios.events.event import SYSTEM, Draft, Event, Position, Stored, day_of, format_time
+from aios.events.event import SYSTEM, Draft, Event, Position, Stored, format_time
+from aios.journal.query import History
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation_words import waits_for
 from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
@@ -27,11 +28,12 @@ from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, fits, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
 from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
-from aios.playbooks.trust import ranked, wilson
+from aios.playbooks.trust import wilson
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
 from aios.reactor.holding import guards_in_force
 from aios.reactor.pump import Reactor, granting
+from aios.reports.explain import Past, Present, look_back, tell
 from aios.settings import Settings
 from aios.skills.types import check_unit
 from aios.world import RUN_SHOWN, World
@@ -67,6 +69,8 @@ class Verbs:
     """The events of a run by (the beginning of) its id, from all that is at hand of the journal."""
     started_at: float
     pid: int
+    history: History
+    offload: Callable[[Callable[[], None]], Awaitable[None]]
     _followers: dict[asyncio.Queue[Stored | None], EventFilter] = field(default_factory=dict)
 
     async def __call__(self, peer: Peer, verb: str, args: Mapping[str, Any]) -> Answer:
@@ -222,31 +226,37 @@ class Verbs:
         }
 
     async def do_explain(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Every playbook that was considered for an event, and what each condition said."""
-        event = self._find_event(_text(args, "event"))
-        decisions = [
-            event_json(stored.event)
-            for stored in self.reader.read(None if event is None else event.position)
-            if stored.event.causationid == (event.event.id if event else "")
-            and stored.event.type in ("reactor.decided", "run.opened", "reactor.called")
-        ]
-        if event is None:
-            raise Refused(f"no event {args['event']!r} in the journal", "look for its id with: aios events --json")
-        return {
-            "event": event_json(event.event),
-            "considered": [self._with_mode(one) for one in self._explained(event.event)],
-            "windows": self.world.correlator.told_of(event.event),
-            "decisions": decisions[:100],
-        }
+        """Every playbook that was considered for an event (or the event of a run), and what would have made it run."""
+        wanted, shelf = _text(args, "event"), self.reactor.shelf
+        known = {playbook.hash: playbook for playbook in shelf.by_name.values()}
+        found: list[Past | Refused] = []
 
-    def _explained(self, event: Event) -> list[dict[str, Any]]:
-        shelf = self.reactor.shelf
-        return ranked(shelf.index.explain(event), shelf.by_name, event.type, self.world.trust)
+        def look() -> None:
+            try:
+                found.append(look_back(self.history, wanted, shelf.blobs, self.skills, known))
+            except Refused as refused:
+                found.append(refused)
 
-    def _with_mode(self, considered: dict[str, Any]) -> dict[str, Any]:
-        playbook = self.reactor.shelf.by_name[considered["playbook"]]
-        in_force = lesser_mode(self.world.trust.mode_of(playbook), self.settings.mode_max)
-        return {**considered, "mode": playbook.mode, "mode_in_force": in_force}
+        await self.offload(look)  # a journal of a month is read in seconds, and the loop has none
+        (past,) = found
+        if isinstance(past, Refused):
+            raise past
+        return tell(past, self._present())
+
+    def _present(self) -> Present:
+        """What only this process knows of how things stand."""
+        now = self.clock.now()
+        return Present(
+            windows=self.world.correlator.told_of,
+            score=lambda subject: self.world.scores.value(subject, now),
+            trust=self.world.trust,
+            undecided=lambda event: event in self.world.undecided,
+            held=self._holds,
+        )
+
+    def _holds(self, playbook: str, event: Event) -> bool:
+        holding = self.world.held.get((playbook, event.subject))
+        return holding is not None and holding.event == event.id
 
     # --- commands
 
@@ -662,10 +672,6 @@ class Verbs:
         data = {"run": run.id, "state": state, "by": peer.name}
         await self.emit(Draft(type="daemon.run_recalled", subject=run.subject, data=data, causationid=run.id))
         return self.world.recent[run.id]
-
-    def _find_event(self, event_id: str) -> Stored | None:
-        since = day_of(self.clock.now() - 86400.0)
-        return next((s for s in self.reader.read(Position(since, 0, 0)) if s.event.id == event_id), None)
 
 
 def run_of(events: Sequence[Event]) -> Run | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from aios.cli import exits
 from aios.cli.events import summary
-from aios.cli.explain import DECISIONS
 from aios.cli.journal import plain, reader
 from aios.cli.parser import add_verb, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
@@ -19,7 +18,7 @@ from aios.events.event import Event
 from aios.scheduler.dead import DeadLetter, DeadLetters
 
 LETTER = "scheduler.dead_letter"
-TOLD = (LETTER, "scheduler.retried", *DECISIONS)
+TOLD = (LETTER, "scheduler.retried", "reactor.decided", "reactor.called", "run.opened")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,58 +1,52 @@
-"""`aios explain EVENT`: which playbooks were considered for an event, why each ran or did not, and what came of it.
+"""`aios explain EVENT|RUN`: which playbooks were considered, what each condition said of which value, which guard held it and
+until when, and what would have made it run.
 
-The daemon says what each condition of each playbook says of the event; without one the journal still tells what was decided.
+`reports/explain.py` knows; the daemon adds how things stand now, and without one the journal tells all the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aios.cli import exits
-from aios.cli.journal import plain, reader
 from aios.cli.parser import finish
 from aios.cli.reach import ask_daemon, folder, wants_json
+from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
 from aios.control.client import NoDaemon
-from aios.errors import Refused
 from aios.events.catalogue import CORRELATED
 from aios.playbooks.correlation_words import standing
+from aios.reports.explain import explain as look
 
-DECISIONS = ("reactor.decided", "reactor.called", "run.opened")
+EXAMPLES = """
+aios events --type service.down --limit 1 --json | jq -r .event.id | xargs aios explain
+aios explain 3f2a91c0
+"""
+SHOWN_MAX, OTHERS_SHOWN = 30, 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("event", help="the event's id, from `aios events --json`")
-    finish(parser, explain, examples="aios events --type service.down --limit 1 --json | jq -r .event.id | xargs aios explain")
+    add_wanted(parser)
+    finish(parser, explain, examples=EXAMPLES)
+
+
+def add_wanted(parser: argparse.ArgumentParser) -> None:
+    words = "the id of an event, a run or a dead letter, or its beginning"
+    parser.add_argument("event", metavar="EVENT|RUN", help=words)
 
 
 def explain(args: argparse.Namespace, terminal: Terminal) -> int:
     try:
         answer = ask_daemon(args, terminal, "explain", {"event": args.event})
     except NoDaemon:
-        answer = from_journal(folder(args, terminal), args.event)
+        answer = look(folder(args, terminal), args.event, catalogue())
     if wants_json(args):
         terminal.json(answer)
     else:
         show(answer, terminal)
     return exits.OK
-
-
-def from_journal(state: str, event_id: str) -> dict[str, Any]:
-    """What the journal says of it: the event, and each decision that it caused. Raises Refused."""
-    event: dict[str, Any] | None = None
-    decisions = []
-    for stored in reader(state).read():
-        if stored.event.id == event_id:
-            event = plain(stored.event)
-        elif stored.event.causationid == event_id and stored.event.type in DECISIONS:
-            decisions.append(plain(stored.event))
-    if event is None:
-        raise Refused(f"no event {event_id!r} in the journal", "look for its id with: aios events --json")
-    told: list[dict[str, Any]] = next((d["data"]["considered"] for d in decisions if d["data"].get("considered")), [])
-    considered = [{"playbook": c.get("playbook"), "matched": c.get("said") == "matched", "why": c.get("said")} for c in told]
-    return {"event": event, "considered": considered, "decisions": decisions}
 
 
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
@@ -62,8 +56,9 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.say(f"{event.get('type', '')} · {event.get('subject', '')} · {terminal.when(event.get('time', ''))}", "bold")
     if considered:
         terminal.say()
-        rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", _why(c)) for c in considered]
+        rows = [(str(c.get("playbook", "")), "yes" if c.get("matched") else "no", _why(c)) for c in considered[:SHOWN_MAX]]
         terminal.table(("playbook", "matched", "why"), rows)
+        _show_needs(considered[:SHOWN_MAX], terminal)
     elif not decisions and not any(told.get("matched") for told in answer.get("windows") or []):
         terminal.say("No playbook is for it, so nothing was decided.")
     for told in answer.get("windows") or []:
@@ -72,6 +67,71 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
         _show_parts(event.get("data") or {}, terminal)
     for decision in decisions:
         _show_decision(decision, {c.get("playbook"): c for c in considered}, terminal)
+    for run, told in (answer.get("runs") or {}).items():
+        _show_run(run, told, terminal)
+    _show_others(answer, len(considered), terminal)
+
+
+def _show_needs(considered: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+    """Of each playbook what it asked and what it saw, and the sentence that says what it lacked."""
+    lacking = [one for one in considered if one.get("needs")]
+    for one in lacking:
+        terminal.title(f"{one['playbook']} {VERDICTS.get(str(one.get('verdict')), 'did not run')}")
+        asked = [("yes" if c["holds"] else "no", c["field"], c["value"], c["wanted"]) for c in one.get("conditions") or []]
+        if len(asked) > 1:
+            terminal.table(("holds", "field", "value", "wanted"), asked)
+        terminal.facts([("guard", one.get("guard", "")), ("until", _when(one, terminal)), ("it needs", _local(one, terminal))])
+
+
+def _when(one: Mapping[str, Any], terminal: Terminal) -> str:
+    return terminal.when(str(one["until"])) if one.get("until") else ""
+
+
+def _local(one: Mapping[str, Any], terminal: Terminal) -> str:
+    """The sentence, with its time as clocks on the wall have it."""
+    until, sentence = str(one.get("until") or ""), str(one["needs"])
+    return sentence.replace(until, terminal.local(until)) if until else sentence
+
+
+VERDICTS: Mapping[str, str] = {
+    "no_match": "did not match",
+    "when_false": "matched, and its `when` said no",
+    "cannot_say": "matched, and its `when` could not say",
+    "off": "is switched off",
+    "not_first": "matched, and came after another",
+    "held": "was held",
+    "released": "was held, and let go",
+    "coalesced": "waits with another event",
+    "opened": "ran, and might not act",
+    "joined": "joined a run that might not act",
+    "dead": "could not be processed",
+    "waits": "matched, and waits",
+    "undecided": "matched",
+    "imported": "matched",
+}
+"""What became of a playbook, as a heading."""
+
+
+def _show_run(run: str, told: Mapping[str, Any], terminal: Terminal) -> None:
+    """How a run stands that the event led to."""
+    waits = f" for {told['waits_for']}" if told.get("waits_for") else ""
+    facts = [("stands", f"{told.get('status', '')}{waits}"), ("until", _when(told, terminal)), ("why", str(told.get("why", "")))]
+    terminal.title(f"run {run[:8]} of {told.get('playbook', '')}: aios runs show {run[:8]}")
+    terminal.facts(facts)
+
+
+def _show_others(answer: Mapping[str, Any], considered: int, terminal: Terminal) -> None:
+    """What the answer leaves out, and what is not known."""
+    others: Mapping[str, Any] = answer.get("others") or {}
+    if others.get("count"):
+        named = ", ".join(str(one["playbook"]) for one in others["playbooks"][:OTHERS_SHOWN])
+        more = ", …" if others["count"] > OTHERS_SHOWN else ""
+        terminal.say()
+        terminal.say(f"Not asked, for they are for other types: {others['count']} ({named}{more}).", "dim")
+    if considered > SHOWN_MAX:
+        terminal.say(f"{considered - SHOWN_MAX} more were considered: --json tells of all.")
+    for note in answer.get("notes") or []:
+        terminal.say(str(note), "yellow")
 
 
 def _show_window(told: Mapping[str, Any], terminal: Terminal) -> None:

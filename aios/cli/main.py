@@ -37,7 +37,7 @@ NOUNS: Mapping[str, Noun] = {
     "status": Noun("status", "how the daemon and the machine are"),
     "emit": Noun("emit", "put an event in the journal"),
     "events": Noun("events", "read the journal, or follow it"),
-    "explain": Noun("explain", "why an event was answered as it was"),
+    "explain": Noun("explain", "why a playbook ran for an event, or did not"),
     "playbook": Noun("playbook", "list, check, try and switch playbooks"),
     "runs": Noun("runs", "look at runs, answer their questions, take them back"),
     "keep": Noun("keep", "last-good copies: list, compare, put back"),

@@ -53,8 +53,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     backtest.arguments(group)
     playbook_new.arguments(group)
     playbook_import.arguments(group)
-    explaining = add_verb(group, "explain", "which playbooks an event is for, how they are ranked, and why", explain.explain)
-    explaining.add_argument("event", help="the event's id, from `aios events --json`")
+    words = "why a playbook ran for an event, or did not, and what would have made it run"
+    explain.add_wanted(add_verb(group, "explain", words, explain.explain, examples=explain.EXAMPLES))
     trust.arguments(group)
     add_verb(group, "schema", "print the JSON Schema of a playbook, for editors", schema, examples=_SCHEMA_EXAMPLES)
     for word, help in (("enable", "switch a playbook on again"), ("disable", "switch a playbook off, until it is enabled")):

@@ -493,7 +493,7 @@ class Correlator:
 
     def _state(self, tracker: Tracker, event: Event, view: Mapping[str, Any]) -> dict[str, Any]:
         triggers = tracker.correlation.triggers
-        said = [_said(one, event, view) for one in triggers]
+        said = [trigger_says(one, event, view) for one in triggers]
         keys = [key_of(one, event) for one, (matched, _) in zip(triggers, said, strict=True) if matched]
         key = next((key for key in keys if key is not None), None)
         told: dict[str, Any] = {
@@ -601,7 +601,7 @@ def _told(one: Seen) -> dict[str, Any]:
     return {**told, "data": decode_json(one.data)} if one.data else told
 
 
-def _said(trigger: Trigger, event: Event, view: Mapping[str, Any]) -> tuple[bool, str]:
+def trigger_says(trigger: Trigger, event: Event, view: Mapping[str, Any]) -> tuple[bool, str]:
     if not any(type_fits(name, event.type) for name in trigger.types):
         return False, f"type is {event.type}; wanted {' or '.join(trigger.types[:5])}"
     if trigger.pattern is None:

@@ -38,12 +38,14 @@ __all__ = [
     "MISSING",
     "OPERATORS",
     "BadPattern",
+    "Condition",
     "EventPattern",
     "Leaf",
     "Path",
     "Test",
     "compile_pattern",
     "hashable",
+    "shown_values",
     "values_at",
 ]
 
@@ -89,6 +91,15 @@ class Leaf(NamedTuple):
         return min(test.weight for test in self.tests)
 
 
+class Condition(NamedTuple):
+    """What one field of a pattern says of one event: its values there, as text, and what is wanted of them."""
+
+    field: str
+    value: str
+    wanted: str
+    holds: bool
+
+
 Alternative = tuple[Leaf, ...]
 """Fields that must all match."""
 
@@ -127,6 +138,11 @@ class EventPattern:
     def _made_ready_for_events(self) -> tuple[Callable[[Event], bool], ...]:
         self._asks_event = tuple(_ask_event(alternative) for alternative in self.alternatives)
         return self._asks_event
+
+    def conditions(self, event: Mapping[str, Any]) -> list[Condition]:
+        """Each condition of the alternative that is nearest to matching, with what it says of this event."""
+        told = [[_condition(leaf, event) for leaf in alternative] for alternative in self.alternatives]
+        return min(told, key=lambda conditions: sum(not one.holds for one in conditions))
 
     def describe(self, event: Mapping[str, Any]) -> str:
         """One sentence: that all holds, or which condition said no about which value."""
@@ -447,13 +463,18 @@ def _dotted_names(tree: _Tree) -> Iterator[str]:
 # --- why not --------------------------------------------------------------------------------------------------------
 
 
+def _condition(leaf: Leaf, event: Mapping[str, Any]) -> Condition:
+    values = values_at(event, leaf.path)
+    holds = _leaf_verdict(leaf)([value for value in values if value is not MISSING])
+    return Condition(".".join(leaf.path), shown_values(values), leaf.words, holds > NO)
+
+
 def _why_not(alternative: Alternative, event: Mapping[str, Any]) -> str:
-    for leaf in alternative:
-        values = values_at(event, leaf.path)
-        if not _leaf_verdict(leaf)([value for value in values if value is not MISSING]):
-            return f"{'.'.join(leaf.path)} is {_shown(values)}; wanted {leaf.words}"
+    for one in (_condition(leaf, event) for leaf in alternative):
+        if not one.holds:
+            return f"{one.field} is {one.value}; wanted {one.wanted}"
     below = [leaf for leaf in alternative if _through_a_list(event, leaf.path)][:4]
-    seen = "; ".join(f"{'.'.join(leaf.path)} is {_shown(values_at(event, leaf.path))}, wanted {leaf.words}" for leaf in below)
+    seen = "; ".join(f"{one.field} is {one.value}, wanted {one.wanted}" for one in (_condition(leaf, event) for leaf in below))
     return f"each condition holds for some element of a list, but all of them for none: {seen}"
 
 
@@ -465,7 +486,8 @@ def _through_a_list(value: Any, path: Path) -> bool:
     return False
 
 
-def _shown(values: list[Any]) -> str:
+def shown_values(values: list[Any]) -> str:
+    """As a person reads them: `missing` where there is none, the first five of many."""
     shown = ["missing" if value is MISSING else scalar_text(value) for value in values[:5]]
     return ", ".join([*shown, "…"] if len(values) > 5 else shown)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -251,25 +250,3 @@ class TrustBook:
         granted = {name: Grant(*one) for name, one in raw["granted"].items()}
         healed = OrderedDict((kind, {name: list(c) for name, c in by.items()}) for kind, by in raw["healed"].items())
         return cls(of, granted, healed, set(of))
-
-
-def ranked(
-    said: list[dict[str, Any]], by_name: Mapping[str, Playbook], event_type: str, trust: TrustBook
-) -> list[dict[str, Any]]:
-    """What the index explained, with those that match in the order in which they are taken, and what ranked each (`rank`)."""
-    matched = {one["playbook"]: one for one in said if one["matched"]}
-    if len(matched) < 2:
-        return said
-    order = trust.best_first([by_name[name] for name in matched], event_type)
-    first = [{**matched[p.name], "rank": trust.numbers(p, event_type)} for p in order]
-    if event_type not in trust.healed:
-        return first + [one for one in said if not one["matched"]]  # the index has said why, and history adds nothing
-    for before, after in pairwise(first):
-        ranks = before["rank"], after["rank"]
-        if ranks[0]["priority"] == ranks[1]["priority"] and ranks[0]["specificity"] == ranks[1]["specificity"]:
-            rates = ranks[1]["healed_rate"], ranks[0]["healed_rate"]
-            by_rate = f"it has healed {event_type} less often (a rate of {rates[0]:.2f}, not {rates[1]:.2f})"
-            why = by_rate if rates[0] != rates[1] else "by its name, for all else is the same"
-            after["order"] = f"after {before['playbook']}: {why}"
-    first[0]["order"] = "first"
-    return first + [one for one in said if not one["matched"]]

@@ -164,7 +164,7 @@ def test_a_bad_playbook_leaves_the_last_good_version_in_force(house: House) -> N
     """A living daemon says what is wrong, with its line, and goes on with what was well."""
     file = house.folder / "books" / "web.yaml"
     file.write_text(GOOD)
-    assert house.json("reload") == {"playbooks": 1, "errors": []}
+    assert house.json("reload") == {"playbooks": 1, "errors": [], "waiting": {}}
     file.write_text(GOOD.replace("act: restart_service", "act: restart_servce"))
     answer = house.json("reload", code=4)
     assert answer["playbooks"] == 1

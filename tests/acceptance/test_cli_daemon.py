@@ -311,7 +311,7 @@ def test_an_event_is_explained_from_the_journal_without_a_daemon(tmp_path: Path)
         assert words in out
     assert "nothing was decided" in aios("explain", "e2", data=tmp_path).out
     assert aios("explain", "e3", data=tmp_path).err == (
-        "aios: no event 'e3' in the journal\n  cure: look for its id with: aios events --json\n"
+        "aios: no event 'e3' in the journal, and no run\n  cure: look for its id with: aios events --json, or aios runs list\n"
     )
 
 

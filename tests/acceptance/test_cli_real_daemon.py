@@ -89,7 +89,7 @@ def test_a_person_pauses_switches_and_reloads(house: House) -> None:
     house.aios("playbook", "disable", "bot-error")
     assert house.json("playbook", "list")["playbooks"][0]["enabled"] is False
     house.aios("playbook", "enable", "bot-error")
-    assert house.json("reload") == {"playbooks": 1, "errors": []}
+    assert house.json("reload") == {"playbooks": 1, "errors": [], "waiting": {}}
     assert "there is no playbook 'x'" in house.json("playbook", "disable", "x", code=1)["error"]
 
 

@@ -118,7 +118,7 @@ def test_explain_says_which_of_several_goes_first_and_in_what_mode() -> None:
         assert said["urgent"]["order"] == "first"
         assert said["narrow"]["order"] == "after urgent: its priority is 0, not 1"
         assert said["a-wide"]["order"].startswith("after narrow: it says less narrowly what it is for")
-        assert said["b-wide"]["order"] == "after a-wide: by its name, for priority and specificity are the same"
+        assert said["b-wide"]["order"] == "after a-wide: by its name, for all else is the same"
         assert (said["urgent"]["mode"], said["urgent"]["mode_in_force"]) == ("auto", "suggest")
 
     urgent = playbook("urgent", head="priority: 1")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aios.playbooks.model import MODES, Guard, Mode
 from aios.playbooks.run import Run
-from aios.playbooks.trust import COUNT_MAX, RECENT, Grant, Rule, TrustBook, ranked, wilson
+from aios.playbooks.trust import COUNT_MAX, RECENT, Grant, Rule, TrustBook, wilson
 from tests.unit.playbooks.guard_kit import T0, mender
 
 RULE = Rule()
@@ -152,16 +152,6 @@ def test_priority_and_specificity_come_before_history() -> None:
     for _ in range(20):
         book.ended(run("healed", name="b"), T0)
     assert list(book.best_first([a, b], "a")) == [a, b]
-
-
-def test_the_ranking_is_explained_with_its_numbers() -> None:
-    book, a, b = TrustBook(), mender(Guard(), "a"), mender(Guard(), "b")
-    book.ended(run("healed", name="b"), T0)
-    said = [{"playbook": name, "matched": name != "c", "why": ""} for name in ("a", "c", "b")]
-    told = ranked(said, {"a": a, "b": b}, "a", book)
-    assert [one["playbook"] for one in told] == ["b", "a", "c"]
-    assert told[0]["rank"] == {"priority": 0, "specificity": 100, "healed_rate": 0.667, "healed": 1, "failed": 0}
-    assert told[1]["order"] == "after b: it has healed a less often (a rate of 0.50, not 0.67)"
 
 
 def test_what_was_long_ago_fades() -> None:
