@@ -25,6 +25,7 @@ from aios.ports import Blobs, JournalWriter
 from aios.world import World
 
 _new = tuple.__new__  # half of what a named tuple's own takes, and here every event comes by
+_store: Callable[[tuple[Event, Position]], Stored] = partial(_new, Stored)
 Listener = Callable[[Sequence[Stored]], None]
 BLOB_FIELDS_MIN = 2048
 """In an event of our own that no line can hold, the longest fields go to blobs first; shorter text than this goes last."""
@@ -60,10 +61,8 @@ class Spine:
         return done  # not `durable`: who stops waiting for it must not keep the event from being applied
 
     def _durable(self, events: list[Event], done: Future[list[Position]], durable: Future[list[Position]]) -> None:
-        stored = [_new(Stored, pair) for pair in zip(events, durable.result(), strict=True)]
-        apply = self._world.apply
-        for event, position in stored:
-            apply(event, position)
+        stored = list(map(_store, zip(events, durable.result(), strict=True)))
+        self._world.apply_all(stored)
         if not done.done():
             done.set_result(durable.result())
         for listener in self._listeners:

@@ -7,13 +7,14 @@ decides nothing and touches nothing; the reactor reads it. Everything in it is b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aios.events.catalogue import CLOSES, CORRELATED, is_own
 from aios.events.codec import decode_json
-from aios.events.event import START, Event, Position, parse_time
+from aios.events.event import START, Event, Position, Stored, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook, Storm
@@ -22,7 +23,7 @@ from aios.playbooks.run_table import RESERVED_STEPS
 from aios.playbooks.silences import silence_of
 from aios.playbooks.trust import Grant, TrustBook
 from aios.scheduler.dead import DeadLetters
-from aios.scores.scores import Scores
+from aios.scores.scores import Scores, heeds
 from aios.scores.symptoms import MISHAPS
 
 CHECKPOINT_VERSION = 7
@@ -38,6 +39,16 @@ RUN_SHOWN, ACTS_SHOWN = 8, 5
 
 _ANSWERS = {"approval.given": "given", "approval.denied": "denied", "approval.expired": "expired"}
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
+
+
+_NO_ORIGIN = "\n"
+"""What no origin begins with."""
+
+
+@lru_cache(maxsize=1024)
+def _only_seen(event_type: str) -> bool:
+    """Whether events of this type open, close and move nothing. (What the correlator heeds by itself are own types.)"""
+    return not (is_own(event_type) or event_type in _CLOSING_OF or event_type in CLOSES or heeds(event_type))
 
 
 class Symptom(NamedTuple):
@@ -138,11 +149,36 @@ class World:
     named_own: frozenset[str] = frozenset()
     """Own types that a playbook in force names exactly: these are queued like what is seen outside."""
 
+    def apply_all(self, stored: Sequence[Stored]) -> None:
+        """As `apply` of each, for a batch as the spine has it: there the lines of one inbox file stand in the file's order.
+
+        So the last one of a file says how far it was read. Most of what other programs say is heeded by nothing here: of that
+        there is only to be remembered that it is undecided.
+        """
+        undecided, together = self.undecided, bool(self.correlator.trackers)
+        begin, newest = _NO_ORIGIN, ""
+        for event, position in stored:
+            if (origin := event.origin) and not origin.startswith(begin):
+                fold_origin(self.origins, newest)
+                begin = origin[: origin.rfind(":") + 1] or _NO_ORIGIN
+            newest = origin or newest
+            if together or not _only_seen(event.type):
+                self._fold(event, position)
+                together = bool(self.correlator.trackers)
+            else:
+                undecided[event.id] = position
+        if stored:
+            fold_origin(self.origins, newest)
+            self.position = stored[-1].position
+
     def apply(self, event: Event, position: Position) -> None:
         """Take one durable event in."""
-        self.position = position
         if event.origin:
             fold_origin(self.origins, event.origin)
+        self._fold(event, position)
+
+    def _fold(self, event: Event, position: Position) -> None:
+        self.position = position
         if is_own(event.type):
             self._apply_own(event, position)
         else:

@@ -119,24 +119,25 @@ def _check_integers(raw: bytes) -> None:
 
 def encode(event: Event) -> bytes:
     """The event as a line of the journal, newline included. Raises BadLine for what no line can hold."""
+    event_id, source, kind, subject, time, data, arrival, severity, origin, cause, incident, dataversion = event
     body: dict[str, Any] = {
         "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time,
-        "arrival": event.arrival,
-        "severity": event.severity,
+        "id": event_id,
+        "source": source,
+        "type": kind,
+        "subject": subject,
+        "time": time,
+        "arrival": arrival,
+        "severity": severity,
     }
-    if event.origin:
-        body["origin"] = event.origin
-    if event.causationid:
-        body["causationid"] = event.causationid
-    if event.correlationid:
-        body["correlationid"] = event.correlationid
-    body["dataversion"] = event.dataversion
-    body["data"] = event.data
+    if origin:
+        body["origin"] = origin
+    if cause:
+        body["causationid"] = cause
+    if incident:
+        body["correlationid"] = incident
+    body["dataversion"] = dataversion
+    body["data"] = data
     try:
         sealed = orjson.dumps(body, _plain, _OPTIONS)[:-1]
     except TypeError as error:

@@ -29,6 +29,7 @@ CURSORS_MAX = 10_000
 
 _NAMESPACE = bytes.fromhex("a105e4e27b1d5c0f9a3e6d2f80c14b57")  # drawn once, for AIOS
 _BEGUN = sha1(_NAMESPACE, usedforsecurity=False)
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _MARK = re.compile(r"[0-9a-f]{8}").fullmatch
 _TEXT = re.compile(r"inbox/(.+)@(\d+)\.(\d+)\.(\d+):(\d+)\+(\d+)~([0-9a-f]{8})", re.DOTALL)
 
@@ -54,8 +55,13 @@ def mark_of(raw: bytes) -> int:
 
 def origin_text(name: str, cursor: InboxCursor) -> str:
     """The origin of the line that ends at the cursor."""
-    device, inode, generation, offset, length, mark = cursor
-    return f"inbox/{name}@{device}.{inode}.{generation}:{offset - length}+{length}~{mark:08x}"
+    _, _, _, offset, length, mark = cursor
+    return f"{origin_begin(name, cursor)}{offset - length}+{length}~{mark:08x}"
+
+
+def origin_begin(name: str, cursor: InboxCursor) -> str:
+    """What the origins of all lines of this file, in this generation, begin with; `OFFSET+LENGTH~MARK` follows."""
+    return f"inbox/{name}@{cursor.device}.{cursor.inode}.{cursor.generation}:"
 
 
 def parse_origin(text: str) -> tuple[str, InboxCursor] | None:
@@ -146,11 +152,8 @@ def missing_id(origin: str, raw: bytes) -> str:
     """The id of a line that names none: UUIDv5 (RFC 9562, 5.5) of its origin and its bytes, so that it is the same again."""
     hashed = _BEGUN.copy()
     hashed.update(b"%b\n%b" % (origin.encode(), raw))
-    digest = bytearray(hashed.digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashed.hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def quarantined(

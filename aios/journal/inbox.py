@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
@@ -29,7 +29,7 @@ from aios.disk import make_dirs, write_all
 from aios.errors import Refused
 from aios.events.codec import LINE_MAX, BadLine, encode, parse_foreign
 from aios.events.event import Draft, Event, day_of
-from aios.events.origin import CURSORS_MAX, MARK_SPAN, InboxCursor, mark_of, missing_id, origin_text, quarantined
+from aios.events.origin import CURSORS_MAX, MARK_SPAN, InboxCursor, mark_of, missing_id, origin_begin, origin_text, quarantined
 from aios.journal.ids import IdMemory
 from aios.journal.pace import NO_PACE_LIMITS, PaceLimits, Paces
 from aios.journal.quarantine import Quarantine
@@ -52,6 +52,7 @@ _MEANT = (".json", ".ndjson", ".jsonlines", ".jl", ".log", ".txt")
 _NO_ENDING = "its name must end in .jsonl"
 _NO_NAME = "no name for an inbox file: letters, digits and . _ @ + -, and in a folder a day such as 2026-02-24"
 _NOTHING = InboxCursor(0, 0, -1, 0, 0, 0)
+_NOTHING_DRAFTED = (-1, -1)
 _TIDY_EVERY_S = 3600.0
 _SLOWED_TOLD_EVERY_S = 600.0
 _DAY_S = 86_400.0
@@ -158,7 +159,7 @@ class InboxFolder:
         self._held: OrderedDict[str, None] = OrderedDict()
         self._slowed_told: dict[str, float] = {}
         self._large_told: set[str] = set()
-        self._drafted: dict[str, InboxCursor] = {}
+        self._drafted: dict[str, tuple[int, int]] = {}  # generation and offset behind the last line that became an event
         self._old: dict[str, list[_Followed]] = {}
         self._old_look_at = 0.0
         self._given_away: dict[str, int] = {}
@@ -351,7 +352,7 @@ class InboxFolder:
         drafted, durable = self._drafted.get(name), self._durable.get(name)
         if drafted is None:
             return True  # nothing came of it since the start
-        return durable is not None and (durable.generation, durable.offset) >= (drafted.generation, drafted.offset)
+        return durable is not None and (durable.generation, durable.offset) >= drafted
 
     def _only_blanks(self, path: str, begin: int, end: int) -> bool:
         """Whether nothing stands there that could be a line yet to come."""
@@ -807,7 +808,7 @@ class InboxFolder:
         if left > LINE_MAX:
             self._put_aside_long(old, left, take)
         elif left > 0:
-            self._line(old, self._files.pread(old.fd, left, cursor.offset), take)
+            self._lines(old, [self._files.pread(old.fd, left, cursor.offset)], take, newline=b"")
 
     # --- lines
 
@@ -830,8 +831,7 @@ class InboxFolder:
         if left_over:
             lines.pop()
         take.lines -= len(lines)
-        for line in lines:
-            self._line(file, line + b"\n", take)
+        self._lines(file, lines, take)
         return left_over or len(chunk) == wanted
 
     def _pass_over(self, file: _Followed, chunk: bytes, take: _Take) -> bool:
@@ -862,27 +862,41 @@ class InboxFolder:
         device, inode, generation, offset, _, _ = file.cursor
         file.cursor = InboxCursor(device, inode, generation, offset + length, length, mark)
 
-    def _line(self, file: _Followed, raw: bytes, take: _Take) -> None:
-        """One line, its newline included (but for the last one of a file that is gone)."""
-        mark = crc32(raw) if len(raw) <= MARK_SPAN else mark_of(raw)
-        self._move(file, len(raw), mark)
-        if len(raw) <= 2 and not raw.strip():
-            return  # an empty line says nothing
-        origin = origin_text(file.name, file.cursor)
-        try:
-            draft = self._draft(file.source, raw, origin, mark)
-        except BadLine as bad:
-            self._put_aside(file, raw, str(bad), take)
-            return
-        if draft is not None:
-            take.drafts.append(draft)
-            self._note(file)
+    def _lines(self, file: _Followed, lines: Sequence[bytes], take: _Take, newline: bytes = b"\n") -> None:
+        """The next lines of it, of which each stood before a newline (but for the last one of a file that is gone).
 
-    def _note(self, file: _Followed) -> None:
-        """An event comes of what stands before the cursor; the journal is to hold it before the file may go."""
-        known = self._drafted.get(file.name)
-        if known is None or file.cursor.generation >= known.generation:
-            self._drafted[file.name] = file.cursor
+        What lines of one file share is made once, and the cursor moves behind the last of them: there may be a million.
+        """
+        device, inode, generation, offset, length, mark = file.cursor
+        begin, source, drafts = origin_begin(file.name, file.cursor), file.source, take.drafts
+        drafted = -1
+        for line in lines:
+            raw = line + newline
+            length = len(raw)
+            mark = crc32(raw) if length <= MARK_SPAN else mark_of(raw)
+            origin = f"{begin}{offset}+{length}~{mark:08x}"
+            offset += length
+            if length <= 2 and not raw.strip():
+                continue  # an empty line says nothing
+            try:
+                draft = self._draft(source, raw, origin, mark)
+            except BadLine as bad:
+                file.cursor = InboxCursor(device, inode, generation, offset, length, mark)
+                self._put_aside(file, raw, str(bad), take)
+                drafted = offset
+                continue
+            if draft is not None:
+                drafts.append(draft)
+                drafted = offset
+        file.cursor = InboxCursor(device, inode, generation, offset, length, mark)
+        if drafted >= 0:
+            self._note(file, drafted)
+
+    def _note(self, file: _Followed, offset: int) -> None:
+        """An event comes of what ends there; the journal is to hold it before the file may go."""
+        generation = file.cursor.generation
+        if generation >= self._drafted.get(file.name, _NOTHING_DRAFTED)[0]:
+            self._drafted[file.name] = generation, offset
 
     def _draft(self, source: str, raw: bytes, origin: str, mark: int) -> Draft | None:
         """None for a line that was taken before. Raises BadLine."""
@@ -908,7 +922,7 @@ class InboxFolder:
         begin = cursor.offset - cursor.length
         kept = self._quarantine.keep(raw, file=place, offset=begin, length=cursor.length, reason=reason)
         take.bad += 1
-        self._note(file)
+        self._note(file, cursor.offset)
         origin = origin_text(file.name, cursor)
         if take.bad > _SINGLY and take.drafts and self._extend(take.drafts, place, cursor, origin):
             return

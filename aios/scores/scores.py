@@ -340,6 +340,11 @@ class Scores:
         return scores
 
 
+def heeds(event_type: str) -> bool:
+    """Whether events of this type can change a score."""
+    return event_type in _HANDLERS or event_type.startswith("resource.")
+
+
 def judge(said: Said, score: Score, now: float) -> tuple[Said, list[Draft], bool]:
     """What is to be said of a score after what was said; what will then have been said; whether something must wait a minute."""
     drafts: list[Draft] = []

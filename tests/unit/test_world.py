@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -178,6 +179,20 @@ def test_a_checkpoint_anywhere_and_the_rest_give_the_same_world(stored: list[Sto
         world = folded(after, through_a_checkpoint(folded(before)))
         assert encode_json(world.to_json()) == expected
         assert world.open_pairs == whole.open_pairs
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(), st.lists(st.integers(1, 7), min_size=1, max_size=6))
+def test_what_is_folded_in_batches_gives_the_same_world(stored: list[Stored], sizes: list[int]) -> None:
+    """The living daemon folds batches, a start one event after the other: no difference that anybody could see."""
+    world, left = World(Scores()), list(stored)
+    for size in cycle(sizes):
+        world.apply_all(left[:size])
+        left = left[size:]
+        if not left:
+            break
+    assert encode_json(world.to_json()) == encode_json(folded(stored).to_json())
+    assert list(world.origins.items()) == list(folded(stored).origins.items())
 
 
 @settings(max_examples=60, deadline=None)
