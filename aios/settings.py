@@ -406,7 +406,8 @@ class Skills(Section):
     look_commands: tuple[str, ...] = Field(
         default=("df", "du", "free", "lsblk", "ps", "uname", "uptime"),
         max_length=256,
-        description="Commands (`argv[0]`, as playbooks write it) of which `run_command` counts as looking.",
+        description="Commands (`argv[0]`, as playbooks write it) of which `run_command` counts as looking. "
+        "What you write takes the place of the whole list: name those that you still want.",
     )
     disposable: tuple[AbsolutePath, ...] = Field(
         default=("/var/cache/apt/archives", "/var/cache/dnf", "/var/cache/pacman/pkg"),

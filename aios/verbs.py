@@ -18,7 +18,7 @@ from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCall, SkillCatalogue, Touches
 from aios.events.codec import BadLine, encode_json, parse_foreign
 from aios.events.durations import parse_duration
-from aios.events.event import SYSTEM, Draft, Event, Position, Stored, format_time
+from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, format_time
 from aios.journal.query import History
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation_words import waits_for
@@ -27,7 +27,7 @@ from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, fits, run_id, unfit
 from aios.playbooks.run_table import ROLLBACK
-from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence
+from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence, like
 from aios.playbooks.trust import wilson
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
 from aios.reactor.aside import Aside
@@ -309,7 +309,21 @@ class Verbs:
         data = {"silence": silence, "subject": what or "*", "playbook": playbook, "until": until, "by": peer.name}
         data["reason"] = _reason(args)
         await self.emit(Draft(type="daemon.silenced", subject=what if what and "*" not in what else SYSTEM, data=data))
-        return data
+        unknown = await self._unknown_subject(what) if what else ""
+        return {**data, "unknown": unknown} if unknown else data
+
+    async def _unknown_subject(self, what: str) -> str:
+        """Why a silence may hold nothing: no subject that anybody has named so far. It may come later, so that is only said."""
+        patterns = [p.match.get("subject", ()) for p in self.reactor.shelf.by_name.values()]
+        named = {value for values in patterns for value in values if isinstance(value, str)}
+        seen = {score.subject for score in self.world.scores.subjects(self.clock.now())}
+        ill = {subject for subject, _ in self.world.symptoms}
+        known = {HOST, SYSTEM, *named, *seen, *ill, *(unit.subject for unit in await self.services.list())}
+        if any(like(what, subject) for subject in known):
+            return ""
+        return f"no subject {what} is known so far, and no playbook; " + did_you_mean(
+            what.replace("*", ""), {*known, *self.reactor.shelf.by_name}, "it holds as soon as there is one"
+        )
 
     def _length_of_silence(self, args: Mapping[str, Any]) -> float:
         try:

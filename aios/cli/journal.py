@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from aios.errors import Refused
@@ -13,6 +14,7 @@ from aios.events.event import Event, day_of
 from aios.journal.query import History
 
 _FIELDS = Event._fields
+_HOUR = re.compile(r"\d{1,2}:\d{2}\Z")
 
 
 def reader(folder: str) -> History:
@@ -50,6 +52,26 @@ def parse_moment(text: str, now: float) -> float:
         return moment.astimezone().timestamp() if moment.tzinfo is None else moment.timestamp()
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text[:40]!r} is no time; write 1h, today, 2026-02-24 or 2026-02-24T08:15:00") from None
+
+
+def parse_until(text: str, now: float) -> float:
+    """`18:00` (the next), `tomorrow` (its first moment), `2026-02-24`, or a time; without a zone the machine's own.
+
+    Raises ValueError.
+    """
+    today = datetime.fromtimestamp(now).astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        if text == "tomorrow":
+            return (today.replace(tzinfo=None) + timedelta(days=1)).astimezone().timestamp()
+        if _HOUR.match(text):
+            clock = time.fromisoformat(text.zfill(5))
+            at = [(today.replace(tzinfo=None) + timedelta(days=n)).replace(hour=clock.hour, minute=clock.minute) for n in (0, 1)]
+            return next((t for moment in at if (t := moment.astimezone().timestamp()) > now), at[-1].astimezone().timestamp())
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone().timestamp() if moment.tzinfo is None else moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        cure = "write 18:00, tomorrow, 2026-02-24 or 2026-02-24T08:15:00; for a length of time there is --for 2h"
+        raise ValueError(f"{text[:40]!r} is no time; {cure}") from None
 
 
 def parse_day(text: str, now: float) -> str:

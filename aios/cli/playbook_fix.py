@@ -1,6 +1,6 @@
 """`aios playbook lint --fix`: makes the edits that findings propose, in the files themselves.
 
-Only findings whose cure can be meant in one way have a fix; a fix never lets a playbook do more than its author wrote. A file is
+Only errors whose cure can be meant in one way have a fix: what loads is as its author wrote it, whatever lint remarks. A file is
 replaced as a whole or stays as it is, with its owner and mode.
 """
 

@@ -11,7 +11,7 @@ from aios.cli import exits
 from aios.cli.journal import reader
 from aios.cli.parser import UsageError, add_verb
 from aios.cli.playbook_import import write_new
-from aios.cli.reach import folder, wants_json
+from aios.cli.reach import folder, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
 from aios.errors import ConfigErrors, Refused
@@ -31,6 +31,7 @@ _EXAMPLES = """
 aios playbook new                                      asks a few questions
 aios playbook new --type service.down --subject nginx.service --url http://127.0.0.1/
 aios playbook new --from-event 4f0c1d…                 a playbook for this
+aios playbook new --type service.down --subject nginx    the same: a service's whole name is nginx.service
 aios playbook new shop-slow --type shop.slow --restart shop.service --mode approve
 """
 
@@ -47,7 +48,8 @@ def arguments(group: Verbs) -> None:
     acting.add_argument("--look", action="store_true", help="only look, change nothing")
     parser.add_argument("--url", default="", help="the proof: this address answers (default: the service is up)")
     parser.add_argument("--mode", choices=MODES, default="", help="how much it may do by itself (default: suggest)")
-    parser.add_argument("--out", default=".", metavar="DIR", help="where the file goes (default: here)")
+    parser.add_argument("--out", default=".", metavar="DIR", help="where the file goes (default: here); it is made if need be")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there already")
 
 
 def new(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -56,20 +58,28 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
     text = _checked(wanted)
     path = os.path.join(args.out, f"{wanted.title}.yaml")
     schema = os.path.join(args.out, SCHEMA_FILE)
+    folder_is_new = not os.path.isdir(args.out)
     try:
         os.makedirs(args.out, exist_ok=True)
-        write_new(path, text)
+        write_new(path, text, args.force)
     except FileExistsError:
-        raise Refused(f"{path} is there already", f"give it another name: {_PROG} NAME …") from None
-    if not os.path.lexists(schema):
+        raise Refused(f"{path} is there already", f"give it another name ({_PROG} NAME …), or --force writes over it") from None
+    schema_is_new = not os.path.lexists(schema)
+    if schema_is_new:
         _write_schema(schema)
     if wants_json(args):
-        terminal.json({"file": path, "playbook": wanted.title, "text": text})
+        terminal.json({"file": path, "playbook": wanted.title, "subject": wanted.subject, "text": text})
         return exits.OK
     terminal.page(text.rstrip("\n"))
     terminal.say()
     if args.mode not in ("", wanted.mode):
         terminal.complain(f"It only looks, so its mode is {wanted.mode} and not {args.mode}.")
+    if wanted.subject not in (args.subject, "") and args.subject:
+        terminal.say(f"{args.subject} is called {wanted.subject} in events, so that is what it answers.")
+    if folder_is_new:
+        terminal.say(f"The folder {args.out} was not there: it is made.")
+    if schema_is_new:
+        terminal.say(f"{schema} lies beside it, so that your editor completes and checks what you type.")
     terminal.say(f"{path} is written: it loads, and its test passes. Next:", "green")
     terminal.say(f"  aios playbook backtest {path}      when would it have run this last month?")
     terminal.say(f"  aios playbook lint {path}          after each change; and aios playbook test {path}")
@@ -88,12 +98,28 @@ def _wanted(args: argparse.Namespace, terminal: Terminal) -> Wanted:
     wanted = Wanted(args.type, args.name, args.subject, args.restart, args.url, args.mode or "suggest")
     if args.from_event:
         wanted = _from_event(wanted, _event(args.from_event, args, terminal))
+    if args.subject:
+        wanted = replace(wanted, subject=_canonical(args.subject, wanted.event_type, args, terminal))
     if asks:
         return _asked(wanted, args, terminal)
     if not wanted.unit and not args.look:
         service = wanted.event_type.startswith(ABOUT_SERVICES) or wanted.subject.endswith(".service")
         wanted = replace(wanted, unit=(wanted.subject or SUBJECT) if service else "")
     return _settled(wanted)
+
+
+def _canonical(subject: str, event_type: str, args: argparse.Namespace, terminal: Terminal) -> str:
+    """How events spell it: `nginx` is nginx.service, `coder` agent:coder, `/var` disk:/var. Else its pattern never fires."""
+    if not subject or set(":$") & set(subject) or subject in ("host", "system"):
+        return subject
+    if event_type.startswith("resource.disk_") and subject.startswith("/"):
+        return f"disk:{subject}"
+    managed = {service.name: service.subject for service in settings(args, terminal).service}
+    if event_type.startswith("service."):
+        return managed.get(subject) or (subject if "." in subject else f"{subject}.service")
+    if event_type.startswith("agent.") and "." not in subject:
+        return managed.get(subject) or f"agent:{subject}"
+    return subject
 
 
 def _settled(wanted: Wanted) -> Wanted:
@@ -137,6 +163,7 @@ def _asked(wanted: Wanted, args: argparse.Namespace, terminal: Terminal) -> Want
     if event_type not in CATALOGUE and (near := nearest(event_type, seen)):
         event_type = near if _ask(terminal, f"No sensor says {event_type}. Did you mean {near}?", "yes") == "yes" else event_type
     subject = _ask(terminal, "Only for one subject, such as nginx.service? (empty: any)", wanted.subject)
+    subject = _canonical(subject, event_type, args, terminal)
     usual = (subject or SUBJECT) if event_type.startswith(ABOUT_SERVICES) else ""
     unit = (
         "" if args.look else _ask(terminal, "Which service does it restart? (- for none: it only looks)", args.restart or usual)

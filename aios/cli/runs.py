@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aios.blobs.store import BlobFolder
-from aios.cli import exits
+from aios.cli import exits, runs_wait
 from aios.cli.events import summary
 from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
@@ -17,10 +17,11 @@ from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
 from aios.errors import Refused
-from aios.events.event import parse_time
+from aios.events.event import Position, parse_time
 from aios.ports import Blobs
 
 LIMIT = 20
+WAITED = ("approve", "answer", "rollback", "retry")
 DIFF_LINES = 60
 ID_SHOWN = 8
 KNOWN_MAX = 1000
@@ -41,7 +42,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("answer", "say which way, where a run asks that", 'aios runs answer 3f2a91c0 restart --reason "no batch runs now"'),
         ("deny", "say no", 'aios runs deny 3f2a91c0 --reason "in use"'),
         ("cancel", "end a run; what it did is taken back", "aios runs cancel 3f2a91c0"),
-        ("rollback", "take back what an ended run did", "aios runs rollback 3f2a91c0"),
+        (
+            "rollback",
+            "take back what an ended run did; of a healed one, an old state comes back under what lives",
+            "aios runs rollback 3f2a91c0 --wait",
+        ),
         (
             "retry",
             "answer the same event once more, with a new run; also of a dead letter",
@@ -58,6 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             verb.add_argument("choice", help="one of its choices; or yes, or no")
         if word in ("approve", "answer", "deny", "retry"):
             verb.add_argument("--reason", default=None if word == "retry" else "", help="for the report")
+        if word in WAITED:
+            verb.add_argument("--wait", action="store_true", help="show what comes of it until it is over; 0 when that is good")
         if word == "retry":
             verb.add_argument(
                 "--from", dest="from_", metavar="STEP", help="begin at this step: acts before it are not done again, looks are"
@@ -320,7 +327,15 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
         request["from"] = args.from_
     if getattr(args, "force", False):
         request["force"] = True
+    waits = getattr(args, "wait", False)
+    before = reader(folder(args, terminal)).last_position() if waits else None
     answer = ask_daemon(args, terminal, args.verb, request, ANSWER_TIMEOUT_S)
+    if args.verb == "rollback" and answer.get("outcome") == "healed":
+        terminal.complain(
+            f"warning: this run had healed {answer.get('subject', '')}: what stood before it comes back under what lives now"
+        )
+    if waits and "letter" not in answer:
+        return _wait_for(args, terminal, answer, before)
     if wants_json(args):
         terminal.json(answer)
     else:
@@ -332,5 +347,29 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
             )
             return exits.OK
         follow = str(answer.get("run") or answer.get("id") or args.run)[:ID_SHOWN]  # a retry opens another run
-        terminal.say(f"{args.verb}: done. `aios runs show {follow}` shows what comes of it.")
+        terminal.say(f"{ACCEPTED[args.verb]}: `aios runs show {follow}` shows what comes of it.")
     return exits.OK
+
+
+ACCEPTED = {
+    "approve": "Your yes is taken",
+    "answer": "Your answer is taken",
+    "deny": "Your no is taken",
+    "cancel": "It ends, and what it did is being taken back",
+    "rollback": "What it did is being taken back",
+    "retry": "A new run is open",
+}
+"""That it was accepted, which is not that it is done."""
+
+
+def _wait_for(args: argparse.Namespace, terminal: Terminal, answer: Mapping[str, Any], before: Position | None) -> int:
+    run = str(answer.get("run") or answer.get("id"))
+    quiet = wants_json(args)
+    if not quiet:
+        terminal.say(f"{ACCEPTED[args.verb]} ({run[:ID_SHOWN]}):")
+    event, code = runs_wait.wait_for(args.verb, run, folder(args, terminal), before, terminal, quiet)
+    if quiet:
+        terminal.json({**answer, "ended_by": runs_wait.ended_json(event)})
+    else:
+        terminal.say(f"{runs_wait.end_words(event)} · aios runs show {run[:ID_SHOWN]}", "green" if code == exits.OK else "red")
+    return code

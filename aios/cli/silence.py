@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="everything on this machine")
     parser.add_argument("--playbook", default="", metavar="NAME", help="only this playbook, on that subject")
     parser.add_argument("--for", dest="for_", metavar="TIME", help="for how long, such as 2h")
-    parser.add_argument("--until", metavar="TIME", help="until when, such as 2026-02-24T18:00:00+01:00")
+    parser.add_argument("--until", metavar="TIME", help="until when: 18:00, tomorrow, 2026-02-24T18:00:00+01:00")
     parser.add_argument("--reason", default="", help="why, for the report")
     parser.add_argument("--end", metavar="ID", help="end this one, or `all`")
     finish(parser, silence, examples=_EXAMPLES)
@@ -48,6 +48,8 @@ def silence(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args):
         terminal.json(answer)
     else:
+        if answer.get("unknown"):
+            terminal.complain(f"warning: {answer['unknown']}")
         terminal.say(f"Silenced: {_about(answer)}, until {terminal.local(answer['until'])}. To end it before: ")
         terminal.say(f"  aios silence --end {answer['silence']}")
     return exits.OK

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aios.cli import exits
+from aios.cli.journal import parse_until
 from aios.cli.parser import UsageError, finish
 from aios.cli.reach import ask_daemon, wants_json
 from aios.cli.terminal import Terminal
 from aios.cli.waiting import waiting_words
 from aios.events.durations import format_duration, parse_duration
-from aios.events.event import parse_time
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +144,7 @@ def _score(score: Any) -> str:
 def pause_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reason", nargs="?", default="", help="why, for the report")
     parser.add_argument("--for", dest="for_", metavar="TIME", help="for how long, such as 30m")
-    parser.add_argument("--until", metavar="TIME", help="until when, such as 2026-02-24T18:00:00+01:00")
+    parser.add_argument("--until", metavar="TIME", help="until when: 18:00, tomorrow, 2026-02-24T18:00:00+01:00")
     finish(parser, pause, examples='aios pause "moving the database" --for 2h')
 
 
@@ -162,7 +162,7 @@ def length_of_pause(for_: str | None, until: str | None, now: float, prog: str =
     try:
         if for_:
             return format_duration(parse_duration(for_))
-        left = parse_time(until) - now if until else 0.0
+        left = parse_until(until, now) - now if until else 0.0
     except ValueError as error:
         raise UsageError(str(error), prog) from None
     if until and left <= 0:

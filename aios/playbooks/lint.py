@@ -19,9 +19,9 @@ from aios.nearest import nearest
 from aios.playbooks import lint_windows
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
-from aios.playbooks.lint_match import Said, beside_or, impossible, same_resource, touched, unknown_type
+from aios.playbooks.lint_match import Said, beside_or, impossible, literal_stars, same_resource, touched, unknown_type
 from aios.playbooks.load import Loaded
-from aios.playbooks.model import ASK, Playbook, Step
+from aios.playbooks.model import ASK, Keep, Playbook, Step
 from aios.playbooks.read import node_at
 from aios.playbooks.yaml_strict import Node, Source, parse
 
@@ -44,11 +44,13 @@ CODES: Mapping[str, str] = {
     "unreachable": "Another playbook always goes first.",
     "never-matches": "No event can match this pattern.",
     "constant-when": "The condition does not depend on anything.",
+    "literal-star": "A star in a plain value is a star, and stands for nothing else.",
     "beside-or": "A field stands beside $or and in it; only what stands in it counts.",
     "same-resource": "Another playbook acts on the same thing, for other events.",
     "same-trigger": "Another playbook has the same trigger and priority; the name alone decides.",
     **lint_windows.CODES,
     "nothing-kept": "It puts last-good copies back, and nothing takes them.",
+    "not-kept": "It puts a file back of which it takes no copy.",
     "never-put-back": "It takes last-good copies, and nothing puts them back.",
     "cannot-undo": "An act cannot be rolled back.",
     "unknown-choice": "A step waits for an answer that nobody can give.",
@@ -59,7 +61,7 @@ CODES: Mapping[str, str] = {
 }
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
-    "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", *lint_windows.WARNINGS,
+    "not-kept", "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", *lint_windows.WARNINGS,
 ))  # fmt: skip
 
 
@@ -96,15 +98,14 @@ class _Places:
         self._source = Source(playbook.path, text)
         self._root: Node = parse(self._source)
 
-    def finding(self, code: str, where: tuple[str | int, ...], message: str, hint: str, instead: str = "") -> Finding:
+    def finding(self, code: str, where: tuple[str | int, ...], message: str, hint: str) -> Finding:
         owner = node_at(self._root, where[:-1])
         node = node_at(owner, where[-1:])
         if where and owner.kind == "map" and where[-1] in owner.entries and node.kind != "scalar":
             node = owner.entries[str(where[-1])][0]
         shown = self._source.error(node.line, node.column, message, hint)
-        fix = Fix(node.start, node.end, instead) if instead and node.kind == "scalar" else None
         level: Level = "warning" if code in _WARNINGS or (code == "unknown-type" and "mean" in hint) else "info"
-        return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet, fix)
+        return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet)
 
 
 def _cooldown(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
@@ -117,7 +118,7 @@ def _cooldown(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     elif cooldown < longest:
         took, wanted = format_duration(longest), format_duration(cooldown)
         message = f"a cooldown of {wanted} is shorter than its own acts may take ({took})"
-        yield "short-cooldown", where, message, f"write cooldown: {took}, or shorter timeouts", took
+        yield "short-cooldown", where, message, f"write cooldown: {took}, or shorter timeouts"
     if playbook.guard.limit is None:
         yield "no-limit", ("guard", "limit"), CODES["no-limit"], "write limit: 3 in 1h"
 
@@ -232,10 +233,27 @@ def _expressions(playbook: Playbook) -> Iterator[tuple[tuple[str | int, ...], Ex
 
 def _copies(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     restoring = [n for n, step in enumerate(playbook.steps) if step.skill == "restore_files"]
-    if restoring and playbook.keep is None:
-        yield "nothing-kept", ("steps", restoring[0], "act"), CODES["nothing-kept"], "add keep: {files: [/etc/nginx], after: 60s}"
-    if playbook.keep is not None and not restoring:
+    if playbook.keep is None:
+        if restoring:
+            hint = "add keep: {files: [/etc/nginx], after: 60s}"
+            yield "nothing-kept", ("steps", restoring[0], "act"), CODES["nothing-kept"], hint
+        return
+    for number in restoring:
+        yield from _uncovered(playbook.steps[number], number, playbook.keep)
+    if not restoring:
         yield "never-put-back", ("keep",), CODES["never-put-back"], "add a step act: restore_files, or a fallback that does it"
+
+
+def _uncovered(step: Step, number: int, keep: Keep) -> Iterator[Said]:
+    """Files that are put back though no copy holds them. A kept folder covers what is below it, and not the other way round."""
+    files = cast("CelTemplate", step.params).source.get("files")
+    for position, file in enumerate(files if isinstance(files, list) else ()):
+        if not isinstance(file, str) or "${" in file:
+            continue  # only the event tells
+        if not any(file == kept or file.startswith(kept.rstrip("/") + "/") for kept in keep.files):
+            where = ("steps", number, "with", "files", position)
+            message = f"{file} is put back, and keep takes no copy of it"
+            yield "not-kept", where, message, f"write keep: {{files: [{', '.join((*keep.files, file))}]}}"
 
 
 def _windows(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
@@ -260,6 +278,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
     _cooldown, _proof, _reach, _types, _fields, _results, _questions, _copies, _undo, _windows, _manners, impossible, beside_or,
+    literal_stars,
 )  # fmt: skip
 
 

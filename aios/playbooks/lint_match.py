@@ -16,8 +16,8 @@ from aios.playbooks.condition import CelCondition
 from aios.playbooks.index import type_fits
 from aios.playbooks.model import CannotSay, Playbook, variables
 
-Said = tuple[str, tuple[str | int, ...], str, str] | tuple[str, tuple[str | int, ...], str, str, str]
-"""(code, where in the file, message, cure), and what should stand there instead where that makes the playbook more careful"""
+Said = tuple[str, tuple[str | int, ...], str, str]
+"""(code, where in the file, message, cure)"""
 
 _TEXTS, _NUMBERS = frozenset({"string"}), frozenset({"int", "double"})
 _ANY = frozenset({"string", "int", "double", "bool", "map", "list"})
@@ -100,6 +100,32 @@ def _leaves(patterns: Iterable[Any]) -> Iterator[tuple[str, ...]]:
                 yield from _leaves(given)
             else:
                 yield (name,)
+
+
+def literal_stars(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    """`notes*` is that very text, star and all; whoever knows shells means any text."""
+    if playbook.correlation is None:
+        yield from _stars(playbook.match, ("on", "match"))
+        return
+    for number, trigger in enumerate(playbook.correlation.triggers):
+        kind = playbook.correlation.kind
+        entry = ("absence",) if trigger.absent and kind == "sequence" else ()
+        yield from _stars(trigger.match, ("on", "match") if kind == "count" else ("on", kind, number, *entry, "match"))
+
+
+def _stars(given: Any, where: tuple[str | int, ...]) -> Iterator[Said]:
+    """Plain values with a star, in the lists of a pattern; what stands in an operator says what it means."""
+    if isinstance(given, Mapping):
+        for name, inner in given.items():
+            yield from _stars(inner, (*where, name))
+    for position, value in enumerate(given if isinstance(given, list) else ()):
+        if where[-1] == "$or":
+            yield from _stars(value, (*where, position))
+        elif isinstance(value, str) and "*" in value:
+            before = value[:-1]
+            prefix = f" or {{prefix: {before}}}" if value.endswith("*") and before and "*" not in before else ""
+            message = f"{value} is this very text: a star in a plain value stands for nothing else"
+            yield "literal-star", (*where, position), message, f'did you mean {{wildcard: "{value}"}}{prefix}?'
 
 
 def same_resource(playbook: Playbook, others: Iterable[Playbook], touches: Mapping[str, frozenset[str]]) -> Iterator[Said]:

@@ -208,16 +208,13 @@ class TrustBook:
             return following, "shadow changes nothing: it only watches longer"
         evidence = self.evidence_of(playbook)
         acted, watched = (list(evidence.acted), list(evidence.watched)) if evidence is not None else ([], [])
-        tells, what = (
-            (watched, "of its runs in shadow the symptom stayed") if mode == "shadow" else (acted, "of its acting runs healed")
-        )
-        if mode == "suggest" and len(acted) < rule.runs <= len(watched):
-            tells, what = watched, "of its runs in shadow the symptom stayed"
+        shadow = mode == "shadow" or (mode == "suggest" and len(acted) < rule.runs <= len(watched))
+        tells = watched if shadow else acted
         low, _ = wilson(sum(tells), len(tells))
-        said = f"in {sum(tells)} of {len(tells)} {what}"
+        said = _shown(tells, shadow)
         if len(tells) < rule.runs:
-            return None, f"{said}: {following} takes {rule.runs}"
-        sure = f"{said}: surely in {low:.2f} of all, and {following} takes {rule.earned:g}"
+            return None, f"{said}; {following} takes at least {rule.runs}"
+        sure = f"{said}: surely {low:.0%} of all, and {following} takes {rule.earned:.0%}"
         return (following, sure) if low >= rule.earned else (None, sure)
 
     def fallen(self, playbook: Playbook, rule: Rule) -> tuple[Mode, str] | None:
@@ -250,3 +247,12 @@ class TrustBook:
         granted = {name: Grant(*one) for name, one in raw["granted"].items()}
         healed = OrderedDict((kind, {name: list(c) for name, c in by.items()}) for kind, by in raw["healed"].items())
         return cls(of, granted, healed, set(of))
+
+
+def _shown(tells: Sequence[int], shadow: bool) -> str:
+    """What the results say, as a sentence."""
+    what = "runs in shadow" if shadow else "acting runs"
+    if not tells:
+        return f"none of its {what} has ended yet"
+    came = "in {} of its last {} {} the symptom stayed" if shadow else "{} of its last {} {} healed"
+    return came.format(sum(tells), len(tells), what)

@@ -102,6 +102,52 @@ def test_no_event_gets_out_of_its_place(tmp_path: Path, evil: str) -> None:
     assert playbook.tests[0]["given"]["event"]["data"]["text"] == evil
 
 
+@pytest.mark.parametrize(
+    ("event_type", "said", "meant"),
+    [
+        ("service.down", "notes", "notes.service"),
+        ("service.down", "db.socket", "db.socket"),
+        ("service.down", "writer", "agent:writer"),
+        ("agent.error", "coder", "agent:coder"),
+        ("agent.error", "agent:coder", "agent:coder"),
+        ("resource.disk_full", "/var", "disk:/var"),
+        ("resource.memory_high", "host", "host"),
+        ("shop.slow", "till", "till"),
+    ],
+)
+def test_a_subject_is_spelt_as_events_spell_it(tmp_path: Path, event_type: str, said: str, meant: str) -> None:
+    """A playbook for `notes` would wait for ever; what it answers instead is told."""
+    settings = tmp_path / "aios.toml"
+    settings.write_text('[[service]]\nname = "writer"\nargv = ["/bin/true"]\nkind = "agent"\n')
+    words = ("playbook", "new", "--type", event_type, "--subject", said, "--look", "--out", str(tmp_path))
+    done = aios(*words, data=tmp_path, environ={"AIOS_SETTINGS": str(settings)})
+    assert done.code == 0, done.err
+    (path,) = tmp_path.glob("*.yaml")
+    assert sound(path).match == {"subject": [meant]}
+    assert (f"{said} is called {meant} in events" in done.out) is (said != meant)
+
+
+def test_what_it_makes_besides_is_told(tmp_path: Path) -> None:
+    """A folder and a schema; the second time neither."""
+    out = tmp_path / "books"
+    first, second = made(out, "a", "--type", "service.down"), made(out, "b", "--type", "service.down")
+    assert f"The folder {out} was not there: it is made." in first.out
+    assert f"{out}/playbook.schema.json lies beside it" in first.out
+    assert "schema" not in second.out.split("it loads")[1]
+    assert "is made" not in second.out
+
+
+def test_a_file_is_written_over_where_that_is_said(tmp_path: Path) -> None:
+    """With --force, and never through a link."""
+    (tmp_path / "mine.yaml").write_text("mine")
+    (tmp_path / "linked.yaml").symlink_to(tmp_path / "mine.yaml")
+    assert "--force" in made(tmp_path, "linked", "--type", "service.down").err
+    assert made(tmp_path, "linked", "--type", "service.down", "--force").code == 0
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+    assert not (tmp_path / "linked.yaml").is_symlink()
+    sound(tmp_path / "linked.yaml")
+
+
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     """Neither a file nor what a link leads to."""
     (tmp_path / "mine.yaml").write_text("mine")

@@ -245,9 +245,70 @@ def test_a_person_decides_through_the_daemon(tmp_path: Path, verb: str) -> None:
     with daemon(tmp_path, {verb: answer}) as living:
         done = aios("runs", verb, "3f2a91c0", data=tmp_path)
     shown = "bbbb0000" if verb == "retry" else "3f2a91c0"
-    assert done == (0, f"{verb}: done. `aios runs show {shown}` shows what comes of it.\n", "")
+    said = {
+        "approve": "Your yes is taken",
+        "deny": "Your no is taken",
+        "cancel": "It ends, and what it did is being taken back",
+        "rollback": "What it did is being taken back",
+        "retry": "A new run is open",
+    }
+    assert done == (0, f"{said[verb]}: `aios runs show {shown}` shows what comes of it.\n", "")
     reason = {"reason": ""} if verb in ("approve", "deny") else {}
     assert living.asked == [(verb, {"run": "3f2a91c0", **reason})]
+
+
+BACK = ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": "ada"})
+NOT_BACK = ("run.rolled_back", {"ok": False, "proof": [], "error": "/etc/x was changed", "by": "ada"})
+STUCK = ("run.escalated", {"why": "not well after all steps"})
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "code", "last"),
+    [
+        ("retry", [step("restart"), HEALED], 0, "healed"),
+        ("approve", [step("x", ok=False), ("run.not_healed", {"why": "bad"}), BACK, STUCK], 1, "it needs a person: not well"),
+        ("approve", [ASKS], 1, "it asks, and waits for an answer"),
+        ("retry", [("run.rung_done", {"healed": True})], 0, "its fallback healed it"),
+        ("answer", [("run.cancelled", {"by": "bob"}), BACK], 1, "taken back"),
+        ("rollback", [step("rollback"), BACK], 0, "taken back"),
+        ("rollback", [NOT_BACK], 1, "NOT all could be taken back: /etc/x was changed"),
+    ],
+)
+def test_a_person_may_wait_for_what_comes_of_it(tmp_path: Path, verb: str, words: list[Any], code: int, last: str) -> None:
+    """Told as it happens, until it is over; the exit code says whether that is good. Other runs are not meant."""
+    write_journal(tmp_path, event("n.0"))
+    others = story(HEALED, run="ffff0000")
+
+    def asked(_args: Any) -> dict[str, str]:
+        write_journal(tmp_path, *others, *story(*words, at=NOON))  # it all happens before we look
+        return {"id": RUN}
+
+    choice = ["restart"] if verb == "answer" else []
+    with daemon(tmp_path, {verb: asked}):
+        done = aios("runs", verb, "3f2a", *choice, "--wait", data=tmp_path)
+    assert done.code == code, done.err
+    assert last in done.out.splitlines()[-1]
+    assert done.out.splitlines()[-1].endswith("aios runs show 3f2a91c0")
+    assert ("restart: ok" in done.out) is (words[0][1].get("step") == "restart" and code == 0)
+
+
+def test_waiting_gives_one_json_document(tmp_path: Path) -> None:
+    write_journal(tmp_path, event("n.0"))
+
+    def asked(_args: Any) -> dict[str, str]:
+        write_journal(tmp_path, *story(step("restart"), HEALED, at=NOON))
+        return {"run": RUN}
+
+    with daemon(tmp_path, {"retry": asked}):
+        done = aios("runs", "retry", "3f2a", "--wait", "--json", data=tmp_path)
+    assert json.loads(done.out)["ended_by"]["type"] == "run.healed"
+
+
+def test_taking_back_what_healed_is_warned_of(tmp_path: Path) -> None:
+    """The service lives, and its old state comes back under it."""
+    with daemon(tmp_path, {"rollback": {"id": RUN, "outcome": "healed", "subject": "nginx.service"}}):
+        done = aios("runs", "rollback", "3f2a", data=tmp_path)
+    assert (done.code, "had healed nginx.service" in done.err) == (0, True)
 
 
 WAY = (

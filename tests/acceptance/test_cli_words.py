@@ -47,7 +47,7 @@ BAD = [
     (["pause", "--for", "5"], "aios: '5' is no duration; write a number with its unit"),
     (["pause", "--for", "5m", "--until", "2027-01-01T00:00:00Z"], "aios: say either --for or --until\n"),
     (["pause", "--until", "2020-01-01T00:00:00Z"], "aios: 2020-01-01T00:00:00Z is past\n"),
-    (["pause", "--until", "2027-01-01T00:00:00"], "has no zone; end it with Z or an offset such as +01:00"),
+    (["pause", "--until", "next-week"], "aios: 'next-week' is no time; write 18:00, tomorrow, 2026-02-24"),
     (["skill", "run", "x", "unit"], "aios: 'unit' is no parameter; write NAME=VALUE, such as unit=nginx.service\n"),
     (["skill", "run", "x", "a=1", "a=2"], "aios: 'a' is given twice\n"),
     (["report", "--date", "soon"], "aios: 'soon' is no day; write it like 2026-02-24\n"),

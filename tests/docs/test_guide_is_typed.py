@@ -129,7 +129,7 @@ def test_the_guide_does_what_it_says(typist: Typist) -> None:
     typist.until(lambda: typist.pid() != before, "it runs again")
     typist.type()
     typist.until(lambda: typist.newest_run()[1] == "suggested", "it proposes")
-    assert "approve: done" in typist.type()
+    assert "Your yes is taken" in typist.type()
     typist.until(lambda: typist.newest_run() == (2, "healed"), "what was approved heals")
 
     assert "1 passed, 0 failed" in typist.type()  # 6: it acts

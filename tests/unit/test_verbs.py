@@ -77,6 +77,22 @@ def test_a_service_is_found_by_its_name_and_one_that_nobody_knows_is_refused() -
     play(story, playbook("mender"))
 
 
+def test_a_silence_of_what_nobody_knows_is_set_and_said() -> None:
+    """A subject may come later; what is like it, and known, is named."""
+
+    async def story(rig: Rig) -> None:
+        await rig.emit("service.down", "web.service")
+        rig.machine.units.add("db.service")
+        for known in ("web.service", "db.service", "w*.service", "host", "mender"):
+            assert "unknown" not in await rig.do("silence", what=known, **{"for": "1h"})
+        said = await rig.do("silence", what="wbe.service", **{"for": "1h"})
+        assert said["unknown"] == "no subject wbe.service is known so far, and no playbook; did you mean 'web.service'?"
+        assert "'mender'" in (await rig.do("silence", what="mendr", **{"for": "1h"}))["unknown"]
+        assert len((await rig.do("silences"))["silences"]) == 7
+
+    play(story, playbook("mender"))
+
+
 def test_runs_are_listed_open_first_then_newest_first() -> None:
     async def story(rig: Rig) -> None:
         for n in range(3):

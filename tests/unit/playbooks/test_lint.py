@@ -152,6 +152,43 @@ def test_two_that_act_on_one_resource_are_found() -> None:
     assert "same-resource" not in codes(GOOD, ladder)
 
 
+def test_a_file_that_is_put_back_and_never_kept_is_found() -> None:
+    """Each is named; a kept folder covers what is below it, and a kept file says nothing of its folder."""
+    restored = GOOD.replace("files: [/etc/nginx]}\n  - id", "files: [/etc/nginx/a.conf, /etc/nginx2/b, /srv/c]}\n  - id")
+    found = [f for f in findings(restored) if f.code == "not-kept"]
+    assert {(f.level, f.line) for f in found} == {("warning", 26)}
+    assert [f.message.split()[0] for f in found] == ["/etc/nginx2/b", "/srv/c"]
+    assert found[1].hint == "write keep: {files: [/etc/nginx, /srv/c]}"
+    one = GOOD.replace("keep: {files: [/etc/nginx]", "keep: {files: [/etc/nginx/nginx.conf]")
+    assert codes(one) == ["not-kept"]
+
+
+@pytest.mark.parametrize(
+    ("on", "hint"),
+    [
+        ("{type: a.b, match: {subject: [notes*]}}", 'did you mean {wildcard: "notes*"} or {prefix: notes}?'),
+        ("{type: a.b, match: {data: {x: {y: [1, '*.log']}}}}", 'did you mean {wildcard: "*.log"}?'),
+        ("{type: a.b, match: {$or: [{subject: [a*]}, {severity: [error]}]}}", 'did you mean {wildcard: "a*"} or {prefix: a}?'),
+        ("{type: a.b, match: {subject: [a*]}, count: 3 in 1m}", 'did you mean {wildcard: "a*"} or {prefix: a}?'),
+        (
+            "{sequence: [{type: a.b}, {absence: {type: a.c, match: {subject: ['a*c']}}}], within: 1m}",
+            'did you mean {wildcard: "a*c"}?',
+        ),
+    ],
+)
+def test_a_star_in_a_plain_value_is_asked_about(on: str, hint: str) -> None:
+    """It is that very text, which few mean."""
+    found = [f for f in findings(other("a", on)) if f.code == "literal-star"]
+    assert [(f.level, f.line, f.hint) for f in found] == [("info", 3, hint)]
+    assert found[0].snippet.splitlines()[0].count("*")
+
+
+def test_a_star_in_an_operator_is_let_be() -> None:
+    """There it says what it means."""
+    on = "{type: a.b, match: {subject: [{wildcard: 'a*'}, {exactly: 'a*'}, {anything-but: ['a*']}]}}"
+    assert "literal-star" not in codes(other("a", on))
+
+
 def test_every_code_is_explained() -> None:
     """A person who meets a code can read what it means."""
     assert all(words.endswith(".") for words in CODES.values())

@@ -73,6 +73,28 @@ def test_a_mode_is_earned_by_enough_results_of_the_kind_that_speaks_for_it(
 
 
 @pytest.mark.parametrize(
+    ("mode", "acted", "watched", "said"),
+    [
+        ("shadow", [], [], "none of its runs in shadow has ended yet; suggest takes at least 10"),
+        ("suggest", [], [1], "none of its acting runs has ended yet; approve takes at least 10"),
+        ("approve", [1, 0], [], "1 of its last 2 acting runs healed; auto takes at least 10"),
+        (
+            "shadow",
+            [],
+            [1] * 10,
+            "in 10 of its last 10 runs in shadow the symptom stayed: surely 72% of all, and suggest takes 70%",
+        ),
+    ],
+)
+def test_what_it_has_shown_is_said_in_plain_words(mode: Mode, acted: list[int], watched: list[int], said: str) -> None:
+    book = shown("observed")
+    book.of["mend"].acted.extend(acted)
+    book.of["mend"].watched.extend(watched)
+    book.granted["mend"] = Grant(mode, "h", T0, "ann", "")
+    assert book.earned(MEND, RULE)[1] == said
+
+
+@pytest.mark.parametrize(
     ("file", "granted", "good", "of", "falls_to"),
     [
         ("auto", "auto", 0, 9, None),
