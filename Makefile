@@ -15,11 +15,11 @@ demo: $(RUN_STAMP) ## break a small real service and watch it heal
 	$(BIN)/aios demo
 
 test: $(DEV_STAMP) ## the whole test suite
-	$(BIN)/pytest -n 3 --dist loadfile -m 'not systemd'
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not systemd'
 	$(BIN)/pytest -m systemd
 
 quick: $(DEV_STAMP) ## without the slow tests and without a real systemd: two minutes or so
-	$(BIN)/pytest -n 3 --dist loadfile -m 'not slow and not systemd' -x
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow and not systemd' -x
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -43,7 +43,7 @@ simulate: $(DEV_STAMP) ## simulated hours with faults: make simulate HOURS=100 S
 
 KILLS ?= 1000
 crash: $(DEV_STAMP) ## a real daemon killed at so many random moments and at every call of its journal: make crash KILLS=1000
-	CRASH_KILLS=$(KILLS) $(BIN)/pytest tests/integration/test_daemon_crash.py tests/integration/test_daemon_crash_calls.py
+	CRASH_KILLS=$(KILLS) $(BIN)/pytest tests/integration/test_daemon_crash.py tests/integration/test_daemon_crash_calls.py tests/integration/test_daemon_crash_recovery.py
 
 docs: $(DEV_STAMP) ## write the generated references again
 	$(BIN)/python -m aios.cli.docs
