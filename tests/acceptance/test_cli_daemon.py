@@ -237,6 +237,9 @@ def test_what_a_window_lacks_is_explained_and_so_is_what_made_a_correlation(tmp_
     assert "e2 no type is a; wanted b" in out
     assert "now: 1 x first seen of subject web.service, 1 x e2 missing within 10m" in out
     assert "No playbook is for it" not in out
+    unknown = {name: window[name] for name in ("playbook", "kind", "matched", "triggers")}
+    with daemon(tmp_path, {"explain": {**answer, "windows": [unknown]}}):
+        assert "now:" not in aios("explain", "x", data=tmp_path).out
     parts = {"first": {"id": "x", "type": "a", "subject": "web.service", "time": at}}
     data = {"playbook": "p0", "kind": "sequence", "key": {"subject": "web.service"}, "since": at, "until": at, "count": 1}
     data |= {"events": parts, "used": [["x", "2026-02-24.1:0"]], "missing": ["e2"]}

@@ -328,6 +328,9 @@ def test_what_several_events_together_lack_is_told_with_the_window() -> None:
         (window,) = (await told(rig, event))["windows"]
         assert (window["playbook"], window["matched"]) == ("several", True)
         assert window["needs"].startswith("1 x e1 seen of subject job:1, 2 x e1 missing within 10m")
+        alone = tell(look_back(history(rig), event, rig.daemon.outside.blobs, rig.daemon.outside.skills, {}), NOBODY)
+        assert alone["windows"][0]["triggers"] == window["triggers"]
+        assert alone["notes"] == ["How several stands with other events is known only to a daemon that has it in force."]
 
     text = playbook("several").replace("on: {type: work.broken}", "on: {type: work.odd, count: 3 in 10m}")
     play(story, text)
