@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from aios.cli import exits
 from aios.cli.journal import parse_day, parse_moment
 from aios.cli.parser import UsageError, add_verb, count
-from aios.cli.playbook_files import read_texts
 from aios.cli.reach import folder, settings, wants_json
 from aios.cli.terminal import Terminal
 from aios.errors import ConfigErrors, Refused
 from aios.events.durations import parse_duration
 from aios.events.event import format_time
+from aios.playbook_files import read_texts
 from aios.playbooks.model import MODES
 
 if TYPE_CHECKING:

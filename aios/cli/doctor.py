@@ -146,7 +146,7 @@ def _is_user(name: str) -> bool:
 
 
 def check_playbooks(folders: tuple[str, ...]) -> Iterator[Finding]:
-    from aios.cli.playbook_files import read_folders  # CEL and YAML: only who looks at playbooks pays for them
+    from aios.playbook_files import read_folders  # CEL and YAML: only who looks at playbooks pays for them
 
     loaded = read_folders(path for path in folders if os.path.isdir(path))
     for error in loaded.errors:

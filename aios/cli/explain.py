@@ -13,7 +13,6 @@ from typing import Any
 from aios.cli import exits
 from aios.cli.parser import finish
 from aios.cli.reach import ask_daemon, folder, wants_json
-from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
 from aios.control.client import NoDaemon
 from aios.events.catalogue import CORRELATED
@@ -41,7 +40,7 @@ def explain(args: argparse.Namespace, terminal: Terminal) -> int:
     try:
         answer = ask_daemon(args, terminal, "explain", {"event": args.event})
     except NoDaemon:
-        answer = look(folder(args, terminal), args.event, catalogue())
+        answer = look(folder(args, terminal), args.event)
     if wants_json(args):
         terminal.json(answer)
     else:

@@ -175,7 +175,7 @@ def _no_playbook(name: str, loaded: Loaded) -> NoReturn:
 
 def lint(args: argparse.Namespace, terminal: Terminal) -> int:
     """4 when one cannot be used, 1 when there is a warning."""
-    from aios.cli.playbook_fix import fix_files
+    from aios.playbook_files import fix_files
     from aios.playbooks.lint import lint as find  # reads every playbook a second time: only here
 
     skills = catalogue()

@@ -14,7 +14,7 @@ from aios.cli.playbook_import import write_new
 from aios.cli.reach import folder, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
-from aios.errors import ConfigErrors, Refused
+from aios.errors import Refused
 from aios.events.event import Event
 from aios.journal.query import Query
 from aios.nearest import nearest
@@ -55,7 +55,9 @@ def arguments(group: Verbs) -> None:
 def new(args: argparse.Namespace, terminal: Terminal) -> int:
     """1 when the file is there already."""
     wanted = _wanted(args, terminal)
-    text = _checked(wanted)
+    from aios.playbooks.drafting import checked_draft  # lint, trial and CEL: only who writes one pays
+
+    text = checked_draft(wanted, catalogue())
     path = os.path.join(args.out, f"{wanted.title}.yaml")
     schema = os.path.join(args.out, SCHEMA_FILE)
     folder_is_new = not os.path.isdir(args.out)
@@ -192,28 +194,6 @@ def _ask(terminal: Terminal, question: str, usual: str) -> str:
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
-
-
-def _checked(wanted: Wanted) -> str:
-    """Its text, which loads, is without a warning, and passes its test. Raises ConfigErrors, Refused."""
-    from aios.playbooks.drafting import draft
-    from aios.playbooks.lint import lint
-    from aios.playbooks.load import load_many
-    from aios.playbooks.trial import try_playbook
-
-    text, skills = draft(wanted), catalogue()
-    loaded = load_many({f"{wanted.title}.yaml": text}, skills)
-    if loaded.errors:
-        raise ConfigErrors(list(loaded.errors))
-    warning = next((finding for finding in lint(loaded, skills) if finding.level != "info"), None)
-    if warning is not None:
-        raise Refused(f"{warning.message} [{warning.code}]", warning.hint)
-    (playbook,) = loaded.playbooks
-    for test in playbook.tests:
-        result = try_playbook(playbook, test, skills)
-        if not result.ok:
-            raise Refused(f"its own test would fail: {'; '.join(result.differences)}", "please report what you asked for")
-    return text
 
 
 def _write_schema(path: str) -> None:

@@ -16,11 +16,12 @@ from xml.etree import ElementTree
 
 from aios.cli import exits
 from aios.cli.parser import UsageError
-from aios.cli.playbook_files import SUFFIXES, in_force
+from aios.cli.playbook_files import in_force
 from aios.cli.reach import settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
 from aios.events.calls import SkillCatalogue
+from aios.playbook_files import SUFFIXES
 from aios.playbooks.load import Loaded
 from aios.playbooks.model import Playbook
 from aios.playbooks.trial import TrialResult, try_playbook

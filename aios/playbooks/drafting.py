@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aios.errors import ConfigErrors, Refused
+from aios.events.calls import SkillCatalogue
+from aios.playbooks.lint import lint
+from aios.playbooks.load import load_many
+from aios.playbooks.trial import try_playbook
 from aios.playbooks.writing import SCHEMA_LINE, comment, flow, literal, quoted, slug
 
 SUBJECT = "${event.subject}"
@@ -45,8 +50,28 @@ def name_for(event_type: str, subject: str) -> str:
     return slug(f"{about[:40]}-{event_type.rpartition('.')[2]}") or "my-playbook"
 
 
+def checked_draft(wanted: Wanted, skills: SkillCatalogue) -> str:
+    """The playbook's text, which loads, is without a warning, and passes its own test.
+
+    Raises ConfigErrors where what was asked for cannot be a playbook, Refused where it would be none to recommend.
+    """
+    text = draft(wanted)
+    loaded = load_many({f"{wanted.title}.yaml": text}, skills)
+    if loaded.errors:
+        raise ConfigErrors(list(loaded.errors))
+    warning = next((finding for finding in lint(loaded, skills) if finding.level != "info"), None)
+    if warning is not None:
+        raise Refused(f"{warning.message} [{warning.code}]", warning.hint)
+    (playbook,) = loaded.playbooks
+    for test in playbook.tests:
+        result = try_playbook(playbook, test, skills)
+        if not result.ok:
+            raise Refused(f"its own test would fail: {'; '.join(result.differences)}", "please report what you asked for")
+    return text
+
+
 def draft(wanted: Wanted) -> str:
-    """The playbook's text."""
+    """The playbook's text, as it would be written; nothing is checked."""
     head = [SCHEMA_LINE]
     if wanted.event:
         head.append(comment(f"Made for the event {wanted.event}."))

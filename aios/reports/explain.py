@@ -35,6 +35,7 @@ from aios.playbooks.load import load
 from aios.playbooks.model import Playbook, lesser_mode, variables
 from aios.playbooks.trust import TrustBook
 from aios.ports import Blobs
+from aios.skills.catalogue import load_catalogue
 
 __all__ = ["Past", "Present", "explain", "look_back", "tell"]
 
@@ -102,7 +103,7 @@ NOBODY = Present()
 LET_GO = "what it is for to stand until the guard let it go: by then it was over, or dealt with"
 
 
-def explain(state_dir: str | os.PathLike[str], wanted: str, skills: SkillCatalogue) -> dict[str, Any]:
+def explain(state_dir: str | os.PathLike[str], wanted: str, skills: SkillCatalogue | None = None) -> dict[str, Any]:
     """The answer of `aios explain --json` for a state folder, without asking its daemon. `wanted` is the id of an event, a run or
     a dead letter, or a beginning of it that is no other's (4 characters or more).
 
@@ -112,7 +113,7 @@ def explain(state_dir: str | os.PathLike[str], wanted: str, skills: SkillCatalog
     """
     history = History.of(state_dir)
     blobs = BlobFolder(OsFiles(), os.path.join(os.path.abspath(os.fspath(state_dir)), "blobs"))
-    return tell(look_back(history, wanted, blobs, skills, {}), NOBODY)
+    return tell(look_back(history, wanted, blobs, skills or load_catalogue(), {}), NOBODY)
 
 
 # --- looking back -----------------------------------------------------------------------------------------------------
