@@ -1,8 +1,8 @@
 """Playbooks as files: read as the daemon would read them, and mended in place.
 
 For the command line's `playbook list`, `lint`, `test` and `backtest`, and for anyone's Python (`docs/python.md`). Only errors
-whose cure can be meant in one way have a fix: what loads is as its author wrote it, whatever lint remarks. A file is replaced as a
-whole or stays as it is, with its owner and mode.
+whose cure can be meant in one way have a fix: what loads is as its author wrote it, whatever lint remarks. A file is replaced
+as a whole or stays as it is, with its owner and mode.
 """
 
 from __future__ import annotations
