@@ -1,7 +1,7 @@
 """SHA-256 beside the work: large pieces are hashed by a thread of their own, while the caller reads and writes the next ones.
 
-Hashing costs as much as copying; on two processors it then costs no time. Small files are hashed where they stand. Used by
-`blobs/bulk.py` and `hands/scan.py`; a piece must stay as it is until `PIECES_AHEAD` further ones were given.
+Hashing costs more than copying; on two processors it then costs no time of its own. Small files are hashed where they stand.
+Used by `blobs/bulk.py` and `hands/scan.py`; where the kernel copies, it is `blobs/copying.py` that hashes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Piece = bytes | memoryview
 
 
 class Digest:
-    """`update` in order, then `hexdigest` once, or `drop` when it is not wanted."""
+    """`update` in order, then `hexdigest` once, or `drop` when it is not wanted. A piece must stay as it is until `PIECES_AHEAD`
+    further ones were given."""
 
     def __init__(self) -> None:
         self._hash = sha256()

@@ -6,22 +6,29 @@ below are written over the port, so they run on either.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import stat
+from functools import cache
 from itertools import count
+from typing import Any
 
 from aios.ports import Files, FileStat, Room
 
 _READ_CHUNK = 1 << 20
 _FICLONE = 0x40049409
 """ioctl_ficlone(2)."""
+_CANNOT_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY})
+"""What the kernel says where it cannot, or a sandbox that does not know the call: nothing about the disk."""
+_SYNC_FILE_RANGE_WRITE = 2
+"""sync_file_range(2)."""
 _temporaries = count()
 
 
 class OsFiles:
-    """Each call is one system call (`fsync_dir` is three)."""
+    """Each call is one system call (`fsync_dir` is three, `copy` some)."""
 
     def open(self, path: str, flags: int, mode: int = 0o640) -> int:
         return os.open(path, flags | os.O_CLOEXEC, mode)
@@ -94,6 +101,32 @@ class OsFiles:
         except OSError:
             return False
         return True
+
+    def copy(self, source: int, target: int, offset: int, length: int) -> int | None:
+        try:
+            copied = _copy_range(source, target, offset, length)
+        except OSError as error:
+            if error.errno not in _CANNOT_COPY:
+                raise
+            return None
+        # Writing out begins now, while we go on: that it cannot be asked for is no reason to fail, `fsync` says how it went.
+        _libc().sync_file_range(target, ctypes.c_int64(offset), ctypes.c_int64(copied), _SYNC_FILE_RANGE_WRITE)
+        return copied
+
+
+def _copy_range(source: int, target: int, offset: int, length: int) -> int:
+    try:
+        return os.copy_file_range(source, target, length, offset, offset)
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY:
+            raise
+    os.lseek(target, offset, os.SEEK_SET)  # from one file system to another, an older kernel knows only this way
+    return os.sendfile(target, source, offset, length)
+
+
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None)
 
 
 def _as_file_stat(raw: os.stat_result) -> FileStat:

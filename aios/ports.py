@@ -70,7 +70,17 @@ class Files(Protocol):
         ...
 
     def clone(self, source: int, target: int) -> bool:
-        """Let an empty file share the bytes of a real file of the machine (a reflink). False where that cannot be."""
+        """Let an empty file share the bytes of a real file of the machine (a reflink). False where that cannot be.
+
+        Here and in `copy` one of the two is a descriptor of this port, the other may be one of the real machine.
+        """
+        ...
+
+    def copy(self, source: int, target: int, offset: int, length: int) -> int | None:
+        """In the kernel, to the same place in a file that does not append; how many bytes. None where that cannot be.
+
+        They are on their way to the disk when this returns, and no further: that is said by `fsync`. 0: there are no more.
+        """
         ...
 
 
@@ -140,8 +150,9 @@ class BlobSink(Protocol):
         """So many zeros, which take no room where the file system can."""
         ...
 
-    def clone(self, source: int, length: int) -> bool:
-        """Share the bytes of a real file, before anything was written. False where that cannot be: then write them."""
+    def take(self, source: int, length: int, *, holes: bool) -> bool:
+        """The bytes of a real file, shared or copied in the kernel, before anything was written. False where that cannot be:
+        then write them. What is copied must have no holes."""
         ...
 
     def commit(self) -> str:
@@ -172,6 +183,13 @@ class Blobs(Protocol):
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> Iterator[bytes]:
         """The bytes of a bulk, piece by piece, unchecked: who reads compares the hash of what it wants. KeyError when unknown."""
+        ...
+
+    def pour(self, name: str, target: int, *, holes: bool) -> str | None:
+        """All of a bulk into an empty real file; the hash of what stands there now. None where it has to be read and written.
+
+        With `holes`, which a copy would fill, only shared. KeyError when unknown.
+        """
         ...
 
     def holds(self, name: str) -> bool:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from aios.blobs.copying import copied
 from aios.digest import Digest
 from aios.disk import remove_if_there, temporary_beside, write_all
 from aios.ports import Files
@@ -32,6 +33,8 @@ class BulkFile:
         self._written = 0
         self._on_disk = 0
         self._packer: Any = _packer() if pack else None
+        self._taken = ""
+        """The hash of what was taken from a file as a whole."""
 
     @property
     def length(self) -> int:
@@ -57,27 +60,19 @@ class BulkFile:
             self._on_disk += length
             self._files.ftruncate(self._fd, self._on_disk)
 
-    def clone(self, source: int, length: int) -> bool:
-        """Share the bytes of a whole file, where the file system can; False when it cannot. Only as the first thing."""
-        if self._packer or not self._clone(source):
+    def take(self, source: int, length: int, *, holes: bool) -> bool:
+        """See `BlobSink.take`. Only as the first and the last thing."""
+        if self._packer:
             return False
-        while self._written < length and (
-            piece := self._files.pread(self._fd, min(PIECE, length - self._written), self._written)
-        ):
-            self._hash.update(piece)
-            self._written += len(piece)
-        if self._files.fstat(self._fd).size != self._written:
-            self._files.ftruncate(self._fd, self._written)  # it grew meanwhile: what was hashed is what is held
-        self._on_disk = self._written
-        return True
-
-    def _clone(self, source: int) -> bool:
-        """By a descriptor of its own: the kernel clones into none that appends."""
-        fd = self._files.open(self._temporary, os.O_RDWR)
+        fd = self._files.open(self._temporary, os.O_RDWR)  # of its own: the kernel copies into none that appends
         try:
-            return self._files.clone(source, fd)
+            taken = copied(self._files, source, fd, length, holes=holes)
         finally:
             self._files.close(fd)
+        if taken is None:
+            return False
+        self._taken, self._written = taken
+        return True
 
     def commit(self) -> str:
         """Its name; durable when it returns. Raises OSError."""
@@ -87,7 +82,7 @@ class BulkFile:
             self._files.fsync(self._fd)
             self._files.close(self._fd)
             self._fd = -1
-            name = self._hash.hexdigest()
+            name = self._taken or self._hash.hexdigest()
             path = self._place(name) + (PACKED if self._packer else BULK)
             self._files.rename(self._temporary, path)
             self._files.fsync_dir(os.path.dirname(path))

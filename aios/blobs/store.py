@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from aios.blobs.bulk import BULK, PACKED, BulkFile, read_packed, read_raw
+from aios.blobs.copying import copied
 from aios.disk import make_dirs, read_all, remove_if_there, write_small
 from aios.ports import BlobSink, Files
 
@@ -83,6 +84,15 @@ class BlobFolder:
                 yield from read_raw(self._files, fd, offset, length)
         finally:
             self._files.close(fd)
+
+    def pour(self, name: str, target: int, *, holes: bool) -> str | None:
+        """See `Blobs.pour`. Raises OSError when the disk fails."""
+        fd, packed = self._open_bulk(name)
+        try:
+            done = None if packed else copied(self._files, fd, target, BULK_MAX, holes=holes)
+        finally:
+            self._files.close(fd)
+        return done and done[0]
 
     def holds(self, name: str) -> bool:
         """See `Blobs.holds`."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
 from aios.hands import tree
 from aios.hands.entry import Entry
-from aios.hands.saver import read_content
+from aios.hands.saver import write_content
 from aios.hands.scan import open_to_read
 from aios.ports import Blobs
 
@@ -171,7 +172,8 @@ class Restore:
                 continue
             written.add(entry.hard)
             name = self._name(entry)
-            temporaries.append((tree.write_beside(fd, name, read_content(entry, self._blobs), entry, sync=each), name, entry))
+            write = partial(write_content, entry=entry, blobs=self._blobs)
+            temporaries.append((tree.write_beside(fd, name, write, entry, sync=each), name, entry))
         if temporaries and not each:
             tree.sync_together(fd)
         for temporary, name, entry in temporaries:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from aios.digest import Digest
+from aios.hands import tree
 from aios.hands.entry import Entry
 from aios.hands.scan import PIECE, Content, extents_of, pieces, read_whole
 from aios.ports import Blobs, BlobSink
@@ -22,6 +23,8 @@ WORTH_PACKING = 4 << 10
 _SAMPLE = 64 << 10
 _ENOUGH = 7 / 8
 _LEVEL = 1
+_ALONE = (0, -1, 0)
+"""What `Entry.at` says after the bulk, where the file has one of its own."""
 
 
 class Saver:
@@ -83,7 +86,7 @@ class Saver:
         worth = self._packed(os.pread(fd, _SAMPLE, extents[0][0] if extents else 0)) is not None
         sink = self._blobs.sink(pack=worth)
         try:
-            if not sink.clone(fd, seen.st_size):
+            if not sink.take(fd, seen.st_size, holes=extents is not None):
                 for piece in pieces(fd, seen.st_size, extents):
                     if isinstance(piece, int):
                         sink.skip(piece)
@@ -94,7 +97,20 @@ class Saver:
         except BaseException:
             sink.drop()
             raise
-        return Content(name, (name, 0, -1, 0), size, extents)
+        return Content(name, (name, *_ALONE), size, extents)
+
+
+def write_content(fd: int, entry: Entry, blobs: Blobs) -> None:
+    """A file's bytes as they were saved, into an empty file, holes and all; the hash is that of what was written.
+
+    Raises OSError; KeyError or ValueError when they are gone or damaged.
+    """
+    alone = tuple(entry.at[1:]) == _ALONE
+    found = blobs.pour(str(entry.at[0]), fd, holes=entry.data is not None) if alone else None
+    if found is None:
+        tree.write_pieces(fd, read_content(entry, blobs), entry.data)
+    elif found != entry.blob:
+        raise _damaged(entry)
 
 
 def read_content(entry: Entry, blobs: Blobs) -> Iterator[bytes]:
@@ -112,9 +128,13 @@ def read_content(entry: Entry, blobs: Blobs) -> Iterator[bytes]:
     finally:
         digest.drop()
     if digest.hexdigest() != entry.blob:
-        raise ValueError(f"blob {entry.blob} is damaged: its bytes have another hash")
+        raise _damaged(entry)
     if held:
         yield held
+
+
+def _damaged(entry: Entry) -> ValueError:
+    return ValueError(f"blob {entry.blob} is damaged: its bytes have another hash")
 
 
 def _stored(entry: Entry, blobs: Blobs) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -176,21 +176,21 @@ def temporary_of(name: str) -> str:
 
 def put_file(folder: int, name: str, data: bytes, entry: Entry) -> None:
     """A whole file with owner, mode, attributes and time; synced, then put under its name."""
-    into_place(folder, write_beside(folder, name, (data,), entry), name)
+    into_place(folder, write_beside(folder, name, lambda fd: write_pieces(fd, (data,)), entry), name)
     os.fsync(folder)
 
 
-def write_beside(folder: int, name: str, content: Iterable[bytes], entry: Entry, *, sync: bool = True) -> str:
-    """A whole file, dressed, under its temporary name, which is given back. Where `entry.data` has holes, so has the file."""
+def write_beside(folder: int, name: str, write: Callable[[int], None], entry: Entry, *, sync: bool = True) -> str:
+    """A whole file, dressed, under its temporary name, which is given back. `write` is given the empty file."""
     temporary = temporary_of(name)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(temporary, flags, 0o600, dir_fd=folder)
     except FileExistsError:  # a crash left it
         remove(folder, temporary)
         fd = os.open(temporary, flags, 0o600, dir_fd=folder)
     try:
-        _write_content(fd, content, entry)
+        write(fd)
         dress(fd, entry)
         if sync:
             os.fsync(fd)
@@ -199,17 +199,18 @@ def write_beside(folder: int, name: str, content: Iterable[bytes], entry: Entry,
     return temporary
 
 
-def _write_content(fd: int, content: Iterable[bytes], entry: Entry) -> None:
+def write_pieces(fd: int, content: Iterable[bytes], parts: Sequence[Sequence[int]] | None = None) -> None:
+    """Into an empty file. Where `parts` are given, what lies between them is left as holes."""
     done = 0
     for piece in content:
-        if entry.data is None:
+        if parts is None:
             view = memoryview(piece)
             while view:
                 view = view[os.write(fd, view) :]
         else:
-            _write_parts(fd, piece, done, entry.data)
+            _write_parts(fd, piece, done, parts)
         done += len(piece)
-    if entry.data is not None:
+    if parts is not None:
         os.ftruncate(fd, done)
 
 

@@ -32,6 +32,9 @@ class SimBlobs:
         data = self._kept[name]
         yield data[offset:] if length < 0 else data[offset : offset + length]
 
+    def pour(self, name: str, target: int, *, holes: bool) -> str | None:
+        return None
+
     def holds(self, name: str) -> bool:
         return name in self._kept
 
@@ -56,7 +59,7 @@ class _Sink:
     def skip(self, length: int) -> None:
         self._data += bytes(length)
 
-    def clone(self, source: int, length: int) -> bool:
+    def take(self, source: int, length: int, *, holes: bool) -> bool:
         return False
 
     def commit(self) -> str:

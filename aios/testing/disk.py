@@ -360,6 +360,10 @@ class SimDisk:
         """It shares no bytes with the real machine."""
         return False
 
+    def copy(self, source: int, target: int, offset: int, length: int) -> int | None:
+        """Nor has it a kernel in common with it."""
+        return None
+
     def fsync_dir(self, path: str) -> None:
         folder = self._folder(path)
         self._enter("fsync_dir", path, True)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from aios.blobs.copying import copied
 from aios.blobs.store import BlobFolder
 from aios.digest import Digest
 from aios.disk import OsFiles, make_dirs, write_small
@@ -248,3 +250,95 @@ def test_where_the_file_system_can_a_large_file_is_saved_without_a_copy_of_its_b
     file.write_bytes(b"spoiled")
     assert snapshot.restore(manifest, place.blobs, no_services) == []
     assert file.read_bytes() == data
+
+
+class OneWay(OsFiles):
+    """A disk whose kernel shares nothing, and copies only a part, or not at all."""
+
+    def __init__(self, answers: list[int | None]) -> None:
+        self.answers = answers
+
+    def clone(self, source: int, target: int) -> bool:
+        return False
+
+    def copy(self, source: int, target: int, offset: int, length: int) -> int | None:
+        answer = self.answers.pop(0) if self.answers else length
+        return None if answer is None else super().copy(source, target, offset, min(answer, length))
+
+
+def _copied(files: OsFiles, source: Path, target: Path, limit: int) -> tuple[str, int] | None:
+    with open(source, "rb") as read, open(target, "w+b") as written:
+        return copied(files, read.fileno(), written.fileno(), limit, holes=False)
+
+
+def test_what_the_kernel_copies_is_the_file_and_its_hash_whatever_a_call_takes(tmp_path: Path) -> None:
+    """Short copies go on; up to the limit and no further, also where the file has less."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    data = os.urandom(20 << 20) + b"the end"
+    source.write_bytes(data)
+    for limit in (len(data), 9_000_001, 1 << 40):
+        wanted = data[:limit]
+        assert _copied(OneWay([1, 70_000, 5 << 20]), source, target, limit) == (hashlib.sha256(wanted).hexdigest(), len(wanted))
+        assert target.read_bytes() == wanted
+    assert not [thread for thread in threading.enumerate() if thread.name == "digest"]
+
+
+def test_a_kernel_that_cannot_copy_has_written_nothing_and_one_that_stops_half_way_is_an_error(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(3 << 20))
+    assert _copied(OneWay([None]), source, target, 1 << 40) is None
+    assert target.stat().st_size == 0
+    with pytest.raises(OSError, match="a part"):
+        _copied(OneWay([1 << 20, None]), source, target, 1 << 40)
+    assert not [thread for thread in threading.enumerate() if thread.name == "digest"]
+
+
+def test_the_hash_is_of_what_was_saved_though_the_file_changes_while_it_is_copied(place: Place) -> None:
+    """Every name of a bulk is true, or a restore would call it damaged: it is read back from our copy, never from the file."""
+    file = place.root / "large"
+    file.write_bytes(bytes(24 << 20))
+
+    class Spoiling(OneWay):
+        def copy(self, source: int, target: int, offset: int, length: int) -> int | None:
+            done = super().copy(source, target, offset, length)
+            with open(file, "r+b") as spoiled:
+                spoiled.seek(offset)
+                spoiled.write(b"spoiled")
+            return done
+
+    blobs = BlobFolder(Spoiling([]), f"{place.state}/blobs", pack=False)
+    sink = blobs.sink()
+    with open(file, "rb") as source:
+        assert sink.take(source.fileno(), 24 << 20, holes=False)
+    assert sink.commit() == hashlib.sha256(bytes(24 << 20)).hexdigest()
+
+
+def test_from_one_file_system_to_another_the_kernel_copies_too(tmp_path: Path) -> None:
+    """And no byte that was there before the place is lost."""
+    shared_memory = Path("/dev/shm")
+    if not os.access(shared_memory, os.W_OK) or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    source = tmp_path / "source"
+    data = os.urandom(9 << 20)
+    source.write_bytes(data)
+    with tempfile.TemporaryFile(dir=shared_memory) as target, open(source, "rb") as read:
+        found = copied(OsFiles(), read.fileno(), target.fileno(), 1 << 40, holes=False)
+        assert found == (hashlib.sha256(data).hexdigest(), len(data))
+        target.seek(0)
+        assert target.read() == data
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_damaged_bulk_is_never_put_back(place: Place, kernel: bool) -> None:
+    """Neither where the kernel copies it nor where we do; what stands stays."""
+    file = place.root / "large"
+    file.write_bytes(os.urandom(5 << 20))
+    manifest = place.save()
+    [bulk] = (path for path in Path(place.state).glob("blobs/*/*.bulk") if path.stat().st_size == 5 << 20)
+    with open(bulk, "r+b") as rotten:
+        rotten.seek(4 << 20)
+        rotten.write(b"rot")
+    file.write_bytes(b"spoiled")
+    blobs = place.blobs if kernel else BlobFolder(OneWay([None] * 9), f"{place.state}/blobs", pack=False)
+    assert "damaged" in "".join(snapshot.restore(manifest, blobs, no_services))
+    assert file.read_bytes() == b"spoiled"
