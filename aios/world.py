@@ -81,8 +81,14 @@ class Call(NamedTuple):
     level: str = "critical"
 
 
+CALLING = frozenset({"reactor.called", "reactor.storm_began", "playbook.demoted", "approval.requested"})
+"""Types of which `call_of` may give a call."""
+
+
 def call_of(event: Event) -> Call | None:
     """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
+    if event.type not in CALLING:
+        return None
     if event.type in ("reactor.called", "reactor.storm_began"):
         return Call(event.subject, str(event.data["why"]))
     if event.type == "playbook.demoted" and not event.data["by"]:

@@ -139,14 +139,12 @@ class Reactor:
     def offer(self, stored: Sequence[Stored]) -> None:
         """A batch is durable and applied."""
         own = False
-        undecided = self.world.undecided
-        match = self.index.match
+        undecided, match = self.world.undecided, self.index.match
+        push, now = self.queue.push, self.clock.monotonic()
         for event, position in stored:
-            if event.id in undecided:
-                if match(event):
-                    self._enqueue(event, position)
-                else:  # no playbook answers it: dealt with, and a replay would say the same
-                    del undecided[event.id]
+            # What no playbook answers is dealt with, and a replay would say the same; of what is spilled the queue knows.
+            if event.id in undecided and not (match(event) and push(event, position, now)):
+                del undecided[event.id]
             if is_own(event.type):
                 own = True
                 self._own(event)
