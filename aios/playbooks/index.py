@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from itertools import pairwise
 from typing import Any, cast
 
 from aios.events.catalogue import CORRELATED, is_own
@@ -90,7 +89,7 @@ class Index:
         if everything:
             others = sorted((p for p in self.playbooks if p not in by_type), key=lambda p: p.name)
             said += [{"playbook": p.name, "matched": False, "why": _other_type(p, event.type)} for p in others]
-        return _with_order(said, {playbook.name: playbook for playbook in by_type}, event.type)
+        return said
 
     def _remember(self, event_type: str) -> tuple[Find, ...]:
         """Where the playbooks of a type are found."""
@@ -133,25 +132,6 @@ def _verdict(playbook: Playbook, event: Mapping[str, Any]) -> dict[str, Any]:
     if playbook.correlation is not None:
         return {"playbook": playbook.name, "matched": True, "why": "it waited for these events to come together"}
     return {"playbook": playbook.name, "matched": matched, "why": why}
-
-
-def _with_order(said: list[dict[str, Any]], by_name: Mapping[str, Playbook], event_type: str) -> list[dict[str, Any]]:
-    """Where several match: which goes first, and why the others come after it (each is taken only where those before are not)."""
-    matched = [by_name[one["playbook"]] for one in said if one["matched"]]
-    if len(matched) < 2:
-        return said
-    order_of = {matched[0].name: "first"}
-    order_of |= {after.name: _why_after(before, after, event_type) for before, after in pairwise(matched)}
-    return [{**one, "order": order_of[one["playbook"]]} if one["matched"] else one for one in said]
-
-
-def _why_after(before: Playbook, after: Playbook, event_type: str) -> str:
-    if before.priority != after.priority:
-        return f"after {before.name}: its priority is {after.priority}, not {before.priority}"
-    narrow, wide = specificity(before, event_type), specificity(after, event_type)
-    if narrow != wide:
-        return f"after {before.name}: it says less narrowly what it is for (specificity {wide}, not {narrow})"
-    return f"after {before.name}: by its name, for priority and specificity are the same"
 
 
 def _other_type(playbook: Playbook, event_type: str) -> str:

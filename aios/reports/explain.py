@@ -42,7 +42,8 @@ __all__ = ["Past", "Present", "explain", "look_back", "tell"]
 ANSWERS = ("reactor.decided", "run.opened")
 DECISIONS = (*ANSWERS, "reactor.called", "scheduler.dead_letter")
 DECISIONS_MAX = 100
-PREFIX_MIN = 4
+PREFIX_MIN, NEAR_MAX = 4, 100
+"""Characters that name an event by its beginning, and how many are looked for that share it."""
 UNSAID = "when cannot say: "
 OTHERS_MAX = 200
 ENDED = (
@@ -140,6 +141,8 @@ def _find(history: History, wanted: str) -> Stored:
         name = next((one for one in (event.id, letter) if one.startswith(wanted)), "")
         if name and len(wanted) >= PREFIX_MIN:
             near.setdefault(name, stored)
+            if len(near) > NEAR_MAX:
+                break
     if len(near) == 1:
         return next(iter(near.values()))
     if near:
@@ -213,7 +216,8 @@ def _decisions(history: History, past: Past) -> None:
 def _story(history: History, opened: Event) -> dict[str, Any]:
     """How a run stands by its last word."""
     told = {"playbook": opened.data["playbook"], "mode": opened.data["mode"], "opened": opened.arrival, "status": "opened"}
-    for stored in history.read(Query(EventFilter.from_args({"types": ["run.*"]}), text=opened.id, imported=False)):
+    query = Query(EventFilter.from_args({"types": ["run.*"]}), text=opened.id, since=opened.taken, imported=False)
+    for stored in history.read(query):
         word, data = stored.event.type.removeprefix("run."), stored.event.data
         if data.get("run") == opened.id and word in ENDED:
             extra = {name: data[name] for name in ("waits_for", "until", "why", "on") if data.get(name)}

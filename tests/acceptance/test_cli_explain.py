@@ -1,0 +1,92 @@
+"""`aios explain` as a person types it: of an archived day, of an imported one, of a run, with what each playbook needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
+from aios.events.event import day_of
+from aios.journal.archive import write_archive
+from aios.journal.parts import Part
+from tests.acceptance.cli_kit import NOON, aios, event, write_journal
+from tests.acceptance.test_cli_journal import imported
+
+DAY_S = 86_400.0
+MEND = """playbook: mend
+description: d
+on: {type: tool.broken, match: {data: {failures: [{numeric: [">=", 2]}]}}}
+steps: [{id: look, observe: list_processes}]
+"""
+
+
+def in_force(state: Path, at: float, text: str = MEND) -> Any:
+    """The event that says that this playbook is in force, its text a blob."""
+    (state / "blobs").mkdir(parents=True, exist_ok=True)
+    blob = BlobFolder(OsFiles(), str(state / "blobs")).put(text.encode())
+    data = {"playbooks": {"mend": blob}, "paths": {"mend": "/etc/aios/mend.yaml"}, "disabled": [], "invalid": []}
+    return event("playbook.loaded", "system", at, **data)
+
+
+def explained(state: Path, wanted: str) -> dict[str, Any]:
+    done = aios("explain", wanted, "--json", data=state)
+    assert done.code == 0, done.err
+    return dict(json.loads(done.out))
+
+
+def test_what_a_playbook_needs_is_said_in_a_sentence_with_its_conditions(tmp_path: Path) -> None:
+    narrow = MEND.replace("match: {data", "match: {subject: [a], data")
+    write_journal(tmp_path, in_force(tmp_path, NOON - 90, narrow), event("tool.broken", "b", NOON - 60, "e1", failures=1))
+    out = " ".join(aios("playbook", "explain", "e1", data=tmp_path).out.split())
+    assert "mend did not match" in out
+    assert 'no subject "b" "a" no data.failures 1 a number >= 2' in out
+    assert 'it needs subject is "b", needs "a"; data.failures is 1, needs >= 2' in out
+
+
+@pytest.mark.parametrize("archives", [False, True])
+def test_an_old_event_is_explained_by_the_playbooks_of_its_day(tmp_path: Path, archives: bool) -> None:
+    """Raw or archived: it is the text of then that counts, not the one that came later."""
+    old, then, later = NOON - 5 * DAY_S, day_of(NOON - 5 * DAY_S), MEND.replace('">=", 2', '">=", 9')
+    write_journal(tmp_path, in_force(tmp_path, old - 90), event("tool.broken", "b", old, "e1", failures=1), day=then)
+    write_journal(tmp_path, in_force(tmp_path, NOON - 90, later), event("tool.broken", "b", NOON, "e2", failures=1))
+    if archives:
+        write_archive(OsFiles(), str(tmp_path / "events"), Part(then, 1))
+        (tmp_path / "events" / f"{then}.1.jsonl").unlink()
+    for wanted, needs in (("e1", "data.failures is 1, needs >= 2"), ("e2", "data.failures is 1, needs >= 9")):
+        answer = explained(tmp_path, wanted)
+        assert [(one["verdict"], one["needs"]) for one in answer["considered"]] == [("no_match", needs)]
+        assert answer["notes"] == []
+
+
+def test_an_imported_event_was_never_decided_and_that_is_said(tmp_path: Path) -> None:
+    """With what the playbooks that were in force last would have asked of it."""
+    old = tmp_path / "old.jsonl"
+    old.write_text(
+        json.dumps({"ts": "2026-02-17T00:02:51", "layer": "TOOL", "event": "broken", "payload": {"failures": 3}}) + "\n"
+    )
+    state = tmp_path / "state"
+    imported(state, str(old))
+    line = json.loads(aios("events", "--json", data=state).out)["event"]
+    text = MEND.replace("tool.broken", line["type"]).replace(
+        ' data: {failures: [{numeric: [">=", 2]}]}', " source: [{exists: true}]"
+    )
+    write_journal(state, in_force(state, NOON - 90, text))
+    answer = explained(state, line["id"])
+    assert answer["notes"] == [
+        "It was imported: it happened before, and nothing was decided about it here.",
+        "The journal does not say which playbooks were in force then; these are those that were in force last.",
+    ]
+    assert [one["verdict"] for one in answer["considered"]] == ["imported"]
+    assert "nothing was decided" in aios("explain", line["id"], data=state).out
+
+
+def test_a_playbook_whose_text_nobody_can_read_any_more_is_named(tmp_path: Path) -> None:
+    """Its version is older than what this program reads, or its blob is gone."""
+    loaded = in_force(tmp_path, NOON - 90, "playbook: mend\nnonsense: 1\n")
+    write_journal(tmp_path, loaded, event("tool.broken", "b", NOON - 60, "e1"))
+    (note,) = explained(tmp_path, "e1")["notes"]
+    assert note.startswith("mend: its text cannot be read by this version: /etc/aios/mend.yaml:")
