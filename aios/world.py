@@ -16,6 +16,7 @@ from aios.events.catalogue import CLOSES, CORRELATED, is_own
 from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, Stored, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
+from aios.playbooks.breaker import lasts
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook, Storm
 from aios.playbooks.run import Run
@@ -399,13 +400,13 @@ class World:
         self.incidents.pop(event.subject, None)
         opened = known or Incident(event.correlationid, event.taken, called=False)  # while one is open, no other opens
         self.incidents[event.subject] = opened._replace(last=event.taken)
-        while self.incidents and next(iter(self.incidents.values())).last < event.taken - INCIDENT_QUIET_S:
+        while self.incidents and abs(event.taken - next(iter(self.incidents.values())).last) > INCIDENT_QUIET_S:
             self.incidents.popitem(last=False)
 
     def incident_of(self, subject: str, now: float) -> Incident | None:
         """The incident that is open on this subject."""
         incident = self.incidents.get(subject)
-        return incident if incident is not None and incident.last >= now - INCIDENT_QUIET_S else None
+        return incident if incident is not None and abs(now - incident.last) <= INCIDENT_QUIET_S else None
 
     def _on_act_done(self, event: Event) -> None:
         self.uncalled.pop(event.causationid, None)
@@ -506,7 +507,7 @@ class World:
 
     def attributed(self, subject: str, now: float, settle_s: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
         """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
-        for run in [run for run in self.acting.values() if run.ended and run.ended_at + settle_s <= now]:
+        for run in [run for run in self.acting.values() if run.ended and not lasts(run.ended_at, settle_s, now)]:
             del self.acting[run.id]
         return next(
             (r for r in self.acting.values() if subject in r.resources or subject in dependents.get(r.id, ())),

@@ -30,9 +30,18 @@ class Breaker:
             return self.until
         return self.opened_at + open_s(self.level, first_s, ceiling_s)
 
+    def is_open(self, first_s: float, ceiling_s: float, now: float) -> bool:
+        until = self.open_until(first_s, ceiling_s)
+        return lasts(self.opened_at, until - self.opened_at, now)
+
     def failed(self, at: float) -> None:
         """The trial did not heal."""
         self.opened_at, self.until, self.level = at, 0.0, min(self.level + 1, LEVEL_MAX)
+
+
+def lasts(since: float, for_s: float, now: float) -> bool:
+    """Whether what began then and holds for so long still holds. What begins even further ahead was noted by another clock."""
+    return since - for_s <= now < since + for_s
 
 
 def open_s(level: int, first_s: float, ceiling_s: float) -> float:

@@ -1,8 +1,10 @@
 """May a playbook run now? Guards hold it, say why, and until when.
 
 `GuardBook` is folded from the journal (the world holds it); `verdict` is asked by the reactor before a run opens. Only runs
-that reached an act count: looking is free. Times are wall-clock seconds, since they must outlive a restart. What a guard
-needs to see of the rest of the world (other runs, who else is ill) stands in `reactor/holding.py`.
+that reached an act count: looking is free. Times are wall-clock seconds, since they must outlive a restart. What was noted
+further ahead than a guard reaches back was noted by a clock that has been set back since: that holds no more, or a machine that
+booted in the wrong year would be held until then. What a guard needs to see of the rest of the world (other runs, who else is
+ill) stands in `reactor/holding.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aios.playbooks.breaker import Breaker, State
+from aios.playbooks.breaker import Breaker, State, lasts
 from aios.playbooks.model import Guard, Playbook
 from aios.playbooks.silences import SilenceBook
 
@@ -137,7 +139,7 @@ class GuardBook:
             return now + 3600.0
         if len(self.acts) < per_hour:
             return 0.0  # asked at every step of every run, so the usual case counts nothing
-        recent = [at for at in self.acts if at > now - 3600.0]
+        recent = [at for at in self.acts if lasts(at, 3600.0, now)]
         return recent[len(recent) - per_hour] + 3600.0 if len(recent) >= per_hour else 0.0
 
     def verdict(self, playbook: Playbook, subject: str, now: float) -> Held | None:
@@ -145,7 +147,7 @@ class GuardBook:
         if not playbook.acts:
             return None
         called_at = self.calls.get((playbook.name, subject))
-        if called_at is not None and now < called_at + CALLED_QUIET_S:
+        if called_at is not None and lasts(called_at, CALLED_QUIET_S, now):
             why = f"{playbook.name} called a person about {subject} {now - called_at:.0f} s ago: once is enough"
             return Held("called", called_at + CALLED_QUIET_S, why)
         state = self.pairs.get((playbook.name, subject))
@@ -164,8 +166,8 @@ class GuardBook:
             until = breaker.open_until(opens_s(guard), guard.open_max_s)
             times = f", and {breaker.level - 1} trials since did not heal" if breaker.level > 1 else ""
             why = f"{name} acted {count} times on {subject} in {within_s:g} s{times}: the breaker is open"
-            return Held("breaker", until, why, calls=True) if now < until else None
-        recent = [at for at in state.starts if at > now - within_s]
+            return Held("breaker", until, why, calls=True) if breaker.is_open(opens_s(guard), guard.open_max_s, now) else None
+        recent = [at for at in state.starts if lasts(at, within_s, now)]
         if len(recent) < count:
             return None
         until = now + guard.open_s if guard.open_s else recent[len(recent) - count] + within_s
@@ -175,7 +177,7 @@ class GuardBook:
     def _cooling(self, playbook: Playbook, subject: str, state: PairState, now: float) -> Held | None:
         cooldown_s = playbook.guard.cooldown_s
         until = state.last_end + cooldown_s
-        if not state.last_end or now >= until:
+        if not state.last_end or not lasts(state.last_end, cooldown_s, now):
             return None
         ended = f"{playbook.name} ended on {subject} {now - state.last_end:.0f} s ago"
         return Held("cooldown", until, f"{ended}, its cooldown is {cooldown_s:g} s")
@@ -185,7 +187,7 @@ class GuardBook:
         breaker = self.breakers.get((playbook.name, subject))
         if breaker is None:
             return "closed"
-        return "open" if now < breaker.open_until(opens_s(playbook.guard), playbook.guard.open_max_s) else "half-open"
+        return "open" if breaker.is_open(opens_s(playbook.guard), playbook.guard.open_max_s, now) else "half-open"
 
     def to_json(self) -> dict[str, Any]:
         return {

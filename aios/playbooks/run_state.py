@@ -114,7 +114,8 @@ class RunState:
             after = TABLE[self.status, event_type]
         except KeyError:
             raise MachineError(f"run {self.id}: {event_type} while {self.status}") from None
-        if self.status == "waiting" and event_type != "run.waiting" and not event_type.startswith("approval."):
+        waited = self.wait is not None and self.wait["for"] not in ("rung", "ladder")  # where it stands on its ladder is no look
+        if waited and event_type != "run.waiting" and not event_type.startswith("approval."):
             self.wake()
         self.status = after
         _FOLDS[event_type](self, data, at)

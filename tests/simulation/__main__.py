@@ -15,8 +15,8 @@ from pathlib import Path
 from aios.playbooks.run_table import TABLE
 from tests.simulation import shrink
 from tests.simulation.bugs import BUGS
-from tests.simulation.happenings import FAULTS, faults_of, nemesis_of, plan_of
-from tests.simulation.harness import LAWS, QUIET_S, Broken, broken_laws, play
+from tests.simulation.happenings import FAULTS, faults_of, nemesis_of, plan_of, settings_of
+from tests.simulation.harness import LAWS, QUIET_S, Broken, broken_laws
 from tests.simulation.laws import pairs_visited
 from tests.simulation.shrink import Story
 
@@ -44,6 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pace", type=float, default=1.0, help="2: half as many happenings an hour (default 1)")
     parser.add_argument("--quiet-hours", type=float, default=QUIET_S / 3600.0, help="how long the quiet end is (default 3)")
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"of which the nemesis chooses (default: {','.join(FAULTS)})")
+    parser.add_argument("--settings", action="store_true", help="the nemesis chooses settings that hold back, too")
     parser.add_argument("--bug", default="", choices=["", *BUGS], help="plant this bug first")
     parser.add_argument("--shrink", action="store_true", help="cut the story of this seed down to what breaks the law")
     parser.add_argument("--out", default="", help="where --shrink writes the story")
@@ -55,7 +56,8 @@ def _arguments() -> argparse.Namespace:
 def _story(args: argparse.Namespace, seed: int) -> Story:
     hours = min(args.hours, args.story_hours or STORY_H)
     troubles = BUGS[args.bug].troubles if args.bug else nemesis_of(seed, args.pace, args.faults.split(","))
-    return Story(seed, hours, args.quiet_hours * 3600.0, plan_of(seed, hours, troubles), bug=args.bug)
+    settings = settings_of(seed) if args.settings and not args.bug else {}
+    return Story(seed, hours, args.quiet_hours * 3600.0, plan_of(seed, hours, troubles), bug=args.bug, settings=settings)
 
 
 def _soak(args: argparse.Namespace) -> int:
@@ -64,7 +66,7 @@ def _soak(args: argparse.Namespace) -> int:
     seed = args.seed
     while played < args.hours:
         story = _story(args, seed)
-        history = play(story.seed, story.plan, story.hours, quiet_s=story.quiet_s) if not args.bug else shrink.history_of(story)
+        history = shrink.history_of(story)
         found = broken_laws(history)
         visited |= pairs_visited(history.events)
         broken += bool(found)
@@ -83,7 +85,8 @@ def _soak(args: argparse.Namespace) -> int:
 
 def _tell(args: argparse.Namespace, story: Story, found: list[Broken], what: str) -> None:
     faults = faults_of(nemesis_of(story.seed, args.pace, args.faults.split(",")))
-    print(f"seed {story.seed}: {what}, {len(found)} breaches; faults: {', '.join(faults)}", file=sys.stderr)
+    held = f"; settings: {', '.join(story.settings) or 'the usual'}" if args.settings else ""
+    print(f"seed {story.seed}: {what}, {len(found)} breaches; faults: {', '.join(faults)}{held}", file=sys.stderr)
     for sentence in found[:20]:
         print(sentence)
     if found:
@@ -91,6 +94,7 @@ def _tell(args: argparse.Namespace, story: Story, found: list[Broken], what: str
         options += (f" --faults {args.faults}" if args.faults != ",".join(FAULTS) else "") + (
             f" --bug {args.bug}" if args.bug else ""
         )
+        options += " --settings" if args.settings else ""
         print(f"again: python -m tests.simulation {options}    (--shrink cuts it down)")
 
 

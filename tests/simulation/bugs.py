@@ -23,8 +23,11 @@ from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook
+from aios.playbooks.maintenance import WindowSet
 from aios.playbooks.run_state import RunState
+from aios.playbooks.silences import SilenceBook
 from aios.ports import Files
+from aios.reactor import decide, holding
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.scheduler.slots import Slots
 from aios.world import World
@@ -242,6 +245,10 @@ def _finds_nobody(_: Any) -> Any:
     return lambda _files, _folder: None
 
 
+def _says_nothing(_: Any) -> Any:
+    return lambda *_args, **_options: None
+
+
 WORK = replace(CALM, work_s=20.0, subjects=10.0)
 UNSETS = replace(WORK, work_s=10.0, subjects=40.0, kinds=("unset",))
 KILLS = replace(WORK, kill_daemon_s=40.0)
@@ -332,6 +339,30 @@ BUGS: Mapping[str, Bug] = {
         "windows_are_complete",
         replace(KILLS, kinds=("many",)),
         [Patch(Correlator, "from_json", lambda _: classmethod(lambda cls, _raw: cls()))],
+    ),
+    "places_ignored": Bug(
+        "Nobody counts how many runs are open.",
+        "concurrency_is_kept",
+        replace(WORK, work_s=3.0, kinds=("one",)),
+        [Patch(decide, "crowded", _says_nothing), Patch(holding, "crowded", _says_nothing)],
+    ),
+    "never_let_go": Bug(
+        "What is held until something ends is not offered again when it ends.",
+        "nothing_is_held_for_ever",
+        replace(WORK, work_s=3.0, kinds=("one",)),
+        [Patch(holding.HeldOn, "free", lambda _: lambda *_args: [])],
+    ),
+    "window_unheeded": Bug(
+        "A maintenance window is never closed.",
+        "closed_windows_are_kept",
+        replace(WORK, kinds=("hours",)),
+        [Patch(WindowSet, "closed_until", lambda _: lambda _windows, now: (now + 60.0, ""))],
+    ),
+    "silences_forgotten": Bug(
+        "A checkpoint holds no silences.",
+        "a_restart_changes_nothing",
+        replace(KILLS, people_s=10.0),
+        [Patch(SilenceBook, "from_json", lambda _: classmethod(lambda cls, _raw: cls()))],
     ),
     "endless_retry": Bug(
         "How often a step was tried is forgotten at its end.",

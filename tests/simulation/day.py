@@ -14,6 +14,7 @@ from aios.daemon import Daemon
 from aios.events.calls import SkillCall
 from aios.events.event import Event, Position, Stored
 from aios.hands.attempt import MANIFEST
+from aios.playbooks.run import Run
 from aios.ports import Peer
 from aios.testing.bodies import Effect, read_effects
 from aios.testing.disk import Fault
@@ -21,12 +22,14 @@ from aios.testing.hands import Mishap
 from aios.testing.loop import outside
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
+from aios.world import World
 from tests.simulation.happenings import UNITS, Happening
 from tests.simulation.laws import Acknowledged, Attempt, Began, Restored, Setting
 
 INBOX = f"{STATE_DIR}/inbox/story.jsonl"
 CAPACITY = 1 << 40
 COMMIT_S = 0.0002
+ANSWERS_S = 10.0
 OPEN = frozenset(
     f"run.{word}"
     for word in ("opened", "step_intended", "step_done", "waiting", "not_healed", "unknown", "rung_done", "rolled_back")
@@ -55,6 +58,12 @@ class History:
     happened: frozenset[str]
     """Kinds of happenings."""
     calls: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of this day, over those of `assembly`."""
+    recall: Callable[[str], bytes] = lambda _name: b""
+    """A blob, by its name."""
+    known: World | None = None
+    """What the last life knew at the end; None where none lived."""
 
     @property
     def events(self) -> list[Event]:
@@ -71,6 +80,8 @@ class Day:
     plan: Sequence[Happening]
     start_daemon: StartDaemon
     seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recall: Callable[[str], bytes] = lambda _name: b""
     lines: list[str] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     began: list[Began] = field(default_factory=list)
@@ -98,6 +109,8 @@ class Day:
             getattr(self, f"do_{happening.do}")(**happening.args)
         await clock.sleep_until(began + hours * 3600.0)
         self._calm_down()
+        if self.settings:
+            self._be_there()
         await clock.sleep_until(clock.monotonic() + quiet_s)
         self.over = True
         left = [process.name for process in self.machine.processes.living() if process.name.startswith(ACTORS)]
@@ -123,6 +136,9 @@ class Day:
             journal=disk.tree(f"{STATE_DIR}/events"),
             hours=hours,
             happened=frozenset(happening.do for happening in self.plan),
+            settings=self.settings,
+            recall=self.recall,
+            known=self._daemon.world if self._daemon is not None and self.daemon is not None else None,
         )
 
     def _calm_down(self) -> None:
@@ -135,6 +151,18 @@ class Day:
         self.machine.units.late_s = 0.02
         for unit in self.machine.units.units.values():
             unit.heals = 1.0
+
+    def _be_there(self) -> None:
+        """Where settings hold back until a person has spoken, somebody is there in the quiet time: answers, and ends storms."""
+        if self.over:
+            return
+        daemon = self._daemon
+        if daemon is not None:
+            for run in [run for run in daemon.world.runs.values() if run.asked is not None]:
+                self._answer(run, yes=True)
+            if daemon.world.guards.storming:
+                self._verb("resume", {})
+        self._after(ANSWERS_S, self._be_there)
 
     # --- the daemon, as systemd keeps it
 
@@ -283,6 +311,13 @@ class Day:
         self._verb("pause", {})
         self._after(for_s, lambda: self._verb("resume", {}))
 
+    def do_silence(self, what: str, playbook: str, for_s: float, ends_s: float) -> None:
+        """Some are ended before their time."""
+        about = {"all": True} if what == "*" else {"what": what} if what else {}
+        self._verb("silence", {**about, "playbook": playbook, "for": f"{for_s:.0f}s"})
+        if ends_s < for_s:
+            self._after(ends_s, lambda: self._verb("silence_end", {"all": True}))
+
     def _say(self, verb: str, of: str, which: float, yes: bool = True) -> None:
         if self._daemon is None:
             return
@@ -296,9 +331,14 @@ class Day:
         }[of]
         if runs:
             run = runs[min(len(runs) - 1, int(which * len(runs)))]
-            words = list((run.asked or {}).get("choices") or ("yes", "no"))
-            choice = {"choice": words[0 if yes else -1]} if verb == "answer" else {}
-            self._verb(verb, {"run": run.id, **choice})
+            if verb == "answer":
+                self._answer(run, yes)
+            else:
+                self._verb(verb, {"run": run.id})
+
+    def _answer(self, run: Run, yes: bool) -> None:
+        words = list((run.asked or {}).get("choices") or ("yes", "no"))
+        self._verb("answer", {"run": run.id, "choice": words[0 if yes else -1]})
 
     def _verb(self, verb: str, args: Mapping[str, Any]) -> None:
         daemon, process = self._daemon, self.daemon

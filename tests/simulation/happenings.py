@@ -37,7 +37,19 @@ KINDS = (
     "suggest",
     "many",
     "nobody",
+    "which",
+    "one",
+    "hours",
+    "lean",
+    "twice",
+    "left",
+    "right",
+    "first",
+    "then",
+    "pulse",
 )
+FEW = frozenset(("many", "twice", "left", "right", "first", "then", "pulse"))
+"""Of these there are only two subjects, so that several events meet."""
 GARBAGE: Sequence[bytes] = (b"not json\n", b'{"type": "run.healed"}\n', b'{"no": "type"}\n', b"\xff\xfe\n", b"[" * 200 + b"\n")
 STATE = "/state/"
 JOURNAL = "/events/"
@@ -108,6 +120,16 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
 }
 """Families of faults, as the nemesis and `--faults` name them -> the fields of `Troubles` that they turn on."""
 
+HARSH: Sequence[tuple[str, Any]] = (
+    ("concurrency", 3),
+    ("concurrency", 1),
+    ("storm", {"share": 0.3, "at_least": 2}),
+    ("trust", {}),
+    ("depends_on", {"agent:coder": ["cache.service"]}),
+    ("window", [{"name": "changeover", "acts": "never", "cron": "*/20 * * * *", "for": "3m", "timezone": "UTC"}]),
+)
+"""Settings that hold back, and take away: `trust` without a word is that of the product, by which what never heals is demoted."""
+
 EVERY_FAULT = Troubles(disk_full_s=1800.0, disk_slow_s=1500.0, leap_s=1200.0, bus_s=900.0, people_s=500.0)
 CALM = Troubles(**{name: 0.0 for names in FAULTS.values() for name in names})
 """Work, falling services and people, and nothing that goes wrong."""
@@ -127,6 +149,13 @@ def nemesis_of(seed: int, pace: float = 1.0, faults: Sequence[str] = tuple(FAULT
     timed = {field.name: getattr(troubles, field.name) for field in fields(troubles) if field.name.endswith("_s")}
     thick = {name: mean * pace * chance.uniform(0.5, 2.0) for name, mean in timed.items()}
     return replace(troubles, subjects=4.0 + 40.0 * int(chance.uniform(0.0, 2.0)), **thick)
+
+
+def settings_of(seed: int) -> Mapping[str, Any]:
+    """The nemesis chooses settings, too: each of these by itself, in half of all days; the others are those of `assembly`."""
+    chance = SeededEntropy(seed ^ 0x5E771465)
+    chosen = [(name, value) for name, value in HARSH if chance.uniform(0.0, 1.0) < 0.5]
+    return dict(chosen)
 
 
 def faults_of(troubles: Troubles) -> list[str]:
@@ -199,7 +228,7 @@ class _Maker:
         event = {
             "id": f"line-{self._seed}-{number}",
             "type": "resource.cpu_spike" if kind == "alarm" else f"work.{kind}",
-            "subject": f"job:{kind}-{int(chance.uniform(0.0, 2.0 if kind == 'many' else self._troubles.subjects))}",
+            "subject": f"job:{kind}-{int(chance.uniform(0.0, 2.0 if kind in FEW else self._troubles.subjects))}",
             "data": {"tag": f"t{number}", "used": 0.99, "unit": _pick(chance, ("cache.service", "db.service"))},
         }
         line = encode_json(event).decode() + "\n"
@@ -270,14 +299,19 @@ class _Maker:
             yield "bus_late", {"late_s": round(chance.uniform(0.5, 15.0), 1), "for_s": round(chance.uniform(30.0, 300.0), 1)}
 
     def people(self, chance: SeededEntropy) -> Made:
-        """Two answers at once, one after the question has expired, a cancel, a pause, an ended run taken back."""
+        """Two answers at once, one after the question has expired, a cancel, a pause, an ended run taken back, a silence."""
         which = {"which": round(chance.uniform(0.0, 1.0), 3)}
-        what = _pick(chance, ("two_answers", "two_answers", "cancel", "cancel", "take_back", "pause"))
+        what = _pick(chance, ("two_answers", "two_answers", "cancel", "cancel", "take_back", "pause", "silence"))
         if what == "two_answers":
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
         elif what == "pause":
             yield "pause", {"for_s": round(chance.uniform(5.0, 300.0), 1)}
+        elif what == "silence":
+            about = _pick(chance, (("job:*", ""), ("*.service", ""), ("db.service", ""), ("", "count-idempotent"), ("*", "one")))
+            for_s = round(chance.uniform(20.0, 900.0), 1)
+            ends_s = round(chance.uniform(0.0, 2.0 * for_s), 1)
+            yield "silence", {"what": about[0], "playbook": about[1], "for_s": for_s, "ends_s": ends_s}
         elif what == "cancel":
             yield "cancel", {"nth": 1 + int(chance.uniform(0.0, 12.0))}
         else:

@@ -23,9 +23,32 @@ from aios.testing.processes import SimProcess
 from tests.simulation import laws
 from tests.simulation.assembly import SETTINGS, Parts, blobs_of, read_journal, run_daemon
 from tests.simulation.day import Day, History
+from tests.simulation.guard_laws import (
+    a_restart_changes_nothing,
+    a_silence_is_told_once,
+    closed_windows_are_kept,
+    concurrency_is_kept,
+    in_a_storm_nothing_is_done,
+    nothing_is_held_for_ever,
+    silences_are_kept,
+    the_same_journal_finds_the_same,
+    what_is_held_waits,
+)
 from tests.simulation.happenings import EVERY_FAULT, Happening, Troubles, plan_of
 from tests.simulation.laws import Breach
-from tests.simulation.playbooks import ATTEMPTS, COUNT, COUNTED, GUARDS, MATCHED, TIMEOUTS_S, WITHIN_S
+from tests.simulation.playbooks import (
+    ATTEMPTS,
+    CLOSED,
+    COUNT,
+    COUNTED,
+    GUARDS,
+    MACHINE_WINDOW,
+    MATCHED,
+    PLACES,
+    SILENT,
+    TIMEOUTS_S,
+    WITHIN_S,
+)
 from tests.simulation.wiring import machine_with_hands
 
 QUIET_S = 3 * 3600.0
@@ -33,10 +56,15 @@ CLASSES: dict[str, RerunClass] = {skill.name: skill.rerun for skill in SKILLS.va
 
 
 def play_day(
-    seed: int, hours: float = 1.0, troubles: Troubles | None = None, parts: Parts | None = None, quiet_s: float = QUIET_S
+    seed: int,
+    hours: float = 1.0,
+    troubles: Troubles | None = None,
+    parts: Parts | None = None,
+    quiet_s: float = QUIET_S,
+    settings: Mapping[str, Any] | None = None,
 ) -> History:
     """One day, whole, as it comes from its seed. Deterministic: the same arguments give the same journal."""
-    return play(seed, plan_of(seed, hours, troubles or EVERY_FAULT), hours, parts, quiet_s)
+    return play(seed, plan_of(seed, hours, troubles or EVERY_FAULT), hours, parts, quiet_s, settings)
 
 
 def play(
@@ -56,12 +84,13 @@ def play(
         machine.disk.make_folders(f"{STATE_DIR}/inbox")
 
         def start(day: Day) -> SimProcess:
-            mine = replace(parts or Parts(settings=settings or {}), durable=day.durable, assembled=day.meet)
-            mine = replace(mine, commit_s=lambda: day.commit_s)
+            mine = replace(parts or Parts(), settings=settings or {}, commit_s=lambda: day.commit_s)
+            mine = replace(mine, durable=day.durable, assembled=day.meet)
             number = day.starts
             return machine.processes.spawn("daemon", lambda process: _one_life(machine, process, number, seed, mine))
 
-        return await Day(machine, plan, start, seed).run(hours, quiet_s, read_journal)
+        day = Day(machine, plan, start, seed, settings or {}, lambda name: blobs_of(machine.disk).get(name))
+        return await day.run(hours, quiet_s, read_journal)
 
     with _compiled_once():
         return run_virtual(main, seed)
@@ -101,6 +130,11 @@ def _clock_is_steady(history: History) -> bool:
     return "leap" not in history.happened
 
 
+def _closed(history: History) -> Callable[[str], Sequence[tuple[float, float]]]:
+    machine = [MACHINE_WINDOW] if "window" in history.settings else []
+    return lambda playbook: [*machine, *([CLOSED[playbook]] if playbook in CLOSED else [])]
+
+
 def _disk_is_quick(history: History) -> bool:
     return "disk_slow" not in history.happened
 
@@ -128,6 +162,15 @@ LAWS: Sequence[Law] = (
     _law(laws.guards_hold, lambda h: laws.guards_hold(h.events, GUARDS), _clock_is_steady),
     _law(laws.priorities_are_kept, lambda h: laws.priorities_are_kept(h.events, priority, is_matched), _clock_is_steady),
     _law(laws.windows_are_complete, lambda h: laws.windows_are_complete(h.events, COUNTED, COUNT, WITHIN_S), _clock_is_steady),
+    _law(concurrency_is_kept, lambda h: concurrency_is_kept(h.events, h.settings.get("concurrency", 0), PLACES)),
+    _law(silences_are_kept, lambda h: silences_are_kept(h.events), _clock_is_steady),
+    _law(in_a_storm_nothing_is_done, lambda h: in_a_storm_nothing_is_done(h.events), _clock_is_steady),
+    _law(closed_windows_are_kept, lambda h: closed_windows_are_kept(h.events, _closed(h)), _clock_is_steady),
+    _law(what_is_held_waits, lambda h: what_is_held_waits(h.events), _clock_is_steady),
+    _law(nothing_is_held_for_ever, lambda h: nothing_is_held_for_ever(h.stored, h.recall)),
+    _law(a_restart_changes_nothing, lambda h: a_restart_changes_nothing(h.stored, h.known, h.recall)),
+    _law(the_same_journal_finds_the_same, lambda h: the_same_journal_finds_the_same(h.stored, h.recall)),
+    _law(a_silence_is_told_once, lambda h: a_silence_is_told_once(h.events, *SILENT), _clock_is_steady),
     _law(laws.timeouts_are_kept, lambda h: laws.timeouts_are_kept(h.events, TIMEOUTS_S), _disk_is_quick),
     _law(laws.queues_are_bounded, lambda h: laws.queues_are_bounded(h.events, SETTINGS["queue_max"], OPEN_RUNS_MAX + 5)),
     _law(laws.nothing_is_left, lambda h: laws.nothing_is_left(h.events, h.left)),

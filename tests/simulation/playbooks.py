@@ -137,6 +137,68 @@ description: Looks when three have come within ten minutes.
 on: {type: work.many, count: 3 in 10m}
 steps: [{id: logs, observe: read_logs, with: {unit: web.service}}]
 """,
+    "/playbooks/one.yaml": """
+playbook: one
+description: One at a time of each unit.
+on: {type: work.one}
+guard: {cooldown: 5s, limit: 60 in 1h, concurrency: {at_most: 1, by: data.unit}}
+steps: [{id: count, act: count_checked, with: {tag: "${event.data.tag}", busy_s: 4.0}, timeout: 20s}]
+verify: [{counted_check: {skill: count_checked, tag: "${event.data.tag}", within: 2s}}]
+""",
+    "/playbooks/hours.yaml": """
+playbook: hours
+description: Not in the first two of every ten minutes.
+on: {type: work.hours}
+guard:
+  cooldown: 5s
+  limit: 60 in 1h
+  windows: {never: [{cron: "*/10 * * * *", for: 2m, timezone: UTC}]}
+steps:
+  - {id: logs, observe: read_logs, with: {unit: web.service}}
+  - {id: count, act: count_checked, with: {tag: "${event.data.tag}"}, timeout: 20s}
+verify: [{counted_check: {skill: count_checked, tag: "${event.data.tag}", within: 2s}}]
+""",
+    "/playbooks/lean.yaml": """
+playbook: lean
+description: Not while db.service is ill.
+on: {type: work.lean}
+guard: {cooldown: 5s, limit: 60 in 1h, depends_on: [db.service]}
+steps:
+  - {id: logs, observe: read_logs, with: {unit: web.service}}
+  - {id: count, act: count_checked, with: {tag: "${event.data.tag}"}, timeout: 20s}
+verify: [{counted_check: {skill: count_checked, tag: "${event.data.tag}", within: 2s}}]
+""",
+    "/playbooks/twice.yaml": """
+playbook: twice
+description: Heals only while db.service runs; its breaker opens soon, and tries again.
+on: {type: work.twice}
+guard: {cooldown: 1s, limit: 2 in 10m, breaker: {open: 3m, ceiling: 12m}}
+steps: [{id: count, act: count_checked, with: {tag: "${event.data.tag}"}, timeout: 20s}]
+verify: [{service_check: {unit: db.service, within: 2s}}, {counted_check: {skill: count_checked, tag: "${event.data.tag}"}}]
+""",
+    "/playbooks/both.yaml": """
+playbook: both
+description: Acts when a left and a right of one unit have come, in any order.
+on: {all: [{type: work.left}, {type: work.right}], within: 10m, by: data.unit}
+guard: {cooldown: 0s, limit: 60 in 1h}
+steps: [{id: count, act: count_checked, with: {tag: "${event.id}"}, timeout: 20s}]
+verify: [{counted_check: {skill: count_checked, tag: "${event.id}", within: 2s}}]
+""",
+    "/playbooks/order.yaml": """
+playbook: order
+description: Looks when a first was followed by two, and nothing was right after it.
+on:
+  sequence: [{type: work.first}, {type: work.then, count: 2}, {absence: {type: work.right}}]
+  within: 10m
+  by: data.unit
+steps: [{id: logs, observe: read_logs, with: {unit: web.service}}]
+""",
+    "/playbooks/mute.yaml": """
+playbook: mute
+description: Looks when no pulse was heard for a quarter of an hour.
+on: {absence: {type: work.pulse}, within: 15m, by: subject}
+steps: [{id: logs, observe: read_logs, with: {unit: web.service}}]
+""",
     "/playbooks/look.yaml": """
 playbook: look
 description: Only looks.
@@ -152,7 +214,7 @@ GUARDS: Mapping[str, GuardOf] = {
     "die": GuardOf(5.0, (60, 3600.0)),
     "unset": GuardOf(5.0, (60, 3600.0)),
     "halt": GuardOf(5.0, (60, 3600.0)),
-    "which": GuardOf(5.0, (60, 3600.0)),
+    **{name: GuardOf(5.0, (60, 3600.0)) for name in ("which", "one", "hours", "lean")},
 }
 
 TIMEOUTS_S: Mapping[tuple[str, str], float] = {
@@ -163,6 +225,7 @@ TIMEOUTS_S: Mapping[tuple[str, str], float] = {
     ("unset", "disable"): 20.0,
     ("unset", "mask"): 20.0,
     ("halt", "stop"): 20.0,
+    **{(name, "count"): 20.0 for name in ("one", "hours", "lean", "twice", "both")},
 }
 
 ATTEMPTS: Mapping[tuple[str, str], int] = {
@@ -178,17 +241,27 @@ ATTEMPTS: Mapping[tuple[str, str], int] = {
     ("suggest", "count"): 1,
     ("which", "count"): 1,
     ("which-else", "count"): 1,
+    **{(name, "count"): 1 for name in ("one", "hours", "lean", "twice", "both")},
 }
 
 COUNTED, COUNT, WITHIN_S = "work.many", 3, 600.0
 """What the playbook `many` counts."""
 
+SILENT = ("mute", "work.pulse")
+"""Which playbook waits for the silence of what."""
+
+PLACES: Mapping[str, tuple[int, str]] = {"one": (1, "unit")}
+"""So many runs of a playbook at once, for each value of this field of the event's data."""
+
+CLOSED: Mapping[str, tuple[float, float]] = {"hours": (600.0, 120.0)}
+MACHINE_WINDOW = (1200.0, 180.0)
+"""Windows in which nothing is done: every so many seconds (of the epoch), for so many. The second is the machine's own, in
+`happenings.HARSH`."""
+
 MATCHED = frozenset(
     (
-        *(
-            f"work.{kind}"
-            for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset", "halt", "suggest")
-        ),
+        *(f"work.{kind}" for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset", "halt")),
+        *(f"work.{kind}" for kind in ("suggest", "which", "one", "hours", "lean", "twice")),
         "service.down",
         "resource.cpu_spike",
     )

@@ -6,8 +6,9 @@ of the list, and keep what still breaks the same law. `kept/` holds such stories
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aios.events.codec import decode_json, encode_json
 from tests.simulation.bugs import planted
@@ -29,6 +30,7 @@ class Story:
     bug: str = ""
     law: str = ""
     sentence: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         head = {
@@ -39,6 +41,7 @@ class Story:
             "seed": self.seed,
             "hours": self.hours,
             "quiet_s": self.quiet_s,
+            **({"settings": self.settings} if self.settings else {}),
         }
         lines = [f"  {encode_json(key).decode()}: {encode_json(value).decode()}" for key, value in head.items()]
         plan = ",\n".join(f"    {encode_json(happening.to_json()).decode()}" for happening in self.plan)
@@ -50,13 +53,14 @@ class Story:
         if raw["version"] != VERSION:
             raise ValueError(f"a story of version {raw['version']}; this program reads {VERSION}")
         plan = tuple(map(Happening.from_json, raw["happenings"]))
-        return cls(raw["seed"], raw["hours"], raw["quiet_s"], plan, raw["bug"], raw["law"], raw["sentence"])
+        told = (raw["seed"], raw["hours"], raw["quiet_s"], plan, raw["bug"], raw["law"], raw["sentence"])
+        return cls(*told, raw.get("settings", {}))
 
 
 def history_of(story: Story) -> History:
     """Play it, with its bug planted if it has one."""
     with planted(story.bug):
-        return play(story.seed, story.plan, story.hours, quiet_s=story.quiet_s)
+        return play(story.seed, story.plan, story.hours, quiet_s=story.quiet_s, settings=story.settings)
 
 
 def broken_by(story: Story) -> set[str]:

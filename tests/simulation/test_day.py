@@ -11,7 +11,18 @@ from dataclasses import replace
 import pytest
 
 from aios.testing.loop import START_OF_TIME
-from tests.simulation.happenings import CALM, EVERY_FAULT, FAULTS, Happening, Troubles, faults_of, nemesis_of, plan_of
+from tests.simulation.happenings import (
+    CALM,
+    EVERY_FAULT,
+    FAULTS,
+    HARSH,
+    Happening,
+    Troubles,
+    faults_of,
+    nemesis_of,
+    plan_of,
+    settings_of,
+)
 from tests.simulation.harness import LAWS, QUIET_S, broken_laws, play_day
 from tests.simulation.laws import an_attempt_is_carried_out_once
 
@@ -45,6 +56,19 @@ def test_one_great_trouble_breaks_no_law(seed: int, troubles: Troubles) -> None:
     assert broken_laws(play_day(seed, 0.4, troubles)) == []
 
 
+@pytest.mark.parametrize("seed", [11, 14, 23, 26])
+def test_settings_that_hold_back_break_no_law(seed: int) -> None:
+    """The nemesis chooses those, too: few places, a low storm, a mode that is lost, dependencies, machine-wide windows."""
+    assert broken_laws(play_day(seed, 1.0, nemesis_of(seed, 2.0), settings=settings_of(seed))) == []
+
+
+def test_over_many_seeds_every_setting_is_tried() -> None:
+    """And none of them always."""
+    chosen = [frozenset(settings_of(seed)) for seed in range(60)]
+    assert frozenset.union(*chosen) == {name for name, _ in HARSH}
+    assert frozenset.intersection(*chosen) == frozenset()
+
+
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_a_journal_that_rots_keeps_no_daemon_from_starting(seed: int) -> None:
     """One flipped byte costs its own line; the daemon starts, goes on to the end, and acts twice for nothing that it lost."""
@@ -62,8 +86,9 @@ def test_three_hundred_hours_with_faults_break_no_law(nth: int) -> None:
     """Each story has a random subset of the faults; a failure prints the command that plays it again."""
     seed = 1000 + nth
     troubles = nemesis_of(seed, PACE)
-    found = broken_laws(play_day(seed, STORY_H, troubles))
-    again = f"python -m tests.simulation --hours {STORY_H:g} --seed {seed} --pace {PACE:g}   ({', '.join(faults_of(troubles))})"
+    found = broken_laws(play_day(seed, STORY_H, troubles, settings=settings_of(seed)))
+    options = f"--settings --hours {STORY_H:g} --seed {seed} --pace {PACE:g}"
+    again = f"python -m tests.simulation {options}   ({', '.join(faults_of(troubles))})"
     assert found == [], again
 
 

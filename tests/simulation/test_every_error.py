@@ -9,18 +9,18 @@ from dataclasses import replace
 import pytest
 
 from tests.simulation.harness import broken_laws, play_day
-from tests.simulation.test_every_call import QUIET_S, SHORT_H, WORK
+from tests.simulation.test_every_call import QUIET_S, SEED, SHORT_H, WORK
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EDQUOT)
 CALLS_MAX = 1000
 """More calls than the history makes, those that only look counted."""
-AT_WORK = 300
+AT_WORK = 400
 """So many are over when the daemon has begun to work."""
 STEP = 11
 
 
 def broken_by(nth: int, error: int) -> list[str]:
-    history = play_day(2, SHORT_H, replace(WORK, fails_at=(nth, error)), quiet_s=QUIET_S)
+    history = play_day(SEED, SHORT_H, replace(WORK, fails_at=(nth, error)), quiet_s=QUIET_S)
     sentences = broken_laws(history)
     if nth > AT_WORK and history.starts > 1:
         sentences.append("it had to be started anew")

@@ -6,7 +6,7 @@ from typing import Any
 
 from aios.events.event import Event, format_time
 from aios.testing.bodies import Effect
-from tests.simulation import laws
+from tests.simulation import guard_laws, laws
 from tests.simulation.harness import Broken
 from tests.simulation.laws import Acknowledged, Attempt, Began, GuardOf, Restored, Setting
 
@@ -66,6 +66,38 @@ def test_a_history_in_order_breaks_no_law() -> None:
     assert laws.guards_hold(GOOD, {"mend": GuardOf(300, (3, 3600))}) == []
     assert laws.priorities_are_kept(GOOD, lambda _: 2, is_down) == []
     assert laws.timeouts_are_kept(GOOD, {("mend", "act"): 30.0}) == []
+
+
+def decided(at: float, guard: str, until: float, subject: str = "web.service", playbook: str = "mend") -> Event:
+    moment = format_time(BEGAN + until) if until else ""
+    return event("reactor.decided", at, subject, playbook=playbook, verdict="held", guard=guard, until=moment, event="e0")
+
+
+def test_planted_bug_an_act_in_a_silence_or_a_storm() -> None:
+    """Until its end, also where a person ends it before its time."""
+    said = {"silence": "s1", "subject": "web.*", "playbook": "", "until": format_time(BEGAN + 60.0)}
+    silenced = event("daemon.silenced", -60.0)._replace(data=said)
+    assert len(guard_laws.silences_are_kept([silenced, *GOOD])) == 1
+    ended = event("daemon.silence_ended", -1.0, silence="s1")
+    assert guard_laws.silences_are_kept([silenced, ended, *GOOD]) == []
+    storm, over = event("reactor.storm_began", -60.0), event("reactor.storm_over", -1.0)
+    assert len(guard_laws.in_a_storm_nothing_is_done([storm, *GOOD])) == 1
+    assert guard_laws.in_a_storm_nothing_is_done([storm, over, *GOOD]) == []
+
+
+def test_planted_bug_a_guard_that_did_not_last() -> None:
+    """What was held until a time runs before it; what a person lifted may."""
+    assert len(guard_laws.what_is_held_waits([decided(-9.0, "breaker", 60.0), *GOOD])) == 1
+    assert guard_laws.what_is_held_waits([decided(-9.0, "breaker", 60.0), event("daemon.resumed", -1.0), *GOOD]) == []
+    assert guard_laws.what_is_held_waits([decided(-9.0, "breaker", 0.05), *GOOD]) == []
+
+
+def test_planted_bug_a_silence_told_twice() -> None:
+    """Between the two something has to be heard."""
+    beat, again = event("beat", 0.0), event("beat", 20.0)
+    told = [event("reactor.correlated", at, playbook="mute") for at in (10.0, 30.0)]
+    assert guard_laws.a_silence_is_told_once([beat, told[0], again, told[1]], "mute", "beat") == []
+    assert len(guard_laws.a_silence_is_told_once([beat, *told], "mute", "beat")) == 1
 
 
 def test_planted_bug_acknowledged_before_the_sync() -> None:

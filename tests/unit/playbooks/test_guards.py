@@ -142,3 +142,27 @@ def test_protected_resources_are_named(resource: str) -> None:
 @pytest.mark.parametrize("resource", ["web.service", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"])
 def test_other_resources_are_not(resource: str) -> None:
     assert protected(frozenset({resource}), frozenset({"mine.service"})) == ""
+
+
+def test_a_clock_that_was_set_back_by_years_leaves_nothing_held_for_years() -> None:
+    """A machine boots in the wrong year, acts, and is put right: what guards noted in that year holds no more."""
+    book, mend, later = GuardBook(), playbook(limit=(1, 3600.0)), T0 + 365 * 86_400.0
+    book.began_to_act("mend", "a", later)
+    book.acted(later)
+    book.ended("mend", "a", later + 1.0)
+    book.escalated("mend", "a", later + 1.0)
+    book.breaker_opened("mend", "b", later, later + 3600.0)
+    assert book.verdict(mend, "a", later + 2.0) is not None
+    assert book.acts_again_at(later + 2.0, 1)
+    assert book.verdict(mend, "a", T0) is None
+    assert book.verdict(mend, "b", T0) is None
+    assert book.acts_again_at(T0, 1) == 0.0
+
+
+def test_a_clock_that_was_set_back_a_little_lifts_no_guard() -> None:
+    """The usual correction, of less than a guard's own time."""
+    book, mend = GuardBook(), playbook(limit=None)
+    book.ended("mend", "a", T0 + 30.0)
+    held = book.verdict(mend, "a", T0)
+    assert held is not None
+    assert held.until == T0 + 330.0
