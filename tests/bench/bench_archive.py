@@ -1,5 +1,7 @@
 """What a day becomes: how small, how fast, and how fast questions are answered from it. `run()` gives JSON.
 
+A day's disk space: raw, and archived with its index, against the original's file of the same events, which it kept for ever as
+it was (`json.dumps` of its own members, no id, no checksum); nothing of the two random figures and the random id can be pressed.
 Baselines in the same run: `gzip -6` (the library that the program calls, in this process, so that no start is counted; synced,
 but not read back and compared as ours is) for size and speed; the original's load (json.loads of every line) for scans. The rare
 type is one event in ten thousand, the middle one in a hundred, the common one in five: what answers is decoded, so that the more
@@ -78,6 +80,20 @@ def original_load(path: Path) -> float:
     return time.perf_counter() - begin
 
 
+def original_line(event: Event) -> str:
+    """The same event as the original of v0.5 wrote it."""
+    at = parse_time(event.time)
+    payload = {"unit": event.subject, **event.data}
+    told = {"ts": event.time.rstrip("Z"), "layer": "KERNEL", "event": event.type, "severity": event.severity.upper()}
+    return json.dumps({**told, "payload": payload, "timestamp": int(at * 1000)}) + "\n"
+
+
+def original_bytes(count: int) -> int:
+    """What the original's one file grew by in this day."""
+    chance = Random(1)
+    return sum(len(original_line(event(number, chance, count / 86_000))) for number in range(count))
+
+
 def question(state: Path, **asked: Any) -> tuple[float, int]:
     """Seconds and how many answered."""
     begin = time.perf_counter()
@@ -116,7 +132,7 @@ def one_round(folder: Path, count: int) -> dict[str, float]:
     files, part = OsFiles(), write_day(folder, count)
     events = str(folder / "events")
     raw = folder / "events" / part.name
-    size = raw.stat().st_size
+    size, original_size = raw.stat().st_size, original_bytes(count)
     cpu = time.process_time()
     gzip_s, gzip_bytes = gzip_way(folder, part)
     gzip_cpu_s = time.process_time() - cpu
@@ -139,6 +155,10 @@ def one_round(folder: Path, count: int) -> dict[str, float]:
     time_s, timed = question(folder, since=noon, until=noon + 1000 * each_s)
     return {
         "day_mb": size / 1e6,
+        "day_original_mb": original_size / 1e6,
+        "day_archived_with_index_mb": (archived.file_size + index_bytes) / 1e6,
+        "raw_share_of_original": size / original_size,
+        "archived_share_of_original": (archived.file_size + index_bytes) / original_size,
         "archive_share_of_raw": archived.file_size / size,
         "archive_share_of_gzip_6": archived.file_size / gzip_bytes,
         "archive_times_faster_than_gzip_6": gzip_s / archive_s,
