@@ -146,7 +146,8 @@ def plan(seen: Seen, limits: RetentionLimits) -> list[Step]:
     old = [one for one in seen.archives if _age_of(one, newest) >= max(limits.keep_days, DAYS_UNTOUCHED)]
     for archive in old:
         steps += _to_remove(archive, seen, limits, newest, "age", hold=True)
-    return steps + _making_room(seen, limits, newest)
+    room, under_way = _making_room(seen, limits, newest), {step.part for step in steps if step.do != "index"}
+    return steps if room and room[0].part in under_way else steps + room  # its age makes that room already: look again then
 
 
 def _age(day: str, newest: str) -> int:

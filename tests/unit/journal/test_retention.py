@@ -106,6 +106,18 @@ class TestPlan:
             ("remove_raw", day(5), "size"),
         ]
 
+    def test_what_its_age_archives_is_not_archived_to_make_room_too(self) -> None:
+        """The second time it would be gone, and a failure would be told that is none."""
+        known = frozenset(map(day, range(9)))
+        seen = Seen(self.raws(0, 1, 8, 9), (), known, frozenset({day(8)}))
+        steps = plan(seen, RetentionLimits(raw_days=7, size_max=100))
+        assert [(step.do, step.part.day, step.why) for step in steps] == [
+            ("archive", day(0), "age"),
+            ("remove_raw", day(0), "age"),
+            ("archive", day(1), "age"),
+            ("remove_raw", day(1), "age"),
+        ]
+
     def test_a_low_disk_brings_retention_forward_as_far_as_the_settings_allow(self) -> None:
         known = frozenset(map(day, range(9)))
         seen = Seen(self.raws(8, 9), tuple(Archived(Part(day(n), 1), 50) for n in (1, 4)), known, known, (), Room(10, 1000))
