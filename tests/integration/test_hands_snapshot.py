@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.blobs.store import BlobFolder
@@ -39,7 +39,7 @@ TREE = st.recursive(
     LEAF, lambda below: st.tuples(st.just("folder"), st.dictionaries(NAMES, below, max_size=4), MODES), max_leaves=8
 )
 ROOT = st.one_of(st.just(("absent",)), TREE)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+QUICK = settings(max_examples=60)
 
 
 def no_services() -> ServiceActs:

@@ -227,7 +227,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     type=st.sampled_from(["a.b", "daemon.act_done", "daemon.heartbeat"]),
     data=st.dictionaries(st.sampled_from(["a", "token", "password", "result", "out"]), JSON, max_size=5),

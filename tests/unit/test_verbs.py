@@ -256,7 +256,7 @@ NAMES = ("run", "name", "event", "events", "letter", "subject", "skill", "params
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(args=st.lists(st.dictionaries(st.sampled_from(NAMES), ODD, max_size=4), min_size=3, max_size=6))
 def test_any_arguments_are_answered_and_end_nothing(verb: str, args: list[dict[str, Any]]) -> None:
     """Right or refused: whatever stands in a request, no word is a bug."""

@@ -169,7 +169,7 @@ def prefixes(stored: list[Stored]) -> Iterator[tuple[list[Stored], list[Stored]]
     return ((stored[:n], stored[n:]) for n in range(0, len(stored) + 1, step))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(histories())
 def test_a_checkpoint_anywhere_and_the_rest_give_the_same_world(stored: list[Stored]) -> None:
     """Fold all, or load a checkpoint at any prefix and fold the rest: no difference that anybody could see."""
@@ -181,7 +181,7 @@ def test_a_checkpoint_anywhere_and_the_rest_give_the_same_world(stored: list[Sto
         assert world.open_pairs == whole.open_pairs
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), st.lists(st.integers(1, 7), min_size=1, max_size=6))
 def test_what_is_folded_in_batches_gives_the_same_world(stored: list[Stored], sizes: list[int]) -> None:
     """The living daemon folds batches, a start one event after the other: no difference that anybody could see."""
@@ -195,7 +195,7 @@ def test_what_is_folded_in_batches_gives_the_same_world(stored: list[Stored], si
     assert list(world.origins.items()) == list(folded(stored).origins.items())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories())
 def test_open_runs_and_their_pairs_agree(stored: list[Stored]) -> None:
     """Each run is open or recent, never both; every pair leads to an open run of just that pair."""

@@ -48,7 +48,7 @@ def test_a_hundred_thousand_pairs_show_no_difference() -> None:
         assert not differences(written, events), f"AIOS_FUZZ_SEED={SEED}, round {number}"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.randoms(use_true_random=False), st.integers(1, 12), st.integers(1, 4))
 def test_no_pair_that_is_drawn_shows_a_difference(chance: random.Random, patterns: int, events: int) -> None:
     """The same with hypothesis, which makes a failure small."""

@@ -332,7 +332,7 @@ json_values = st.recursive(
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_stands_in_a_journal_a_report_comes_out(data: st.DataObject) -> None:
     """Any type of the catalogue with any JSON in its fields: an old or damaged journal still gives a report."""
     events = []

@@ -321,4 +321,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueLaws = QueueMachine.TestCase
-TestQueueLaws.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestQueueLaws.settings = settings(max_examples=150, stateful_step_count=40)

@@ -239,11 +239,11 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 TestSlotsLaws = SlotsMachine.TestCase
-TestSlotsLaws.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestSlotsLaws.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 @given(flood=st.lists(st.integers(1, 2), min_size=1, max_size=3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_flood_of_better_requests_starves_nobody(flood: list[int]) -> None:
     """A P3 among better requests that never end, all on one resource, works within the ageing time and those before it."""
     slots = Slots()

@@ -397,7 +397,7 @@ def test_a_well_subject_that_fell_silent_is_forgotten_in_the_end() -> None:
         max_size=60,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_system_agrees_with_its_subjects_whatever_happens(steps: list[tuple[str, str, float]]) -> None:
     """The running sum and the remembered worst are what one would find by looking at every subject."""
     story = Story(subjects_max=3)
