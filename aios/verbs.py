@@ -42,6 +42,8 @@ FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
 REASON_MAX = 1000
 """Characters of what a person says about a yes or a no."""
+ROLLBACK_WAIT_S = 10.0
+"""How long a person waits for what comes of a rollback; a longer one goes on, and they are told so."""
 YES, NO = "yes", "no"
 SUBJECT_MAX = 256
 SERVICE_SKILLS = {"service_start": "start_service", "service_stop": "stop_service", "service_restart": "restart_service"}
@@ -543,9 +545,14 @@ class Verbs:
             raise Refused(f"run {run.id} was taken back already")
         if run.id not in self.world.recent:
             run = await self._know_again(run, peer)
-        if not await self.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
-            raise Refused(f"run {run.id} is being taken back already")
-        return run_summary(run)
+        news: asyncio.Queue[Stored | None] = asyncio.Queue(FOLLOWER_QUEUE_MAX)
+        self._followers[news] = EventFilter.from_args({"types": ["run.step_done", "run.rolled_back"], "subject": run.subject})
+        try:
+            if not await self.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
+                raise Refused(f"run {run.id} is being taken back already")
+            return {**run_summary(run), **await _rolled_back(news, run.id)}
+        finally:
+            self._followers.pop(news, None)
 
     async def do_dead_retry(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         letter = self.world.dead.get(_text(args, "letter"))
@@ -704,6 +711,22 @@ def run_of(events: Sequence[Event]) -> Run | None:
     return run
 
 
+async def _rolled_back(news: asyncio.Queue[Stored | None], run: str) -> dict[str, Any]:
+    """What came of a rollback, from the run's events as they become durable; `goes_on` when it takes longer than one waits."""
+    evidence: list[Any] = []
+    try:
+        async with asyncio.timeout(ROLLBACK_WAIT_S):
+            while (one := await news.get()) is not None:
+                data = one.event.data
+                if data.get("run") == run and one.event.type == "run.rolled_back":
+                    return {"rolled_back": {**data, "evidence": evidence}}
+                if data.get("run") == run and data.get("step") == ROLLBACK:
+                    evidence = list(data.get("evidence") or [])
+    except TimeoutError:
+        pass
+    return {"goes_on": True}
+
+
 def event_json(event: Event) -> dict[str, Any]:
     """An event for people's programs; what is empty is left out."""
     whole = {
@@ -733,7 +756,11 @@ def run_summary(run: Run) -> dict[str, Any]:
         "opened": format_time(run.opened_at),
         "ended": format_time(run.ended_at) if run.ended_at else "",
         "acted": run.acted,
+        "acting": acting_json(run),
         "taken_back": run.taken_back,
+        "not_taken_back": run.not_taken_back,
+        "cancelled": run.cancelled,
+        "denied": bool(run.denied and not run.unanswered),
         "waits_for": run.wait["for"] if run.wait else "",
         "until": run.wait["until"] if run.wait else "",
         "asks": run.asked["acts"] if run.asked else [],
@@ -744,6 +771,14 @@ def run_summary(run: Run) -> dict[str, Any]:
         "parent": run.parent,
         "incident": run.incident,
     }
+
+
+def acting_json(run: Run) -> dict[str, Any]:
+    """The act of a run that is under way, with its command and since when; empty when none is."""
+    if run.in_flight is None:
+        return {}
+    told = {name: run.in_flight[name] for name in ("step", "attempt", "skill", "params")}
+    return {**told, "since": format_time(run.in_flight.get("since") or run.opened_at)}
 
 
 def answered_words(answered: Mapping[str, Any]) -> str:

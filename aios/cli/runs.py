@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aios.blobs.store import BlobFolder
-from aios.cli import exits, runs_wait
+from aios.cli import exits, runs_back, runs_wait
 from aios.cli.events import summary
 from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
+from aios.cli.runs_words import acting_words, call_words, outcome_words, status_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.event import Position, parse_time
+from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Blobs
 
 LIMIT = 20
@@ -114,9 +116,11 @@ def _show_question(run: Mapping[str, Any], terminal: Terminal) -> None:
     if not waits_for_person(run) or run.get("status") == "suggested":
         return
     short = str(run.get("id", ""))[:ID_SHOWN]
-    acts = ", ".join(str(act.get("skill", "")) for act in run.get("asks") or [])
+    acts = run.get("asks") or []
     terminal.say()
-    terminal.say(f"{short} asks: {run.get('question') or f'may it {acts}?'}", "bold")
+    terminal.say(f"{short} asks: {run.get('question') or 'may it do this?'}", "bold")
+    for act in acts:
+        terminal.say(f"  {call_words(act)}")
     for seen in run.get("evidence") or []:
         terminal.say(f"  {seen.get('step', '')}: {seen.get('said', '')}")
     for choice, meaning in (run.get("choices") or {}).items():
@@ -142,11 +146,6 @@ def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
         word,
         str(run.get("why") or ""),
     )
-
-
-def status_words(run: Mapping[str, Any]) -> str:
-    """Its status, and whether it holds no more because a person took it back."""
-    return str(run.get("status", "")) + (", taken back" if run.get("taken_back") else "")
 
 
 def show(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -202,7 +201,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
             ("run", view.id),
             ("event", f"{view.trigger.get('type', '')} ({view.event})"),
             ("mode", view.mode),
-            ("outcome", view.outcome),
+            ("outcome", outcome_words(view.brief())),
             ("why", view.why),
             ("opened", terminal.when(view.opened)),
             ("ended", f"{terminal.local(view.ended)}, after {_took(view)}" if view.ended else ""),
@@ -216,20 +215,25 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
             ("left out", ", ".join(view.left_out)),
         )
     )
+    if view.acting and not view.ended:
+        terminal.title("under way")
+        terminal.say("  " + acting_words(view.acting, terminal.clock.now()), "yellow")
+        terminal.say(f"  to end it, and take back what was done: aios runs cancel {view.id[:ID_SHOWN]}")
     if view.steps:
         terminal.say()
-        terminal.table(("step", "kind", "skill", "", "ms", "what came of it"), [_step_row(step) for step in view.steps])
+        terminal.table(("step", "kind", "skill", "came out", "ms", "what came of it"), [_step_row(step) for step in view.steps])
     for title, entries in (
         ("limits", limits_of(view.steps)),
-        ("asks for", view.asks),
+        ("asks for", [call_words(act) for act in view.asks]),
         ("answers", view.answers),
-        ("would do", view.would),
+        ("would do", [call_words(act) + (f"   ({act['says']})" if act.get("says") else "") for act in view.would]),
         ("proof", view.proof),
         ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
     ):
         _show_list(title, entries or [], terminal)
     _show_list("ladder", view.ladder, terminal)
     _show_differences(view, blobs, terminal)
+    _show_rollback(view, blobs, terminal)
     _show_next(view, terminal)
 
 
@@ -302,6 +306,22 @@ def _show_list(title: str, entries: list[Any], terminal: Terminal) -> None:
             terminal.say("  " + (summary(entry) if isinstance(entry, dict) else str(entry)))
 
 
+def _show_rollback(view: RunView, blobs: Blobs | None, terminal: Terminal) -> None:
+    """What of the last rollback a person has to know beyond its proof: what is in its way, and what nobody saved."""
+    back = view.rolled_back or {}
+    if not (view.not_taken_back or back.get("unsaved")):
+        return
+    last = next((step for step in reversed(view.steps) if step.get("step") == ROLLBACK), {})
+    terminal.title("not taken back")
+    for line, style in runs_back.outcome_lines(view.id, back):
+        terminal.say("  " + line, style)
+    for line in runs_back.conflict_lines(last.get("evidence"), blobs) if blobs is not None and back.get("conflicts") else ():
+        terminal.say("  " + line, _colour(line))
+    if view.not_taken_back:
+        force = " --force" if back.get("conflicts") else ""
+        terminal.say(f"  aios runs rollback {view.id}{force}", "yellow")
+
+
 def _show_next(view: RunView, terminal: Terminal) -> None:
     """What a person may do now."""
     short = view.id[:ID_SHOWN]
@@ -334,6 +354,8 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.complain(
             f"warning: this run had healed {answer.get('subject', '')}: what stood before it comes back under what lives now"
         )
+    if args.verb == "rollback" and ("rolled_back" in answer or not waits):
+        return _tell_rollback(args, terminal, answer)
     if waits and "letter" not in answer:
         return _wait_for(args, terminal, answer, before)
     if wants_json(args):
@@ -349,6 +371,13 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
         follow = str(answer.get("run") or answer.get("id") or args.run)[:ID_SHOWN]  # a retry opens another run
         terminal.say(f"{ACCEPTED[args.verb]}: `aios runs show {follow}` shows what comes of it.")
     return exits.OK
+
+
+def _tell_rollback(args: argparse.Namespace, terminal: Terminal, answer: Mapping[str, Any]) -> int:
+    if wants_json(args):
+        terminal.json(answer)
+        return runs_back.code_of(answer)
+    return runs_back.told(answer, BlobFolder(OsFiles(), f"{folder(args, terminal)}/blobs"), terminal)
 
 
 ACCEPTED = {

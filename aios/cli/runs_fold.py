@@ -9,7 +9,7 @@ from typing import Any, cast
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run_state import cancelled_why
-from aios.playbooks.run_table import TABLE, WELL, Status
+from aios.playbooks.run_table import RESERVED_STEPS, TABLE, WELL, Status
 
 ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
 SINCE_GOOD = "playbook.changed_since_good"
@@ -17,6 +17,7 @@ OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled",
 _BRIEF = (
     "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
     "waits_for", "until", "asks", "question", "choices", "evidence", "why", "parent", "incident", "taken_back",
+    "not_taken_back", "cancelled", "denied", "acted", "acting",
 )  # fmt: skip
 
 
@@ -44,8 +45,15 @@ class RunView:
     by: str = ""
     reason: str = ""
     cancelled: bool = False
+    denied: bool = False
+    acts: list[list[Any]] = field(default_factory=list)
+    """Step and attempt of each act that was begun."""
+    acting: Mapping[str, Any] = field(default_factory=dict)
+    """The act that is under way: step, skill, params, since when; empty: none."""
     taken_back: bool = False
     """It was well, and a person took back later what it did."""
+    not_taken_back: bool = False
+    """What it did was to be taken back, and could not be, or somebody else's change is in the way."""
     trigger: Mapping[str, Any] = field(default_factory=dict)
     considered: list[Any] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +71,10 @@ class RunView:
     since_good: Mapping[str, Any] = field(default_factory=dict)
     """What had changed since the last good copy when it opened."""
     ladder: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def acted(self) -> bool:
+        return bool(self.acts)
 
     def brief(self) -> dict[str, Any]:
         """One row of a list."""
@@ -117,11 +129,22 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
         return
     if word == "step_done":
         view.steps.append({**data, "time": time})
+        if view.acting and view.acting["step"] == data.get("step"):
+            view.acting = {}
+        if data.get("voided"):
+            view.acts = [act for act in view.acts if act != [data.get("step"), data.get("attempt")]]
+    elif word == "step_intended":
+        view.acting = {name: data.get(name) for name in ("step", "attempt", "skill", "params")} | {"since": time}
+        if not str(data.get("step", "")).startswith(RESERVED_STEPS):
+            view.acts.append([data.get("step"), data.get("attempt")])
     elif word == "rung_done":
         view.ladder.append(dict(data))
     elif word == "rolled_back":
         view.rolled_back = dict(data)
         view.taken_back = view.status in WELL and data.get("ok") is True
+        view.not_taken_back = data.get("ok") is not True
+    elif word == "rollback_asked":
+        view.not_taken_back = False
     elif word == "cancelled":
         view.by, view.cancelled = str(data.get("by") or ""), True
         view.why = cancelled_why(data)
@@ -144,21 +167,23 @@ def _answered(view: RunView, word: str, data: Mapping[str, Any], time: str) -> N
     if word == "refused":
         view.answers.append(f"{time} {by} said {said}{reason} (not taken: {data.get('why', '')})")
         return
+    view.denied = view.denied or word == "denied"
     if word != "requested":
-        view.answers.append(f"{time} {by} said {said}{reason}")
+        view.answers.append(f"{time} {by} said {said}{reason}" if by != "nobody" else f"{time} nobody answered in time")
         view.by, view.reason = str(data.get("by") or view.by), str(data.get("reason") or "")
         data = {}
     view.asks, view.evidence = list(data.get("acts") or []), list(data.get("evidence") or [])
     view.question, view.choices = str(data.get("question") or ""), dict(data.get("choices") or {})
 
 
-_ANSWERS = {"given": "yes", "denied": "no", "expired": "nothing in time"}
+_ANSWERS = {"given": "yes", "denied": "no", "expired": ""}
 
 
 def from_daemon(brief: Mapping[str, Any]) -> RunView:
     """What the daemon remembers of a run (verb `run`) of which the journal no longer holds the beginning."""
     run = brief["run"]
-    view = RunView(**{name: brief[name] for name in _BRIEF if name in brief})
+    view = RunView(**{name: brief[name] for name in _BRIEF if name in brief and name != "acted"})
+    view.acts = [[act.get("step"), act.get("attempt")] for act in run.get("acts") or []]
     view.event, view.trigger, view.by = str(run.get("event", "")), run.get("trigger") or {}, str(run.get("by") or "")
     view.steps = [{"step": step, **result} for step, result in (run.get("results") or {}).items()]
     view.left_out = [str(step) for step in run.get("passed") or []]

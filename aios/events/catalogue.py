@@ -440,6 +440,8 @@ CATALOGUE: Mapping[str, EventType] = {
         proof=(LIST, "per file or unit: hashes before the act, after it, after the rollback"),
         error=(STR, "what could not be taken back"),
         by=(STR, "the person who asked for it; empty: the run itself"),
+        conflicts=(LIST, "files that somebody else changed since: nothing was put back (only then)"),
+        unsaved=(LIST, "acts of which nothing was saved, so that what they did stands (only then)"),
     ),
     "run.rollback_asked": _t(
         "A person wants what an ended run did taken back.",

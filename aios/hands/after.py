@@ -8,7 +8,7 @@ no such record: then everything below its roots counts as its own, as nobody can
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aios.disk import read_all, write_small
@@ -30,6 +30,7 @@ class Stood(NamedTuple):
 
 Standing = Mapping[str, Stood]
 ABSENT = Stood("absent", 0)
+NO_TEXTS: Mapping[str, str] = {}
 
 
 def standing(entries: Mapping[str, Entry]) -> dict[str, Stood]:
@@ -55,9 +56,11 @@ def real_places(manifests: Iterable[Mapping[str, Any]], now: Mapping[str, Entry]
     return places
 
 
-def record(files: Files, folder: str, seen: Mapping[str, Entry]) -> None:
-    """Durable when it returns. Raises OSError."""
-    write_small(files, f"{folder}/{AFTER}", encode_json({"version": 1, "rows": to_rows(standing(seen))}))
+def record(files: Files, folder: str, seen: Mapping[str, Entry], texts: Mapping[str, str] = NO_TEXTS) -> None:
+    """Durable when it returns. `texts`: of small files that the act changed, so that a later change of somebody else can be
+    shown. Raises OSError."""
+    left = [[name_to_json(path), text] for path, text in texts.items()]
+    write_small(files, f"{folder}/{AFTER}", encode_json({"version": 1, "rows": to_rows(standing(seen)), "texts": left}))
 
 
 def to_rows(stood: Standing) -> list[list[Any]]:
@@ -76,6 +79,8 @@ class Undone:
     entries: Mapping[str, Entry]
     before: Standing
     after: Standing | None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Small files as the act left them."""
 
     def covers(self, path: str) -> bool:
         return any(path == root or path.startswith(f"{root}/") for root in self._roots())
@@ -93,15 +98,15 @@ class Undone:
 
 def undone(files: Files, folder: str, manifest: Mapping[str, Any]) -> Undone:
     entries = snapshot.entries_by_path(manifest)
-    return Undone(manifest, entries, standing(entries), _recorded(files, folder))
+    return Undone(manifest, entries, standing(entries), *_recorded(files, folder))
 
 
-def _recorded(files: Files, folder: str) -> Standing | None:
+def _recorded(files: Files, folder: str) -> tuple[Standing | None, Mapping[str, str]]:
     try:
         raw = decode_json(read_all(files, f"{folder}/{AFTER}", RECORD_MAX))
-        return from_rows(raw["rows"])
+        return from_rows(raw["rows"]), {name_from_json(path): str(text) for path, text in raw.get("texts", ())}
     except (OSError, ValueError, KeyError, TypeError):  # cut off by a crash, or of the first version, which meant another thing
-        return None
+        return None, NO_TEXTS
 
 
 def conflicts(attempts: Sequence[Undone], now: Standing) -> list[str]:
@@ -123,6 +128,14 @@ def conflicts(attempts: Sequence[Undone], now: Standing) -> list[str]:
             if stands.label != left.label and (heir or stands.label not in back):
                 found.add(path)
     return sorted(found | _strangers_in_our_folders(attempts, now))
+
+
+def as_left(attempts: Sequence[Undone], path: str) -> tuple[Stood, str | None]:
+    """How the last act that changed this path left it, and its text where that was kept. `attempts`: the last one first."""
+    for it in attempts:
+        if it.after is not None and path in (it.ours() or ()):
+            return it.after.get(path, ABSENT), it.texts.get(path)
+    return ABSENT, None
 
 
 def _strangers_in_our_folders(attempts: Sequence[Undone], now: Standing) -> set[str]:

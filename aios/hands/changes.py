@@ -5,7 +5,7 @@ Called by the launcher's driver (`server.py`) right after the act; `after.py` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,22 +24,27 @@ def told(result: SkillResult, manifest: Mapping[str, Any], folder: str, files: F
         return result
     try:
         now = after.look(manifest)
-        after.record(files, folder, now)
-        return _with_evidence(result, manifest, now, blobs)
+        before = snapshot.entries_by_path(manifest)
+        paths = difference.changed_paths(before, now)
+        live = difference.live_bytes(after.real_places([manifest], now))
+        after.record(files, folder, now, difference.texts_of(paths, now, live))
+        return _with_evidence(result, before, now, paths, live, blobs) if paths else result
     except OSError as error:
         return replace(result, evidence=(*result.evidence, {"kind": "changes", "error": f"cannot be told: {error}"}))
 
 
-def _with_evidence(result: SkillResult, manifest: Mapping[str, Any], now: Mapping[str, Entry], blobs: Blobs) -> SkillResult:
-    before = snapshot.entries_by_path(manifest)
-    paths = difference.changed_paths(before, now)
-    if not paths:
-        return result
+def _with_evidence(
+    result: SkillResult,
+    before: Mapping[str, Entry],
+    now: Mapping[str, Entry],
+    paths: Sequence[str],
+    live: difference.Bytes,
+    blobs: Blobs,
+) -> SkillResult:
     absent = Entry("", "absent")
     lines = [{"path": shown(p), "before": before.get(p, absent).label(), "after": now.get(p, absent).label()} for p in paths]
     evidence: list[Mapping[str, Any]] = [{"kind": "changes", "files": len(paths), "blob": blobs.put(encode_json(lines))}]
-    places = after.real_places([manifest], now)
-    text = difference.difference(before, now, difference.saved_bytes(blobs), difference.live_bytes(places))
+    text = difference.difference(before, now, difference.saved_bytes(blobs), live)
     if text:
         evidence.append({"kind": "diff", "blob": blobs.put(text.encode(errors="replace"))})
     return replace(result, evidence=(*result.evidence, *evidence))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from aios.events.redact import Redactor
 from aios.hands import tree
@@ -17,6 +17,8 @@ from aios.hands.scan import open_to_read
 from aios.ports import Blobs
 
 TEXT_MAX = 32 << 10
+TEXTS_MAX = 256 << 10
+"""Characters that are kept of all that an act left."""
 FILE_MAX = 64 << 10
 LINES_MAX = 2000
 PATHS_MAX = 200
@@ -60,6 +62,31 @@ def _part(path: str, before: Entry, after: Entry, before_bytes: Bytes, after_byt
             diff = unified_diff(old, new, f"before{shown(path)}", f"after{shown(path)}")
             lines.extend(line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in diff)
     return "".join(lines)
+
+
+def texts_of(paths: Iterable[str], seen: Mapping[str, Entry], bytes_of: Bytes) -> dict[str, str]:
+    """The small text files among these, as far as there is room."""
+    found: dict[str, str] = {}
+    room = TEXTS_MAX
+    for path in paths:
+        lines = _lines(seen.get(path, _ABSENT), bytes_of)
+        text = "".join(lines or ())
+        if lines is None or len(text) > room:
+            continue
+        found[path], room = text, room - len(text)
+    return found
+
+
+def since_left(path: str, left: str, now: Entry, left_text: str | None, now_bytes: Bytes) -> str:
+    """What somebody else changed since an act left this path so: in words, and line by line where the text was kept."""
+    said = f"{shown(path)}: the act left it {left}; now it is {now.label()}\n"
+    lines = _lines(now, now_bytes)
+    if left_text is not None and lines is not None:
+        from difflib import unified_diff  # loads on first use, as above
+
+        diff = unified_diff(left_text.splitlines(keepends=True), lines, f"as the act left it{shown(path)}", f"now{shown(path)}")
+        said += "".join(line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in diff)
+    return Redactor().text(said)[:TEXT_MAX]
 
 
 def _words(before: Entry, after: Entry) -> Iterator[str]:

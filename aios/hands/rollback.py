@@ -11,6 +11,7 @@ touched is named and left as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aios.disk import read_all, write_small
@@ -19,7 +20,7 @@ from aios.events.calls import SkillResult
 from aios.events.codec import decode_json, encode_json
 from aios.hands import after, difference, kernel, snapshot
 from aios.hands.after import Standing, Undone
-from aios.hands.attempt import FOUND, MANIFEST
+from aios.hands.attempt import FOUND, MANIFEST, may_have_begun
 from aios.hands.entry import Entry, shown
 from aios.hands.keep import MANIFEST_MAX, proof_of
 from aios.hands.snapshot import RUNNING
@@ -52,7 +53,7 @@ def rollback(
     found = _found(files, folders[0]) if folders else {}
     begun = bool(found) and not found.get("done")
     if not begun and not force and (stolen := after.conflicts(undone, after.standing(now))):
-        return _asks(stolen, len(undone))
+        return _asks(stolen, undone, now, blobs, str(attempts[0]).split("/")[1])
     _refuse_what_is_gone(undone, now, blobs)
     if undone and not begun:
         kept = dict(found) or {"rows": after.to_rows(after.standing(now)), "diff": _diff(undone, now, blobs)}
@@ -67,8 +68,10 @@ def rollback(
     lines = _proof(undone, found, force) + _setting_lines(undone) + _unit_lines(undone, services) + undoing.proof()
     if undone:
         write_small(files, f"{folders[0]}/{FOUND}", encode_json({**found, "done": True}))
-    count = len({*saved, *undoing.folders})
-    return _judged(lines, problems + undoing.problems, undone, count, str(found.get("diff", "")), blobs)
+    covered = {*saved, *undoing.folders}
+    judged = _judged(lines, problems + undoing.problems, undone, len(covered), str(found.get("diff", "")), blobs)
+    unsaved = [folder.rpartition("/")[2] for folder in folders if folder not in covered and may_have_begun(files, folder)]
+    return replace(judged, result={**judged.result, "unsaved": unsaved}) if unsaved else judged
 
 
 def _judged(
@@ -87,16 +90,22 @@ def _judged(
     )
 
 
-def _asks(stolen: Sequence[str], attempts: int) -> SkillResult:
-    """Nothing was put back."""
+def _asks(stolen: Sequence[str], undone: Sequence[Undone], now: Mapping[str, Entry], blobs: Blobs, run: str) -> SkillResult:
+    """Nothing was put back: which files, what is there now against what the act left, and how to do it all the same."""
     named = ", ".join(shown(path) for path in stolen[:CONFLICTS_SHOWN])
     more = f" and {len(stolen) - CONFLICTS_SHOWN} more" if len(stolen) > CONFLICTS_SHOWN else ""
+    live = difference.live_bytes(after.real_places([it.manifest for it in undone], now))
+    told = ""
+    for path in stolen[:CONFLICTS_SHOWN]:
+        left, text = after.as_left(undone, path)
+        told += difference.since_left(path, left.label, now.get(path, Entry("", "absent")), text, live)
     return SkillResult(
         ok=False,
-        result={"proof": [], "changed": 0, "attempts": attempts, "conflicts": [shown(path) for path in stolen[:PROOF_LINES]]},
+        result={"proof": [], "changed": 0, "attempts": len(undone), "conflicts": [shown(path) for path in stolen[:PROOF_LINES]]},
+        evidence=({"kind": "conflict", "blob": blobs.put(told.encode(errors="replace"))},),
         next=("human_check",),
         error=f"changed by somebody else since our act: {named}{more}; nothing was put back. "
-        f"To put it back all the same, and lose their change: aios runs rollback RUN --force",
+        f"To put it back all the same, and lose their change: aios runs rollback {run} --force",
     )
 
 
@@ -167,10 +176,13 @@ def _has_bytes(now: Entry | None, wanted: Entry) -> bool:
 
 
 def _diff(undone: Sequence[Undone], now: Mapping[str, Entry], blobs: Blobs) -> str:
-    """The blob that shows what is taken back; empty when it is nothing."""
+    """The blob that shows what the rollback changes: from what stands now to what was there before. Empty when it is nothing."""
     before = _first_wins([it.entries for it in reversed(undone)])
+    if all(it.after is not None for it in undone):  # what others changed beside our acts is left as it is
+        ours = {path for it in undone for path in it.ours() or ()}
+        before, now = ({path: entry for path, entry in side.items() if path in ours} for side in (before, now))
     places = after.real_places([it.manifest for it in undone], now)
-    text = difference.difference(before, now, difference.saved_bytes(blobs), difference.live_bytes(places))
+    text = difference.difference(now, before, difference.live_bytes(places), difference.saved_bytes(blobs))
     return blobs.put(text.encode(errors="replace")) if text else ""
 
 

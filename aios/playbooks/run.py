@@ -404,7 +404,8 @@ class Run(RunState):
         last = self._rollback_last() + self.voids.get(ROLLBACK, 0)
         if asks or attempt > last or self.voids.get(ROLLBACK, 0) > VOIDS_MAX:
             error = (known or {}).get("error") or "the rollback could not be carried out"
-            return Say((self._draft("run.rolled_back", ok=False, proof=[], error=error, by=self.rollback_asked),))
+            stolen = {"conflicts": (known or {})["result"]["conflicts"]} if asks else {}
+            return Say((self._draft("run.rolled_back", ok=False, proof=[], error=error, by=self.rollback_asked, **stolen),))
         params = {"attempts": folders} | ({"force": True} if self.rollback_forced else {})
         return Say((self._intend(ROLLBACK, "rollback", params, Touches(), by=self.rollback_asked),))
 
@@ -585,4 +586,7 @@ class Run(RunState):
 
     def _rolled_back_event(self, result: SkillResult) -> Draft:
         proof: Sequence[Any] = result.result.get("proof") or []
-        return self._draft("run.rolled_back", ok=result.ok, proof=list(proof), error=result.error, by=self.rollback_asked)
+        unsaved = {"unsaved": list(result.result["unsaved"])} if result.result.get("unsaved") else {}
+        return self._draft(
+            "run.rolled_back", ok=result.ok, proof=list(proof), error=result.error, by=self.rollback_asked, **unsaved
+        )

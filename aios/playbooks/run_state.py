@@ -90,6 +90,12 @@ class RunState:
         return self.status in WELL and bool((self.results.get(ROLLBACK) or {}).get("ok"))
 
     @property
+    def not_taken_back(self) -> bool:
+        """What it did was to be taken back, and could not be, or somebody else's change is in the way."""
+        judged = self.status == "rolled_back" or self.ended
+        return judged and (self.results.get(ROLLBACK) or {}).get("ok") is False
+
+    @property
     def reached_an_act(self) -> bool:
         """Whether an act was ever intended, also one that was void in the end: what guards count, once a run."""
         return any(not step.startswith(RESERVED_STEPS) for step in self.attempts)
@@ -163,7 +169,7 @@ class RunState:
         self.passed = list(data.get("passed") or ())
         self.opened_at = at
 
-    def _intended(self, data: Mapping[str, Any], _at: float) -> None:
+    def _intended(self, data: Mapping[str, Any], at: float) -> None:
         step, attempt = data["step"], data["attempt"]
         self.attempts[step] = attempt
         self.in_flight = {
@@ -175,6 +181,7 @@ class RunState:
             "units": list(data["units"]),
             "settings": list(data.get("settings", ())),
             "recheck": bool(data.get("recheck")),
+            "since": at,
         }
         if step == ROLLBACK and self.closed:
             self.rollback_asked = data.get("by", "")

@@ -42,6 +42,7 @@ RUNS_SHOWN = 40
 PLAYBOOKS_MAX = 500
 ROLLBACKS_SHOWN = 50
 PROOF_SHOWN = 20
+ERROR_CHARS = 1000
 TROUBLES_SHOWN = 20
 SUBJECTS_SHOWN = 20
 STANDING_MAX = 10_000
@@ -277,9 +278,10 @@ class _Fold:
             self._count_taken_back(event)
         proof = event.data.get("proof")
         lines = [line for line in proof if isinstance(line, Mapping)] if isinstance(proof, list) else []
-        if not lines and event.data.get("ok") is True:
+        unsaved = event.data.get("unsaved")
+        if not lines and event.data.get("ok") is True and not unsaved:
             return  # it had done nothing, so there was nothing to take back
-        for tally in self._tallies(event):
+        for tally in self._tallies(event) if event.data.get("ok") is True and lines else ():
             tally.rolled_back += 1
         shown = tuple({plain(k, 40): plain(v) for k, v in islice(line.items(), 10)} for line in lines[:PROOF_SHOWN])
         data = event.data
@@ -290,7 +292,7 @@ class _Fold:
                 subject=plain(event.subject),
                 at=event.arrival,
                 ok=data.get("ok") is True,
-                error=plain(data.get("error")),
+                error=plain(data.get("error"), ERROR_CHARS) or _nothing_saved(unsaved),
                 proof=shown,
                 proof_beyond=len(lines) - len(shown),
             )
@@ -426,6 +428,12 @@ _COUNTERS: Mapping[str, Callable[[_Fold, Event, _Life], None]] = {
     "run.rolled_back": _Fold._count_rolled_back,
     **dict.fromkeys(_ENDS, _Fold._count_end),
 }
+
+
+def _nothing_saved(unsaved: object) -> str:
+    """A command's work that no snapshot holds is not taken back."""
+    named = ", ".join(plain(step, 40) for step in unsaved[:5]) if isinstance(unsaved, list) else ""
+    return f"nothing was saved of {named}: what it did is not taken back" if named else ""
 
 
 def _yes(event: Event) -> str:

@@ -23,6 +23,8 @@ TYPES_SHOWN = 15
 ALARMS_SHOWN = 20
 RUNS_SHOWN = 15
 HASH_CHARS = 16
+WAIT_CHARS = 600
+"""What needs a person is told whole: which files, and why."""
 _COMMAND_CHARS = 1000
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 
@@ -124,7 +126,7 @@ def _wait(report: Report, number: int, wait: Wait) -> Iterator[str]:
     times = f"since {_clock(report, wait.since)}" if wait.since else ""
     until = f"no answer by {_clock(report, wait.until)} is a no" if wait.until else ""
     about = ", ".join(part for part in (times, until) if part)
-    yield f"{mark}**{_WORDS.get(wait.kind, wait.kind)}** · {escaped(wait.subject)} · {escaped(wait.what, 160)}" + (
+    yield f"{mark}**{_WORDS.get(wait.kind, wait.kind)}** · {escaped(wait.subject)} · {escaped(wait.what, WAIT_CHARS)}" + (
         f" ({about})" if about else ""
     )
     yield ""
@@ -314,7 +316,7 @@ def _rollbacks(report: Report) -> Iterator[str]:
 
 
 def _rollback(report: Report, one: Rollback) -> Iterator[str]:
-    state = "as before" if one.ok else f"NOT as before: {escaped(one.error, 160)}"
+    state = (escaped(one.error, WAIT_CHARS) or "as before") if one.ok else f"NOT as before: {escaped(one.error, WAIT_CHARS)}"
     yield f"{_clock(report, one.at)} · {escaped(one.subject)} · {escaped(one.playbook)} · {escaped(one.run, 40)} · {state}"
     yield ""
     if one.proof:

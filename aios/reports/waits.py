@@ -12,6 +12,7 @@ from aios.scheduler.dead import DeadLetters
 from aios.scores.symptoms import closed_by
 
 WAITS_MAX = 500
+WHAT_CHARS = 600
 RELOAD_S = 2.0
 """A load that does not say which files are invalid (older journals) told of each just before: what is older has been mended."""
 
@@ -122,8 +123,10 @@ class Waits:
         run = _run(event)
         self.open.pop(("rollback", run), None)
         if event.data.get("ok") is False:
-            commands = (f"aios runs show {argument(run)}", f"aios runs rollback {argument(run)}")
-            what = f"what {event.data.get('playbook', '')} did could not be taken back: {event.data.get('error', '')}"
+            force = " --force" if event.data.get("conflicts") else ""
+            commands = (f"aios runs show {argument(run)}", f"aios runs rollback {argument(run)}{force}")
+            error = str(event.data.get("error") or "").partition(" To put it back all the same")[0]  # that is in the commands
+            what = f"what {event.data.get('playbook', '')} did could not be taken back: {error}"
             self.add(run, _wait("rollback", event, what, commands), event.subject, trigger)
 
     def _called(self, event: Event, _trigger: str) -> None:
@@ -168,7 +171,7 @@ def _act(act: object) -> str:
 
 
 def _wait(kind: str, event: Event, what: str, commands: tuple[str, ...], until: str = "") -> Wait:
-    return Wait(kind, plain(event.subject), plain(what), event.arrival, until, commands)
+    return Wait(kind, plain(event.subject), plain(what, WHAT_CHARS), event.arrival, until, commands)
 
 
 def _letter(letter: str, subject: str, reason: str, since: str) -> Wait:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from aios.blobs.store import BlobFolder
@@ -124,4 +128,56 @@ def test_a_run_shows_what_its_act_changed_and_what_its_rollback_put_back(tmp_pat
         assert file.read_text() == "listen 80\n"
     finally:
         nobody.close()
+        house.stop()
+
+
+HEALER = WRITER.replace("which does not help", "which helps").replace("tcp_check: {port: PORT}", "http_check: {url: URL}")
+
+
+@contextmanager
+def well_where_it_says(file: Path, word: str) -> Iterator[str]:
+    """The address of a server that is well as long as the file holds the word."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if word in file.read_text() else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_rollback_over_somebody_elses_change_is_refused_in_sight_of_it(tmp_path: Path) -> None:
+    """Exit code 1, which file, what stands there now against what the act left, and the whole command that goes over it."""
+    file = tmp_path / "app.conf"
+    file.write_text("listen 80\n")
+    with well_where_it_says(file, "81") as url:
+        refuse_and_force(file, House(tmp_path, {"writer": HEALER.replace("FILE", str(file)).replace("URL", url)}))
+
+
+def refuse_and_force(file: Path, house: House) -> None:
+    try:
+        ends = follow(house.socket, "events_follow", {"types": ["run.healed"]})
+        house.aios("emit", "bench.write", "--subject", "host")
+        run = next(ends)["event"]["data"]["run"]
+        file.write_text("listen 82\n")
+        said = house.aios("runs", "rollback", run, code=1)
+        assert f"  {file}\n" in said
+        assert "  -listen 81\n  +listen 82\n" in said
+        assert f"aios runs rollback {run} --force" in said
+        assert f"aios runs rollback {run} --force" in house.aios("report", code=1)
+        assert "NOT taken back" in house.aios("runs", "list")
+        shown = house.aios("runs", "show", run)
+        assert "+listen 82" in shown
+        assert f"aios runs rollback {run} --force" in shown
+        assert "Taken back" in house.aios("runs", "rollback", run, "--force")
+        assert file.read_text() == "listen 80\n"
+        assert "NOT taken back" not in house.aios("runs", "list")
+    finally:
         house.stop()

@@ -164,6 +164,61 @@ def test_what_somebody_else_changed_since_our_act_is_asked_about_and_nothing_is_
     play(tmp_path / "state", story)
 
 
+def test_a_refused_rollback_shows_what_stands_there_against_what_the_act_left(tmp_path: Path) -> None:
+    """Line by line, without secrets; with the whole command that goes over it."""
+    path = tmp_path / "app.conf"
+    path.write_text("good\n")
+
+    async def story(rig: Rig) -> None:
+        it = writing("r", path, "listen 81\npassword=geheim123\n")
+        assert (await rig.act(it)).ok
+        path.write_text("listen 82\npassword=geheim123\n")
+        asked = await rig.act(rollback("r", it))
+        assert asked.error.endswith("aios runs rollback r --force")
+        blobs = BlobFolder(OsFiles(), str(rig.state_dir / "blobs"))
+        (shown,) = [one for one in asked.evidence if one["kind"] == "conflict"]
+        text = blobs.get(shown["blob"]).decode()
+        assert text.startswith(f"{path}: the act left it sha256:")
+        assert "-listen 81\n+listen 82\n" in text
+        assert "geheim" not in text
+
+    play(tmp_path / "state", story)
+
+
+def test_a_rollback_tells_what_it_changed_from_what_stood_to_what_is_back(tmp_path: Path) -> None:
+    """Not what the act did; and nothing of what others changed beside it."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "ours").write_text("good\n")
+    (folder / "theirs").write_text("old\n")
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo bad > "$0/ours"', str(folder), files=(str(folder),))
+        assert (await rig.act(it)).ok
+        (folder / "theirs").write_text("new\n")
+        result = await rig.act(rollback("r", it))
+        (diff,) = [one for one in result.evidence if one["kind"] == "diff"]
+        text = BlobFolder(OsFiles(), str(rig.state_dir / "blobs")).get(diff["blob"]).decode()
+        assert "-bad\n+good\n" in text
+        assert "theirs" not in text
+
+    play(tmp_path / "state", story)
+
+
+def test_an_act_that_named_nothing_is_said_to_stand(tmp_path: Path) -> None:
+    """A command's work of which nothing was saved is not taken back, and the rollback does not pretend so."""
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo x > "$0"', str(tmp_path / "made"))
+        assert (await rig.act(it)).ok
+        result = await rig.act(rollback("r", it))
+        assert result.ok, result.error
+        assert result.result["unsaved"] == ["step.1"]
+        assert (tmp_path / "made").exists()
+
+    play(tmp_path / "state", story)
+
+
 def test_what_our_act_did_not_change_is_left_to_who_did(tmp_path: Path) -> None:
     """A folder that an act wrote one file in; since then somebody else wrote another, and added a third."""
     folder = tmp_path / "conf"

@@ -197,6 +197,28 @@ def test_a_rollback_that_failed_needs_a_person() -> None:
     assert "NOT as before: disk full" in to_markdown(report)
 
 
+def test_a_refused_rollback_is_no_rollback_and_says_how_to_force_it() -> None:
+    """Nothing was put back, so none is counted; which files stands whole, however many."""
+    files = [f"/etc/nginx/sites-enabled/{name}.example.org.conf" for name in ("one", "two", "three")]
+    error = f"changed by somebody else since our act: {', '.join(files)}; nothing was put back."
+    error += " To put it back all the same, and lose their change: aios runs rollback r --force"
+    refused = run("run.rolled_back", "r", 2, ok=False, proof=[], error=error, conflicts=files)
+    report = report_of(run("run.opened", "r", 1, trigger={"type": "service.down"}), refused, now=T0 + 20)
+    (wait,) = [w for w in report.waits if w.kind == "rollback"]
+    assert wait.commands == ("aios runs show r", "aios runs rollback r --force")
+    assert [line.rolled_back for line in report.playbooks] == [0]
+    assert "nothing was put back" in to_markdown(report).partition("## ")[2]
+    again = run("run.rolled_back", "r", 3, ok=True, proof=[{"path": files[0], "ok": True}], by="anna")
+    assert [line.rolled_back for line in report_of(refused, again).playbooks] == [1]
+
+
+def test_a_rollback_of_what_nobody_saved_says_that_it_stands() -> None:
+    back = run("run.rolled_back", "r", 2, ok=True, proof=[], error="", unsaved=["job.1"])
+    report = report_of(back)
+    assert "nothing was saved of job.1: what it did is not taken back" in to_markdown(report)
+    assert sum(line.rolled_back for line in report.playbooks) == 0
+
+
 def test_an_invalid_playbook_waits_until_a_later_load_is_silent_about_it() -> None:
     """A load tells first what is invalid, then what is in force."""
     invalid = event("playbook.invalid", "system", 10, path="/etc/aios/playbooks/it's.yaml", line=3, message="no steps")
