@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aios.clock import Clock
+from aios.events.call_words import call_words
 from aios.events.catalogue import CORRELATED, WINDOW_DROPPED
 from aios.events.event import Event, Stored
 from aios.log import Logger
 
 LINES_MAX = 20
 WITHIN_S = 10.0
+CALL_CHARS = 200
 SHOWN = 8
 """Of a run's id; the command line takes the beginning."""
 
@@ -32,8 +34,8 @@ def _ill(event: Event) -> str:
 
 def _acts(event: Event, field: str) -> str:
     acts = event.data.get(field)
-    names = [str(act.get("skill", "")) for act in acts if isinstance(act, Mapping)] if isinstance(acts, list) else []
-    return ", ".join(names[:5]) or "nothing"
+    calls = [call_words(act, CALL_CHARS) for act in acts[:5] if isinstance(act, Mapping)] if isinstance(acts, list) else []
+    return "; ".join(calls) or "nothing"
 
 
 def _suggested(event: Event) -> str:

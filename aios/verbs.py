@@ -26,7 +26,7 @@ from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import digest, fits, run_id, unfit
-from aios.playbooks.run_table import ROLLBACK
+from aios.playbooks.run_table import ROLLBACK, RUN_SHOWN
 from aios.playbooks.silences import SILENCE_S_MAX, SILENCES_MAX, Silence, like
 from aios.playbooks.trust import wilson
 from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Services
@@ -36,7 +36,7 @@ from aios.reactor.pump import Reactor, granting
 from aios.reports.explain import Past, Present, look_back, tell
 from aios.settings import Settings
 from aios.skills.types import check_unit
-from aios.world import RUN_SHOWN, World
+from aios.world import World
 
 FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from aios.events.call_words import call_words
 from aios.events.catalogue import CLOSES, CORRELATED, is_own
 from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, Stored, parse_time
@@ -20,7 +21,7 @@ from aios.playbooks.breaker import lasts
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook, Storm
 from aios.playbooks.run import Run
-from aios.playbooks.run_table import RESERVED_STEPS
+from aios.playbooks.run_table import RESERVED_STEPS, RUN_SHOWN
 from aios.playbooks.silences import silence_of
 from aios.playbooks.trust import Grant, TrustBook
 from aios.scheduler.dead import DeadLetters
@@ -35,8 +36,8 @@ INCIDENT_QUIET_S = 600.0
 LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 LIFTED = "lifted"
 """The guard of what a person has let go on, until it is offered again."""
-RUN_SHOWN, ACTS_SHOWN = 8, 5
-"""Of a run's id, which commands take, and of the acts that a call names."""
+ACTS_SHOWN, CALL_SHOWN = 5, 400
+"""Of the acts that a call names, and of each of them."""
 
 _ANSWERS = {"approval.given": "given", "approval.denied": "denied", "approval.expired": "expired"}
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
@@ -104,8 +105,9 @@ def _question(event: Event) -> str:
     acts, run = event.data["acts"], str(event.data["run"])[:RUN_SHOWN]
     if isinstance(choices := event.data.get("choices"), Mapping):
         return f"{event.data['playbook']} asks: {event.data['question']}  aios runs answer {run} {'|'.join(choices)}"
-    skills = [str(act["skill"]) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
-    named = ", ".join((*skills[:ACTS_SHOWN], *(["more"] if len(skills) > ACTS_SHOWN else []))) or "act"
+    calls = [call_words(act, CALL_SHOWN) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
+    named = "; ".join((*calls[:ACTS_SHOWN], *([f"and {len(calls) - ACTS_SHOWN} more"] if len(calls) > ACTS_SHOWN else [])))
+    named = named or "act"
     return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}"
 
 

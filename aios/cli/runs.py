@@ -13,11 +13,12 @@ from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
-from aios.cli.runs_words import acting_words, call_words, outcome_words, status_words
+from aios.cli.runs_words import acting_words, outcome_words, status_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
 from aios.errors import Refused
+from aios.events.call_words import call_words
 from aios.events.event import Position, parse_time
 from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Blobs
@@ -311,7 +312,7 @@ def _show_rollback(view: RunView, blobs: Blobs | None, terminal: Terminal) -> No
     back = view.rolled_back or {}
     if not (view.not_taken_back or back.get("unsaved")):
         return
-    last = next((step for step in reversed(view.steps) if step.get("step") == ROLLBACK), {})
+    last: Mapping[str, Any] = next((step for step in reversed(view.steps) if step.get("step") == ROLLBACK), {})
     terminal.title("not taken back")
     for line, style in runs_back.outcome_lines(view.id, back):
         terminal.say("  " + line, style)

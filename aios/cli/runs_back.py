@@ -1,4 +1,4 @@
-"""What came of a rollback that a person asked for, in words: what is as before, or what is in the way and the command that goes over it.
+"""What came of a rollback, in words: what is as before, or what is in the way and the command that goes over it.
 
 Called by `aios runs rollback` with the daemon's answer, and by `aios runs show` with what the journal holds.
 """

@@ -176,7 +176,7 @@ def _answered(view: RunView, word: str, data: Mapping[str, Any], time: str) -> N
     view.question, view.choices = str(data.get("question") or ""), dict(data.get("choices") or {})
 
 
-_ANSWERS = {"given": "yes", "denied": "no", "expired": ""}
+_ANSWERS = {"given": "yes", "denied": "no"}
 
 
 def from_daemon(brief: Mapping[str, Any]) -> RunView:

@@ -25,7 +25,7 @@ from aios.events.event import Draft, format_time, parse_time
 from aios.playbooks.model import ASK, CannotSay, Check, Mode, Playbook, Question, Rung, Step, lesser_mode, variables
 from aios.playbooks.run_opening import digest, fits, in_short, run_id
 from aios.playbooks.run_state import RunState
-from aios.playbooks.run_table import BETWEEN, FAILED, ROLLBACK, RUNG, SYMPTOM, VERIFY
+from aios.playbooks.run_table import BETWEEN, FAILED, ROLLBACK, RUN_SHOWN, RUNG, SYMPTOM, VERIFY
 from aios.playbooks.run_words import (
     Act,
     Answered,
@@ -424,7 +424,8 @@ class Run(RunState):
             return Say((self._waiting_event("rung", env.now + 86400.0, ""),))
         if (over := self._told_already(step)) is not None:
             return Say((self._draft("run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=over),))
-        message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})"
+        cure = f"aios runs show {self.id[:RUN_SHOWN]}; when it is mended: aios runs retry {self.id[:RUN_SHOWN]}"
+        message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})  {cure}"
         return Say((self._intend(step, "notify", {"message": message, "level": "critical"}, Touches()),))
 
     def _told_already(self, step: str) -> str | None:

@@ -13,6 +13,8 @@ ROLLBACK = "rollback"
 SYMPTOM = "symptom"
 VERIFY = "verify"
 RUNG = "rung"
+RUN_SHOWN = 8
+"""Of a run's id, which commands take."""
 RESERVED_STEPS = (ROLLBACK, SYMPTOM, VERIFY, RUNG)
 
 MEANINGS: Mapping[str, str] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from aios.events.call_words import call_words
 from aios.events.event import Event, parse_time
 from aios.reports.model import Wait
 from aios.reports.text import argument, plain
@@ -13,6 +14,7 @@ from aios.scores.symptoms import closed_by
 
 WAITS_MAX = 500
 WHAT_CHARS = 600
+ACT_CHARS = 300
 RELOAD_S = 2.0
 """A load that does not say which files are invalid (older journals) told of each just before: what is older has been mended."""
 
@@ -80,7 +82,7 @@ class Waits:
     def _asked(self, event: Event, trigger: str) -> None:
         run, data = _run(event), event.data
         acts = data.get("acts")
-        names = ", ".join(_act(act) for act in acts[:5]) if isinstance(acts, list) else ""
+        names = "; ".join(_act(act) for act in acts[:5]) if isinstance(acts, list) else ""
         commands: tuple[str, ...] = (f"aios runs approve {argument(run)}", f"aios runs deny {argument(run)}")
         what = f"{data.get('playbook', '')} asks before it acts: {names}"
         if isinstance(choices := data.get("choices"), Mapping):
@@ -107,7 +109,7 @@ class Waits:
 
     def _suggested(self, event: Event, trigger: str) -> None:
         run, would = _run(event), event.data.get("would")
-        names = ", ".join(_act(act) for act in would[:5]) if isinstance(would, list) else ""
+        names = "; ".join(_act(act) for act in would[:5]) if isinstance(would, list) else ""
         commands = (f"aios runs show {argument(run)}", f"aios runs approve {argument(run)}")
         what = f"{event.data.get('playbook', '')} proposes: {names or 'nothing'}"
         self.add(run, _wait("suggestion", event, what, commands), event.subject, trigger)
@@ -167,7 +169,7 @@ def _run(event: Event) -> str:
 
 
 def _act(act: object) -> str:
-    return plain(act.get("skill", ""), 40) if isinstance(act, Mapping) else plain(act, 40)
+    return plain(call_words(act, ACT_CHARS), ACT_CHARS) if isinstance(act, Mapping) else plain(act, 40)
 
 
 def _wait(kind: str, event: Event, what: str, commands: tuple[str, ...], until: str = "") -> Wait:

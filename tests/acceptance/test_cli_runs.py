@@ -11,9 +11,11 @@ import pytest
 from aios.cli.events import summary
 from aios.cli.runs import limits_of, taken_back
 from aios.cli.runs_fold import RunView, fold, resolve
+from aios.cli.runs_words import status_words
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run import Run
+from aios.verbs import run_summary
 from tests.acceptance.cli_kit import NOON, aios, daemon, event, write_journal
 
 RUN = "3f2a91c0-0000-5000-8000-000000000001"
@@ -479,3 +481,55 @@ def test_a_run_says_what_its_acts_were_held_to_and_by_what() -> None:
         "a: memory 1G by cgroup v2; file_size 4G by rlimits of each process",
         "b: memory 1G by looking at it (x)",
     ]
+
+
+JOB = {"step": "clean", "skill": "run_job", "params": {"argv": ["rm", "-r", "/var/cache/x y"], "files": [], "token": "geheim123"}}
+
+
+def test_what_a_yes_would_start_is_shown_word_by_word(tmp_path: Path) -> None:
+    """Where it is listed and where it is shown; secrets are struck out."""
+    asks = ("approval.requested", {"acts": [JOB], "plan": "p", "until": ""})
+    write_journal(tmp_path, *story(asks, WAITS))
+    for out in (aios("runs", "show", RUN, data=tmp_path).out, aios("runs", "list", "--waiting", data=tmp_path).out):
+        assert "clean: run_job argv=rm -r '/var/cache/x y'" in out
+        assert "geheim" not in out
+
+
+def test_what_is_under_way_is_shown_with_its_command_and_how_long_it_runs(tmp_path: Path) -> None:
+    intended = ("run.step_intended", {**JOB, "attempt": 1, "files": [], "units": []})
+    write_journal(tmp_path, *story(intended))
+    shown = aios("runs", "show", RUN, data=tmp_path).out
+    assert "clean: run_job argv=rm -r '/var/cache/x y'" in shown.partition("under way")[2]
+    assert "runs for 599 s" in shown
+    assert "aios runs cancel 3f2a91c0" in shown
+    write_journal(tmp_path, *story(intended, step("clean"), run="done0000"))
+    assert "under way" not in aios("runs", "show", "done", data=tmp_path).out
+
+
+CANCELLED = ("run.cancelled", {"by": "ada"})
+EMPTY_BACK = ("run.rolled_back", {"ok": True, "proof": [], "error": "", "by": ""})
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ([ASKS, WAITS, ("approval.denied", {"by": "ada", "reason": ""}), CANCELLED, EMPTY_BACK], "denied"),
+        ([ASKS, WAITS, CANCELLED, EMPTY_BACK], "cancelled"),
+        ([INTENDED, step("restart"), CANCELLED, EMPTY_BACK], "cancelled, taken back"),
+        ([INTENDED, step("restart"), HEALED, ("run.rolled_back", {"ok": False, "proof": []})], "healed, NOT taken back"),
+    ],
+)
+def test_a_run_is_called_what_became_of_it(tmp_path: Path, words: list[tuple[str, dict[str, Any]]], status: str) -> None:
+    """What a person ended before anything was done was not rolled back; what could not be taken back is said."""
+    events = story(*words)
+    write_journal(tmp_path, *events)
+    assert f"nginx-down · nginx.service · {status}\n" in aios("runs", "show", RUN, data=tmp_path).out
+    run = Run(RUN)
+    for one in events:
+        run.fold(one.type, one.data, one.taken)
+    assert status_words(run_summary(run)) == status
+
+
+def test_nobody_answered_is_said_so(tmp_path: Path) -> None:
+    write_journal(tmp_path, *story(ASKS, WAITS, ("approval.expired", {"plan": "p"})))
+    assert "nobody answered in time" in aios("runs", "show", RUN, data=tmp_path).out

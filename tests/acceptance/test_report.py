@@ -99,7 +99,7 @@ def test_each_thing_that_waits_comes_with_the_command_that_answers_it() -> None:
         "aios dead retry let-1",
     ):
         assert re.search(rf"^ +{command}$", text, re.MULTILINE), command
-    assert "agent-error asks before it acts: restart_service" in text
+    assert "agent-error asks before it acts: restart: restart_service" in text
 
 
 def test_the_figures_of_a_day() -> None:

@@ -82,7 +82,7 @@ def test_a_run_that_asks_calls_a_person_once_with_the_words_that_answer_it() -> 
         run = (await rig.until_event("approval.requested")).data["run"][:8]
         (call,) = [await rig.until_event("daemon.act_intended")]
         assert call.data["params"]["level"] == "warning"
-        said = f"job:1: asker asks to mend: aios runs approve {run}, or aios runs deny {run}"
+        said = f"job:1: asker asks to act: mend of=job:1: aios runs approve {run}, or aios runs deny {run}"
         assert (call.data["skill"], call.data["params"]["message"]) == ("notify", said)
         await rig.until_event("daemon.act_done")
         await rig.restart()
