@@ -179,8 +179,8 @@ class Ledger:
             figures.coalesced += 1
         elif verdict == "cannot_say":
             figures.cannot_say += 1
-        detail = f"by {data['guard']} until {data['until'] or 'a person lifts it'}" if verdict == "held" else ""
-        said = Verdict(verdict, name, event.subject, str(data["type"]), event.taken, detail)
+        detail, why = str(data["guard"]) if verdict == "held" else "", str(data.get("why") or "")[:WHY_CHARS_MAX]
+        said = Verdict(verdict, name, event.subject, str(data["type"]), event.taken, detail, why=why)
         self._verdict(str(data["event"]), said)
 
     def _weighed(self, data: Any, taken: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from aios.backtest.compare import MEANINGS, Comparison
+from aios.backtest.compare import KIND_WORDS, LEGEND, MEANINGS, Comparison
 from aios.backtest.result import Backtest, Bucket, Figures, WouldHold, WouldRun
 from aios.backtest.words import figures_facts, run_words, span_words, trouble_words
 from aios.events.event import format_time
@@ -103,14 +103,26 @@ def _playbook(figures: Figures, found: Backtest) -> str:
 
 def _changes(comparison: Comparison) -> str:
     counts = comparison.counts
-    told = "".join(f"<dt>{counts.get(kind, 0)}</dt><dd>{_text(meaning)}</dd>" for kind, meaning in MEANINGS.items())
+    told = "".join(
+        f"<dt>{_text(KIND_WORDS.get(kind, kind))}</dt><dd>{counts.get(kind, 0)}: {_text(meaning)}</dd>"
+        for kind, meaning in MEANINGS.items()
+    )
     rows = [
-        (_day(change.at), change.subject, change.type, change.before, change.after, change.kind)
+        (
+            _day(change.at),
+            change.subject,
+            change.type,
+            change.before,
+            change.after,
+            change.why,
+            KIND_WORDS.get(change.kind, change.kind),
+        )
         for change in comparison.changes[:ROWS_MAX]
     ]
-    heads = ("when", "subject", "event", "before", "after", "")
+    heads = ("when", "subject", "event", "before", "after", "why", "")
+    legend = "".join(f"<dt>{_text(word)}</dt><dd>{_text(meaning)}</dd>" for word, meaning in LEGEND.items())
     more = len(comparison.changes) - len(rows) + comparison.left_out
-    return f"<h2>Changes</h2><dl>{told}</dl>{_table(heads, rows, more)}"
+    return f"<h2>Changes</h2><dl>{told}</dl>{_table(heads, rows, more)}<dl>{legend}</dl>"
 
 
 def _rows(found: Backtest) -> str:

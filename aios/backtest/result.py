@@ -96,13 +96,9 @@ class Verdict:
     type: str
     at: float
     detail: str = ""
+    """The guard that held it; else empty."""
     run: WouldRun | None = None
-
-    def words(self) -> str:
-        """One line for people."""
-        if self.run is not None:
-            return f"runs {self.playbook} ({self.run.mode}): {', '.join(self.run.acts) or 'no act'}, {self.run.end}"
-        return f"{self.what} {self.detail}".strip()
+    why: str = ""
 
 
 @dataclass(slots=True)

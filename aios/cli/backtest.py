@@ -279,7 +279,7 @@ def _until(until: str, terminal: Terminal) -> str:
 
 
 def _show_comparison(comparison: Comparison, args: argparse.Namespace, terminal: Terminal) -> None:
-    from aios.backtest.compare import MEANINGS
+    from aios.backtest.compare import KIND_WORDS, MEANINGS
     from aios.backtest.words import span_words
 
     terminal.say(span_words(comparison.new), "bold")
@@ -289,11 +289,14 @@ def _show_comparison(comparison: Comparison, args: argparse.Namespace, terminal:
     if not counts:
         terminal.say("Nothing changes.", "green")
         return
-    terminal.facts((str(counts[kind]), meaning) for kind, meaning in MEANINGS.items() if counts.get(kind))
+    words = {kind: KIND_WORDS.get(kind, kind) for kind in MEANINGS}
+    terminal.facts((words[kind], f"{counts[kind]}: {meaning}") for kind, meaning in MEANINGS.items() if counts.get(kind))
     terminal.say()
     shown = comparison.changes[-args.limit :] if args.limit else comparison.changes
-    rows = [(terminal.local(format_time(c.at)), c.kind.replace("_", " "), c.subject, c.before, c.after) for c in shown]
-    terminal.table(("when", "", "subject", "before", "after"), rows)
+    rows = [(terminal.local(format_time(c.at)), words[c.kind], c.subject, c.before, c.after, c.why) for c in shown]
+    terminal.table(("when", "", "subject", "before", "after", "why"), rows)
+    for word, meaning in comparison.legend(shown).items():
+        terminal.say(f"{word}: {meaning}", "dim")
     more = len(comparison.changes) - len(shown) + comparison.left_out
     if more:
         terminal.say(f"and {more} more: --limit 0 shows all that are kept, --json too", "dim")

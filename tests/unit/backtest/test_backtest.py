@@ -435,8 +435,45 @@ def test_against_shows_what_comes_goes_and_is_held_otherwise(tmp_path: Path) -> 
     assert [(change.kind, change.event) for change in found.changes] == [("goes", once), ("comes", other)]
 
 
+def test_before_is_what_really_was_and_what_differs_is_said(tmp_path: Path) -> None:
+    """Where the old text was in force, its runs stand as they went; a run that only ended otherwise is no change."""
+    past = Past(tmp_path)
+    (old,) = playbooks(SKILLS, down())
+    first = past.tell(0, "service.down", failures=1)
+    of = {"run": past.really_ran("web-down", first, 0.01, text_hash=old.hash, end="run.not_healed"), "playbook": "web-down"}
+    past.tell(1, "run.rolled_back", **of, ok=True, proof=[], error="")
+    past.tell(2, "run.escalated", **of, why="not well after all steps")
+    second = past.tell(3 * HOUR, "service.down", failures=1)
+    past.really_ran("web-down", second, 3 * HOUR + 0.01, text_hash=old.hash)
+    (same_acts,) = playbooks(SKILLS, down().replace("description: ", "description: Also, "))
+    assert same_acts.hash != old.hash
+    assert compare(tmp_path, [old], [same_acts], skills=SKILLS).changes == ()
+    (narrow,) = playbooks(SKILLS, down(match="subject: [other.service]"))
+    found = compare(tmp_path, [old], [narrow], skills=SKILLS)
+    assert found.old.runs == backtest(tmp_path, [old], skills=SKILLS).runs
+    assert [(c.kind, c.before, c.after) for c in found.changes] == [
+        ("goes", "web-down (auto): restart_service: not healed, as it went", "not for it"),
+        ("goes", "web-down (auto): restart_service: healed, as it went", "not for it"),
+    ]
+    assert list(found.legend(found.changes)) == ["as it went", "not for it"]
+
+
+def test_what_holds_the_new_one_is_said(tmp_path: Path) -> None:
+    """By its guard, and why."""
+    past = Past(tmp_path)
+    past.tell(0, "service.down", failures=1)
+    past.tell(60, "service.up")
+    past.tell(900, "service.down", failures=1)
+    (old,) = playbooks(SKILLS, down())
+    (slow,) = playbooks(SKILLS, down().replace("guard: {cooldown: 5m", "guard: {cooldown: 1h"))
+    assert slow.guard.cooldown_s == 3600.0
+    (change,) = compare(tmp_path, [old], [slow], skills=SKILLS).changes
+    assert (change.kind, change.after) == ("goes", "held by cooldown")
+    assert "cooldown is 3600 s" in change.why
+
+
 def test_a_text_against_itself_changes_nothing(tmp_path: Path) -> None:
-    """Also where the journal's record has its real runs: both sides are played on the same footing."""
+    """Also where the journal's record has its real runs: both sides follow them."""
     past = Past(tmp_path)
     (playbook,) = playbooks(SKILLS, down())
     trigger = past.tell(0, "service.down", failures=1)
