@@ -56,12 +56,14 @@ CODES: Mapping[str, str] = {
     "unknown-choice": "A step waits for an answer that nobody can give.",
     "unused-answer": "A person is asked, and nothing depends on what they say.",
     "never-asked": "Its mode lets it ask nobody.",
+    "unknown-stub": "A test answers with a field that the skill never gives.",
     "no-tests": "It has no tests of its own.",
     "no-description": "Nobody can read what it is for.",
 }
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
-    "not-kept", "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", *lint_windows.WARNINGS,
+    "not-kept", "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", "unknown-stub",
+    *lint_windows.WARNINGS,
 ))  # fmt: skip
 
 
@@ -269,6 +271,22 @@ def _undo(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
             yield "cannot-undo", ("steps", position, "act"), message, "in auto it works only where the settings allow it"
 
 
+def _stubs(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
+    """A test that is answered otherwise than the skill can answer proves nothing."""
+    skill_of = {step.id: step.skill for step in playbook.steps}
+    for number, test in enumerate(playbook.tests):
+        for name, stub in test["stub"].items():
+            spec = skills.get(skill_of.get(name, name))
+            entries = stub if isinstance(stub, list) else [stub]
+            fields = {field for entry in entries if isinstance(entry, Mapping) for field in entry}
+            known = ("ok", *spec.result_fields) if spec is not None and spec.result_fields else tuple(fields)
+            for field in sorted(fields - set(known)):
+                near = nearest(field, known)
+                hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known[1:])}"
+                where = ("tests", number, "stub", name) + (() if isinstance(stub, list) else (field,))
+                yield "unknown-stub", where, f"{spec.name if spec else name} gives no {field!r}", hint
+
+
 def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     if not playbook.tests:
         yield "no-tests", ("playbook",), CODES["no-tests"], "add tests: what is given, what is expected; see docs/playbooks.md"
@@ -278,7 +296,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
     _cooldown, _proof, _reach, _types, _fields, _results, _questions, _copies, _undo, _windows, _manners, impossible, beside_or,
-    literal_stars,
+    literal_stars, _stubs,
 )  # fmt: skip
 
 

@@ -24,6 +24,16 @@ from aios.playbooks.condition import (
 from aios.playbooks.model import Condition
 from aios.playbooks.yaml_strict import Node, Source, clip, to_json
 
+MEANT: Mapping[str, tuple[str, str]] = {
+    "event": ("type", "did you mean 'type'?"),
+    "events": ("type", "did you mean 'type'? several together are any, all, sequence or absence: […]"),
+    "window": ("", "a time goes with a number: count: 3 in 10m; or with several events: all: […] and within: 10m"),
+    "within": ("", "a time goes with a number: count: 3 in 10m; or with several events: all: […] and within: 10m"),
+}
+"""What people write under `on` for want of our word: the key that they mean, if there is one, and the cure."""
+NOTHING_MEANT: Mapping[str, tuple[str, str]] = {}
+EXAMPLES: Mapping[str, str] = {"within": "within: 5m", "type": "type: service.down", "count": "count: 3 in 10m"}
+"""Of keys that are missing, what could stand there."""
 ERRORS_MAX = 100
 EXPRESSIONS_MAX = 1000
 """In one parameter: more is no playbook, and compiling them would hold up the daemon."""
@@ -55,23 +65,34 @@ class Reader:
 
     # --- shapes ---
 
-    def mapping(self, node: Node, what: str, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node]:
-        """The values of the known keys; unknown and missing ones are found wrong."""
+    def mapping(
+        self,
+        node: Node,
+        what: str,
+        known: Iterable[str],
+        required: Iterable[str] = (),
+        meant: Mapping[str, tuple[str, str]] = NOTHING_MEANT,
+    ) -> dict[str, Node]:
+        """The values of the known keys; unknown and missing ones are found wrong. `meant` is such as `MEANT`."""
         if node.kind != "map":
             self.refuse(node, f"{what} must be a mapping, and this is {node.what}", f"its keys are {', '.join(known)}")
             return {}
         known = tuple(known)
         for name, (key, _) in node.entries.items():
             if name not in known and not self.full:
-                self.refuse(key, f"{what} has no key {clip(name)}", did_you_mean(name, known))
+                cure = meant[name][1] if name in meant else did_you_mean(name, known)
+                self.refuse(key, f"{what} has no key {clip(name)}", cure)
         for name in required:
-            if name not in node.entries and not self._misspelt(name, node, known):
-                self.refuse(node, f"{what} needs the key {name!r}", f"add `{name}: …`")
+            if name not in node.entries and not self.misspelt(name, node, known, meant):
+                self.refuse(node, f"{what} needs the key {name!r}", f"add `{EXAMPLES.get(name, f'{name}: …')}`")
         return {name: value for name, (_, value) in node.entries.items() if name in known}
 
-    def _misspelt(self, name: str, node: Node, known: tuple[str, ...]) -> bool:
+    def misspelt(
+        self, name: str, node: Node, known: tuple[str, ...], meant: Mapping[str, tuple[str, str]] = NOTHING_MEANT
+    ) -> bool:
         """Whether an unknown key was probably meant: then one finding is enough."""
-        return any(key not in known and nearest(key, known) == name for key in node.entries)
+        unknown = [key for key in node.entries if key not in known]
+        return any(meant[key][0] == name if key in meant else nearest(key, known) == name for key in unknown)
 
     def items(self, node: Node, what: str, at_most: int) -> tuple[Node, ...]:
         if node.kind != "list":

@@ -25,7 +25,7 @@ from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation import correlation_json, hash_of
 from aios.playbooks.model import Correlation, CorrelationKind, Join, Trigger
 from aios.playbooks.pattern import BadPattern, EventPattern, compile_pattern
-from aios.playbooks.read import Reader, keys_with_places, node_at
+from aios.playbooks.read import MEANT, Reader, keys_with_places, node_at
 from aios.playbooks.yaml_strict import Node, clip, to_json
 
 MATCH_KEYS = ("subject", "source", "severity", "data", "$or")
@@ -83,7 +83,7 @@ class OnReader:
             before = self._reader.found
             correlation = self._named(node, self._together(node, kinds))
             return On(correlation=correlation if self._reader.found == before else None, sound=False)
-        found = self._reader.mapping(node, "on", ("type", "match"), ("type",))
+        found = self._reader.mapping(node, "on", ("type", "match"), ("type",), MEANT)
         types, pattern, match = self._event(found)
         return On(types, pattern, match, sound=match is not None or "match" not in found)
 
@@ -182,7 +182,7 @@ class OnReader:
             whole = self._reader.mapping(node, f"an entry of {kind}", ("absence",), ("absence",))
             node = whole.get("absence", node)
         keys = ("type", "match", "name", "by") if absent or kind == "absence" else ("type", "match", "name", "by", "count")
-        found = self._reader.mapping(node, f"an entry of {kind}", keys, ("type",))
+        found = self._reader.mapping(node, f"an entry of {kind}", keys, ("type",), MEANT)
         count = self._count(found["count"], "may" if kind == "any" else "no") if "count" in found else _Count()
         trigger = self._trigger_of(found, name, by, count)
         return replace(trigger, absent=True) if trigger is not None and absent else trigger

@@ -193,6 +193,10 @@ class StepReader:
     def _retry(self, node: Node | None, kind: Kind | None, spec: SkillSpec | None) -> Retry:
         if node is None:
             return Retry()
+        if isinstance(node.scalar, int) and not isinstance(node.scalar, bool):
+            better = f"{{attempts: {node.scalar}}}"
+            self._reader.refuse(node, f"retry must be a mapping, and this is {node.what}", f"write retry: {better}", better)
+            return Retry()
         found = self._reader.mapping(node, "retry", RETRY_KEYS)
         if kind and kind != "act":
             self._reader.refuse(node, f"retry is for acts, and this step {_VERBS[kind]}", "remove retry")

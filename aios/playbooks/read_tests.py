@@ -35,6 +35,7 @@ TESTS_MAX = 100
 EVENTS_MAX = 1000
 WAIT_MAX_S = 30 * 86400.0
 
+_GIVEN_KEYS = ("event", "events", "wait", "mode", "score", "system_score", "symptom")
 _EVENT_KEYS = ("type", "subject", "data", "severity", "source", "time", "id")
 _EVENTS_KEYS = ("after", "type", "subject", "data", "severity", "source", "id")
 
@@ -76,8 +77,9 @@ def _test(reader: Reader, node: Node, names: Names | None) -> Mapping[str, Any] 
 
 
 def _given(reader: Reader, node: Node) -> None:
-    given = reader.mapping(node, "given", ("event", "events", "wait", "mode", "score", "system_score", "symptom"))
-    if node.kind == "map" and not {"event", "events", "wait"} & given.keys():
+    given = reader.mapping(node, "given", _GIVEN_KEYS)
+    said = any(name in given or reader.misspelt(name, node, _GIVEN_KEYS) for name in ("event", "events", "wait"))
+    if node.kind == "map" and not said:
         reader.refuse(node, "given needs the key 'event'", "add `event: {type: …}`, or several as `events: […]`")
     if "event" in given and "events" in given:
         reader.refuse(given["event"], "given has event and events", "put it into the list")
@@ -120,6 +122,8 @@ def _stubs(reader: Reader, node: Node, names: Names | None) -> None:
             reader.choice(value, f"the answer to {name}", (*(names.choices.get(name, ()) if names else ()), *words))
             continue
         for entry in value.items if value.kind == "list" else (value,):
+            if names is None and isinstance(entry.scalar, str):
+                continue  # it may be a choice of a step that could not be read
             if entry.kind == "list" or (entry.kind == "scalar" and entry.scalar not in CHECK_WORDS):
                 reader.refuse(entry, f"a stub cannot be {entry.what}", "ok, fail, or what stands in the result: {exit_code: 0}")
         if value.kind == "list" and not value.items:

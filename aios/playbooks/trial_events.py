@@ -7,10 +7,11 @@ the playbook waits for several. Nobody is blind in a test, so time may pass at o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any, NamedTuple
 
 from aios.events.catalogue import CORRELATED, usual_severity
-from aios.events.durations import parse_duration
+from aios.events.durations import format_duration, parse_duration
 from aios.events.event import HOST, START, Draft, Event, format_time, parse_time
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.correlation_words import standing
@@ -66,7 +67,7 @@ def _together(name: str, correlation: Correlation, events: tuple[Event, ...], wa
     ends_at = (events[-1].taken if events else BEGINS_AT) + wait_s
     complete += _pass(correlator, ends_at + correlation.lateness_s)
     found = tuple(_as_event(draft) for draft in complete if draft.type == CORRELATED)
-    return Happened(found, "" if found else _why(correlator, events))
+    return Happened(found, "" if found else _why(correlator, events) + _longer(correlator, ends_at - wait_s))
 
 
 def _pass(correlator: Correlator, until: float) -> list[Draft]:
@@ -85,6 +86,12 @@ def _as_event(draft: Draft) -> Event:
 def _why(correlator: Correlator, events: tuple[Event, ...]) -> str:
     said = [standing(told) for event in events[-1:] for told in correlator.told_of(event)]
     return f"nothing became complete: {'; '.join(said) or 'no event is of a type that it waits for'}"
+
+
+def _longer(correlator: Correlator, last: float) -> str:
+    """How long the test has to wait for what time alone makes complete."""
+    due = correlator.due()
+    return f"; its window ends later: add wait: {format_duration(ceil(due - last))}" if due is not None else ""
 
 
 def time_of(event: Event) -> float:

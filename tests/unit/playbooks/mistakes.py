@@ -92,6 +92,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "joined by a bare field": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  by: host\n  type: service.down"),
     "within beside a count": ("on:\n  type: service.down", "on:\n  count: 3 in 10m\n  within: 5m\n  type: service.down"),
     "all without within": (ON, "on:\n  all: [{type: service.down}, {type: agent.error}]\n"),
+    "a window beside a type": ("on:\n  type: service.down", "on:\n  window: 10m\n  type: service.down"),
+    "an event instead of a type": (ON, "on: {event: service.down}\n"),
+    "an event in an entry": (ON, "on:\n  all: [{event: service.down}, {type: agent.error}]\n  within: 5m\n"),
+    "a number of tries": ("retry: {attempts: 3, backoff: 2s, factor: 2}", "retry: 3"),
+    "a misspelt event of a test": ("given: {event: {", "given: {evnt: {"),
     "all of one": (ON, "on:\n  all: [{type: service.down}]\n  within: 5m\n"),
     "within zero": (ON, "on:\n  all: [{type: service.down}, {type: agent.error}]\n  within: 0s\n"),
     "an absence in the middle": (
@@ -212,6 +217,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     # --- questions
     "a question without choices": (RESTART, '  - id: way\n    ask: "Which way?"\n' + RESTART),
     "a question with one choice": (RESTART, '  - id: way\n    ask: "Which way?"\n    choices: {go: Go on}\n' + RESTART),
+    "choices without what they mean": (RESTART, '  - id: way\n    ask: "Which way?"\n    choices: [go, stop]\n' + RESTART),
     "a choice with capitals": (RESTART, '  - id: way\n    ask: "Which way?"\n    choices: {Go: Go on, stop: Stop}\n' + RESTART),
     "a question with parameters": (
         RESTART,

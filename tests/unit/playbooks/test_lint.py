@@ -189,6 +189,14 @@ def test_a_star_in_an_operator_is_let_be() -> None:
     assert "literal-star" not in codes(other("a", on))
 
 
+def test_a_stub_that_the_skill_never_gives_is_found() -> None:
+    """Such a test proves nothing: `exitcode` would never be looked at."""
+    wrong = GOOD.replace("run_command: {exit_code: 0}", "run_command: [{exit_code: 0, ok: true}, {exitcode: 1}]")
+    (found,) = [f for f in findings(wrong) if f.code == "unknown-stub"]
+    assert (found.level, found.line, found.hint) == ("warning", 38, "did you mean 'exit_code'?")
+    assert "unknown-stub" not in codes(GOOD.replace("run_command: {exit_code: 0}", "config: {exit_code: 0, ok: false}"))
+
+
 def test_every_code_is_explained() -> None:
     """A person who meets a code can read what it means."""
     assert all(words.endswith(".") for words in CODES.values())

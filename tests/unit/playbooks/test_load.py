@@ -34,6 +34,22 @@ def errors_of(text: str) -> list[str]:
     return [error.message for error in caught.value.errors]
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "found"),
+    [
+        ("  - id: restart\n", '  - id: way\n    ask: "W?"\n    choices: [a, b]\n  - id: restart\n', "choices are 2 to 10 names"),
+        ("given: {event:", "gven: {event:", "a test has no key"),
+        ("given: {event:", "given: {evnt:", "given has no key"),
+        ("  type: service.down\n", "  event: service.down\n", "on has no key"),
+    ],
+)
+def test_one_mistake_is_one_finding(right: str, wrong: str, found: str) -> None:
+    """A test that chooses is not blamed for choices that cannot be read; a key that is misspelt is not missing, too."""
+    text = GOOD.replace(right, wrong, 1)
+    said = errors_of(text.replace("restart_service: ok", "way: a, restart_service: ok") if "ask" in wrong else text)
+    assert [message[: len(found)] for message in said] == [found]
+
+
 def test_a_playbook_is_what_it_says() -> None:
     """Every key of the example arrives."""
     made = load(GOOD, "nginx.yaml", SKILLS)

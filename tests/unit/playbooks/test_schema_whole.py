@@ -15,7 +15,7 @@ import pytest
 
 import aios.playbooks
 from aios.playbooks.load import load
-from aios.playbooks.read import Reader
+from aios.playbooks.read import NOTHING_MEANT, Reader
 from aios.playbooks.read_steps import CHECK_KEYS
 from aios.playbooks.schema import schema
 from aios.playbooks.yaml_strict import Node, Source, parse, to_json
@@ -72,9 +72,9 @@ class Seen(Reader):
 
     asked: list[tuple[Node, str, tuple[str, ...], tuple[str, ...]]]
 
-    def mapping(self, node: Node, what: str, known: Any, required: Any = ()) -> dict[str, Node]:
+    def mapping(self, node: Node, what: str, known: Any, required: Any = (), meant: Any = NOTHING_MEANT) -> dict[str, Node]:
         self.asked.append((node, what, tuple(known), tuple(required)))
-        return super().mapping(node, what, known, required)
+        return super().mapping(node, what, known, required, meant)
 
 
 @pytest.fixture

@@ -84,3 +84,17 @@ def test_a_playbook_that_only_suggests_is_tried_as_if_it_might_act() -> None:
     playbook = load(text, "p.yaml", SKILLS)
     result = try_playbook(playbook, playbook.tests[0], SKILLS)
     assert (result.ok, result.outcome) == (True, "healed"), result
+
+
+def test_a_window_that_ends_later_says_how_long_the_test_has_to_wait() -> None:
+    """And so long is enough."""
+    on = "on: {sequence: [{type: a.b}, {absence: {type: a.c}}], within: 5s}"
+    test = "{name: t, given: {events: [{type: a.b}]WAIT}, expect: {outcome: observed}}"
+    text = f"playbook: a\n{on}\nsteps: [{{id: look, observe: read_logs}}]\ntests: [{test}]\n"
+
+    def tried(wait: str) -> TrialResult:
+        playbook = load(text.replace("WAIT", wait), "a.yaml", SKILLS)
+        return try_playbook(playbook, playbook.tests[0], SKILLS)
+
+    assert tried("").why.endswith("add wait: 6s")
+    assert tried(", wait: 6s").ok
