@@ -77,6 +77,18 @@ def _quarantined(event: Event) -> str:
     return f"quarantined: {data.get('file', '')}:{data.get('offset', '')}: {data.get('reason', '')}"
 
 
+def _disk_low(event: Event) -> str:
+    data = event.data
+    if data.get("why") == "size":
+        return f"the journal is larger than it may be ({data.get('size_mb', '')} MB): old days go"
+    return f"the journal's disk runs low ({data.get('free_mb', '')} MB free): old days go sooner"
+
+
+def _consumer_dropped(event: Event) -> str:
+    data = event.data
+    return f"cursor {data.get('consumer', '')} was given up: it stood at {data.get('position', '')}, and that had to go"
+
+
 def _rolled_back(event: Event) -> str:
     """Empty where it had done nothing, and nobody asked."""
     data, by = event.data, event.data.get("by")
@@ -137,6 +149,18 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "playbook.promoted": ("info", _granted),
     "daemon.silenced": ("warning", _silenced),
     "journal.quarantined": ("warning", _quarantined),
+    "journal.disk_low": ("warning", _disk_low),
+    "journal.disk_full": (
+        "error",
+        lambda event: f"the disk takes no more, what matters least waits: {event.data.get('error', '')}",
+    ),
+    "journal.disk_normal": ("info", lambda event: "the journal has room again"),
+    "journal.consumer_dropped": ("error", _consumer_dropped),
+    "journal.part_missing": (
+        "error",
+        lambda event: f"{event.data.get('part', '')} of the journal is gone, and we did not remove it",
+    ),
+    "journal.part_changed": ("error", lambda event: f"somebody else changed {event.data.get('part', '')} of the journal"),
     "playbook.invalid": ("error", _invalid),
     "playbook.loaded": ("info", _loaded),
     "playbook.kept": ("info", _kept),

@@ -17,6 +17,9 @@ from aios.journal.digest import FOLDER, BadDigest, days_with_digest, load_digest
 from aios.journal.query import History, Query
 from aios.ports import Files
 
+_MOMENT_S = 1e-6
+"""The journal's times are whole microseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -83,7 +86,12 @@ def _reaches(query: Query, day: str) -> bool:
         return day == query.on
     if query.after is not None and day < query.after.day:
         return False
-    return day >= (day_of(query.since) if query.since > 0 else "") and (query.until == inf or day <= day_of(query.until))
+    return day >= (day_of(query.since) if query.since > 0 else "") and (query.until == inf or day <= _last_day(query.until))
+
+
+def _last_day(until: float) -> str:
+    """The day of what is just before this moment."""
+    return day_of(until - _MOMENT_S)
 
 
 def _is_exact(query: Query, days: tuple[str, ...]) -> bool:
@@ -91,4 +99,4 @@ def _is_exact(query: Query, days: tuple[str, ...]) -> bool:
     if asked.subject or asked.severities or query.text or query.where or query.origin or query.after is not None:
         return False
     cut_first = query.since > 0 and day_of(query.since) in days and query.since % 86_400 > 0
-    return not cut_first and (query.until == inf or day_of(query.until) not in days)
+    return not cut_first and (query.until == inf or query.until % 86_400 == 0 or day_of(query.until) not in days)

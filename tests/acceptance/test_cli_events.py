@@ -218,6 +218,9 @@ def test_a_question_past_what_is_kept_says_since_when_and_what_digests_count(tmp
     )
     gap = json.loads(aios("events", "--count", "--since", "2026-01-02T00:00:00Z", "--json", data=tmp_path).out)["gap"]
     assert (gap["days"], gap["count"], gap["exact"], gap["kept_since"]) == (1, 8, True, "2026-02-24")
+    to_midnight = ("--between", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
+    gap = json.loads(aios("events", "--count", *to_midnight, "--json", data=tmp_path).out)["gap"]
+    assert (gap["last_day"], gap["count"], gap["exact"]) == ("2026-01-01", 6, True)
     lines = [json.loads(line) for line in aios("events", "--json", "--subject", "host", data=tmp_path).out.splitlines()]
     assert lines[0]["gap"]["exact"] is False
     assert len(lines) == 2

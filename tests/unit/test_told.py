@@ -47,6 +47,31 @@ def test_what_a_person_would_want_to_see_is_said_in_words() -> None:
     ]
 
 
+def test_what_becomes_of_the_journal_itself_is_said() -> None:
+    """Who looks at the daemon's log alone must see that the disk is full, that days go early, and who lost by it."""
+    assert said(
+        ("journal.disk_low", {"why": "size", "size_mb": 34.0, "free_mb": 76000.0}),
+        ("journal.disk_low", {"why": "disk", "size_mb": 34.0, "free_mb": 12.5}),
+        (
+            "journal.consumer_dropped",
+            {"consumer": "logs", "position": "2026-02-20.1:77", "part": "2026-02-20.1.jsonl", "why": "size"},
+        ),
+        ("journal.disk_full", {"error": "[Errno 28] No space left on device", "reserve_mb": 16.0}),
+        ("journal.disk_normal", {}),
+        ("journal.part_missing", {"part": "2026-02-20.1.jsonl", "size": 7}),
+        ("journal.part_changed", {"part": "2026-02-20.1.jsonl", "was": 7, "size": 9}),
+        ("journal.archived", {"part": "2026-02-20.1.jsonl"}),
+    ) == [
+        "web.service: the journal is larger than it may be (34.0 MB): old days go",
+        "web.service: the journal's disk runs low (12.5 MB free): old days go sooner",
+        "web.service: cursor logs was given up: it stood at 2026-02-20.1:77, and that had to go",
+        "web.service: the disk takes no more, what matters least waits: [Errno 28] No space left on device",
+        "web.service: the journal has room again",
+        "web.service: 2026-02-20.1.jsonl of the journal is gone, and we did not remove it",
+        "web.service: somebody else changed 2026-02-20.1.jsonl of the journal",
+    ]
+
+
 def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
     """A refused playbook, a refused line, a load, what was taken back, a last-good copy."""
     run = {"run": "3f2a91c0-aaaa", "playbook": "web-down"}
