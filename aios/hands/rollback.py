@@ -16,7 +16,7 @@ from typing import Any
 
 from aios.disk import read_all, write_small
 from aios.errors import Permanent
-from aios.events.calls import SkillResult
+from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillResult
 from aios.events.codec import decode_json, encode_json
 from aios.hands import after, difference, kernel, snapshot
 from aios.hands.after import Standing, Undone
@@ -30,6 +30,8 @@ from aios.ports import Blobs, Files, ServiceActs, UnitState
 PROOF_LINES = 60
 """What a result has room for; the whole proof is a blob."""
 CONFLICTS_SHOWN = 10
+BYTES_A_SECOND = 10 << 20
+"""Each is read three times and written once, and the slowest disk in use reads and writes some 40 MB a second."""
 
 Manifest = dict[str, Any]
 Services = Callable[[], ServiceActs]
@@ -72,6 +74,21 @@ def rollback(
     judged = _judged(lines, problems + undoing.problems, undone, len(covered), str(found.get("diff", "")), blobs)
     unsaved = [folder.rpartition("/")[2] for folder in folders if folder not in covered and may_have_begun(files, folder)]
     return replace(judged, result={**judged.result, "unsaved": unsaved}) if unsaved else judged
+
+
+def more_time_s(attempts: Sequence[str], state_dir: str, files: Files) -> float:
+    """How much longer than its call says a rollback may take, for the bytes that were saved. What cannot be read counts as none:
+    the rollback itself will tell."""
+    try:
+        manifests = [_manifest(files, folder) for folder in _checked(attempts, state_dir)]
+        saved = sum(_held(entry) for it in manifests if it for entry in snapshot.entries_by_path(it).values())
+    except (OSError, ValueError, Permanent):
+        return 0.0
+    return min(saved / BYTES_A_SECOND, ROLLBACK_MORE_MAX_S)
+
+
+def _held(entry: Entry) -> int:
+    return entry.size if entry.data is None else sum(length for _, length in entry.data)
 
 
 def _judged(

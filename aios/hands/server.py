@@ -32,7 +32,7 @@ from aios.events.codec import decode_json, encode_json
 from aios.events.limits import Limits
 from aios.hands import acting, attempt, cgroups, changes, keep, latest, launcher, limits, proc, recovery, snapshot
 from aios.hands.keeper import kept_lives
-from aios.hands.rollback import rollback
+from aios.hands.rollback import more_time_s, rollback
 from aios.hands.safe_files import SafeFolder
 from aios.hands.scan import Bounds
 from aios.hands.undo import Inverses
@@ -220,7 +220,13 @@ class _Tools:
             group = groups.act(cgroups.act_name(call.folder, proc.myself()), found)
         except OSError as error:
             group, why = cgroups.Group(), f"no group could be made: {error}"
-        return limits.Hold(found, call.timeout_s, limits.grace_of(call), group, why)
+        return limits.Hold(found, self._timeout_s(), limits.grace_of(call), group, why)
+
+    def _timeout_s(self) -> float:
+        call, wiring = self._call, self._wiring
+        if call.skill != "rollback":
+            return call.timeout_s
+        return call.timeout_s + more_time_s(call.params["attempts"], wiring.state_dir, wiring.files)
 
     def _carried_out(self, hold: limits.Hold, cancel: acting.Cancel) -> SkillResult:
         wiring, folder = self._wiring, self._folder

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aios.backoff import delay_s
-from aios.events.calls import SkillCall, SkillResult, Touches
+from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillCall, SkillResult, Touches
 from aios.events.event import Draft, format_time, parse_time
 from aios.playbooks.model import ASK, CannotSay, Check, Mode, Playbook, Question, Rung, Step, lesser_mode, variables
 from aios.playbooks.run_opening import digest, fits, in_short, run_id
@@ -53,7 +53,8 @@ CRASH_RERUNS_MAX = 3
 """An act that a crash cut off is started again at most so often, beyond its own retries: a poisonous act must not loop."""
 ROLLBACK_ATTEMPTS_MAX = 3
 ROLLBACK_S, ROLLBACK_CEILING_S = 60.0, 600.0
-"""How long one rollback may take for each attempt that it takes back, and in all; a further one goes on where it stood."""
+"""How long one rollback may take for each attempt that it takes back, and in all; a further one goes on where it stood. The
+launcher sees how many bytes were saved, and gives it longer for them, at most `ROLLBACK_MORE_MAX_S`."""
 VOIDS_MAX = 12
 """An act that cannot even begin (no room for its snapshot, hands away) is brought again so often, waiting longer each time."""
 VOID_WAIT_S, VOID_WAIT_CEILING_S = 0.2, 60.0
@@ -392,7 +393,8 @@ class Run(RunState):
             flight["step"], flight["attempt"], flight["skill"], "act", flight["params"], timeout_s, touches, env, call_env
         )
         call = replace(call, limits=step.limits.to_json() if step else {})
-        return Act(call, timeout_s + ACT_GRACE_S)
+        more_s = ROLLBACK_MORE_MAX_S if flight["step"] == ROLLBACK else 0.0
+        return Act(call, timeout_s + more_s + ACT_GRACE_S)
 
     def _take_back(self, env: Env) -> Command:
         known = self.results.get(ROLLBACK)

@@ -1,12 +1,17 @@
 """What saving and putting back costs, against `cp -a` and `tar` in the same run: 1,000 small files, and one of 1 GB.
 
 Ours is durable when it ends, so theirs are followed by `sync -f`, and figures without it stand beside. Each ratio is the median
-of ratios of neighbouring measurements, since the machine's disk is shared. `unchanged`: nothing changed since the snapshot
-before; the clock that is given says that the files have rested for two minutes, because the index believes no younger ones.
+of ratios of one round, since the machine's disk is shared; rounds go forth and back in turn, and before each measurement the
+same large file is written and removed, so that nobody finds warmer memory than another (a virtual machine gives free memory
+back, and the first to write pays for it, three times over). Wall, user and system time are told apart: on a busy machine the
+wall says mostly who was let run. `hash` is SHA-256 alone over the same bytes: saving does that and a copy, and less cannot be
+had. `unchanged`: nothing changed since the snapshot before; the clock that is given says that the files have rested for two
+minutes, because the index believes no younger ones.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from aios.blobs.store import BlobFolder
 from aios.disk import OsFiles, make_dirs, write_small
@@ -29,8 +34,18 @@ from aios.ports import ServiceActs
 
 FILES, FILE_BYTES = 1000, 4000
 LARGE_BYTES = int(os.environ.get("AIOS_BENCH_LARGE_MB", "1024")) << 20
-ROUNDS_SMALL, ROUNDS_LARGE = 7, 3
+ROUNDS_SMALL, ROUNDS_LARGE = 5, 3
 RESTED_NS = 120_000_000_000
+RATIOS = (
+    ("save", "cp_synced"),
+    ("save", "tar_synced"),
+    ("save", "cp"),
+    ("save", "hash"),
+    ("restore", "cp_back"),
+    ("restore", "hash"),
+    ("unchanged", "cp"),
+    ("unchanged", "cp_synced"),
+)
 
 
 def no_services() -> ServiceActs:
@@ -47,8 +62,10 @@ class Subject:
         self.fresh()
 
     def fresh(self) -> None:
-        """A state folder that knows nothing."""
-        self.state = f"{self.folder}/state{self.rounds}"
+        """A state folder that knows nothing; that of before is gone."""
+        if self.rounds:
+            shutil.rmtree(self.state)
+        self.state: str = f"{self.folder}/state{self.rounds}"
         self.rounds += 1
         make_dirs(self.files, f"{self.state}/runs/r/a.1")
         self.blobs = BlobFolder(self.files, f"{self.state}/blobs", pack=False)
@@ -82,10 +99,21 @@ class Subject:
     def archive(self, *, sync: bool) -> None:
         self._run("tar", "--xattrs", "-cf", f"{self.folder}/copy", "-C", self.folder, os.path.basename(self.source), sync=sync)
 
+    def hash(self) -> None:
+        for path in sorted(Path(self.source).iterdir()) if os.path.isdir(self.source) else [Path(self.source)]:
+            with open(path, "rb", buffering=0) as file:
+                hashlib.file_digest(file, "sha256")
+
     def _run(self, *argv: str, sync: bool) -> None:
         subprocess.run(argv, check=True)
         if sync:
             subprocess.run(["sync", "-f", self.folder], check=True)
+
+    def settle(self) -> None:
+        """What a large file will fill is at hand."""
+        if os.path.isfile(self.source):
+            self.copy(sync=False)
+            self.clear()
 
     def clear(self) -> None:
         """What copies left; on the disk, so that nobody else's measurement pays for it."""
@@ -96,56 +124,71 @@ class Subject:
         subprocess.run(["sync", "-f", self.folder], check=True)
 
 
-def cpu_s() -> float:
-    """Of this process and of those that it waited for."""
-    spent = (getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+class Spent(NamedTuple):
+    """Seconds: by the clock, and of the processors, in this process and in those that it waited for."""
+
+    wall: float
+    user: float
+    sys: float
+
+    @property
+    def cpu(self) -> float:
+        return self.user + self.sys
 
 
-def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds by the clock, and of processor time."""
-    began, cpu = time.perf_counter(), cpu_s()
+def spent_on(work: Callable[[], None]) -> Spent:
+    before, began = _used(), time.perf_counter()
     work()
-    return time.perf_counter() - began, cpu_s() - cpu
+    wall, after = time.perf_counter() - began, _used()
+    return Spent(wall, after[0] - before[0], after[1] - before[1])
+
+
+def _used() -> tuple[float, float]:
+    usages = (getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN))
+    return sum(usage.ru_utime for usage in usages), sum(usage.ru_stime for usage in usages)
 
 
 def measure(subject: Subject, spoil: Callable[[], None], rounds: int) -> dict[str, Any]:
-    times: dict[str, list[tuple[float, float]]] = {}
+    times: dict[str, list[Spent]] = {}
 
-    def note(name: str, work: Callable[[], None]) -> None:
-        times.setdefault(name, []).append(timed(work))
+    def note(name: str, work: Callable[[], None], before: Callable[[], None] | None = None) -> None:
+        if before is not None:
+            before()
+        subject.settle()
+        times.setdefault(name, []).append(spent_on(work))
         subject.clear()
 
-    subprocess.run(["cp", "-a", subject.source, f"{subject.folder}/backup"], check=True)
-    for _ in range(rounds):
-        note("cp", lambda: subject.copy(sync=False))
-        note("cp_synced", lambda: subject.copy(sync=True))
-        note("tar_synced", lambda: subject.archive(sync=True))
-        shutil.rmtree(subject.state)
-        subject.fresh()
-        note("save", subject.save)
+    def save() -> None:
+        note("save", subject.save, subject.fresh)
         note("unchanged", subject.save)
-        spoil()
-        note("restore", subject.restore)
-        spoil()
-        note("cp_back", subject.copy_back)
+
+    subprocess.run(["cp", "-a", subject.source, f"{subject.folder}/backup"], check=True)
+    subject.save()
+    parts: list[Callable[[], None]] = [
+        lambda: note("cp", lambda: subject.copy(sync=False)),
+        lambda: note("cp_synced", lambda: subject.copy(sync=True)),
+        lambda: note("tar_synced", lambda: subject.archive(sync=True)),
+        lambda: note("hash", subject.hash),
+        save,
+        lambda: note("restore", subject.restore, spoil),
+        lambda: note("cp_back", subject.copy_back, spoil),
+    ]
+    for n in range(rounds):
+        for part in parts if n % 2 == 0 else reversed(parts):
+            part()
     return _figures(times)
 
 
-def _figures(times: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
-    figures: dict[str, Any] = {f"{name}_ms": round(median(t for t, _ in values) * 1000, 1) for name, values in times.items()}
-    figures |= {f"{name}_cpu_ms": round(median(cpu for _, cpu in values) * 1000, 1) for name, values in times.items()}
-    for ours, theirs in (
-        ("save", "cp_synced"),
-        ("save", "tar_synced"),
-        ("save", "cp"),
-        ("restore", "cp_back"),
-        ("unchanged", "cp"),
-        ("unchanged", "cp_synced"),
-    ):
+def _figures(times: dict[str, list[Spent]]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name, values in times.items():
+        figures[f"{name}_ms"] = round(median(spent.wall for spent in values) * 1000, 1)
+        figures[f"{name}_user_ms"] = round(median(spent.user for spent in values) * 1000, 1)
+        figures[f"{name}_sys_ms"] = round(median(spent.sys for spent in values) * 1000, 1)
+    for ours, theirs in RATIOS:
         pairs = list(zip(times[ours], times[theirs], strict=True))
-        figures[f"{ours}_to_{theirs}"] = round(median(a / b for (a, _), (b, _) in pairs), 2)
-        figures[f"{ours}_to_{theirs}_cpu"] = round(median(a / max(b, 0.005) for (_, a), (_, b) in pairs), 2)
+        figures[f"{ours}_to_{theirs}"] = round(median(a.wall / b.wall for a, b in pairs), 2)
+        figures[f"{ours}_to_{theirs}_cpu"] = round(median(a.cpu / max(b.cpu, 0.005) for a, b in pairs), 2)
     return figures
 
 

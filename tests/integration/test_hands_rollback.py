@@ -14,9 +14,10 @@ import pytest
 
 from aios.blobs.store import BlobFolder
 from aios.disk import OsFiles
-from aios.events.calls import SkillCall, Touches
+from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillCall, Touches
 from aios.events.codec import decode_json
 from aios.hands import keep
+from aios.hands.rollback import more_time_s
 from tests.integration.hands_kit import Rig, bring_outsider, call, job, play
 
 
@@ -300,6 +301,25 @@ def test_a_rollback_whose_bytes_are_gone_says_so_and_touches_nothing(tmp_path: P
 # --- last-good copies -----------------------------------------------------------------------------------------------
 
 OWNER = {"playbook": "web-down", "subject": "web.service"}
+
+
+def test_a_rollback_may_take_longer_the_more_bytes_were_saved(tmp_path: Path) -> None:
+    """Ten megabytes a second: gigabytes are put back even where its call has no time at all."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(300 << 20))
+
+    async def story(rig: Rig) -> None:
+        large = writing("r", path, "one")
+        assert (await rig.act(large)).ok
+        state = str(tmp_path / "state")
+        assert more_time_s([large.folder], state, OsFiles()) == 30.0
+        assert more_time_s([large.folder] * 200, state, OsFiles()) == ROLLBACK_MORE_MAX_S
+        assert more_time_s(["../elsewhere"], state, OsFiles()) == 0.0
+        result = await rig.act(replace(rollback("r", large), timeout_s=0.0))
+        assert result.ok, result.error
+        assert path.stat().st_size == 300 << 20
+
+    play(tmp_path / "state", story)
 
 
 def keeping(run: str, *paths: Path, **more: Any) -> SkillCall:
