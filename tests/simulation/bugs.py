@@ -358,6 +358,12 @@ BUGS: Mapping[str, Bug] = {
         replace(WORK, kinds=("hours",)),
         [Patch(WindowSet, "closed_until", lambda _: lambda _windows, now: (now + 60.0, ""))],
     ),
+    "illness_unheeded": Bug(
+        "Nobody asks whether what something depends on is ill.",
+        "dependencies_are_kept",
+        replace(WORK, work_s=6.0, falls_s=30.0, kinds=("lean",)),
+        [Patch(holding, "_waits_for_the_ill", _says_nothing)],
+    ),
     "silences_forgotten": Bug(
         "A checkpoint holds no silences.",
         "a_restart_changes_nothing",

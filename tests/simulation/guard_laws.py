@@ -126,6 +126,24 @@ def closed_windows_are_kept(events: Sequence[Event], closed: Callable[[str], Seq
     ]
 
 
+def dependencies_are_kept(
+    stored: Sequence[Stored], recall: Callable[[str], bytes], needs: Callable[[str, str], Sequence[str]]
+) -> list[Breach]:
+    """While what a playbook or a subject depends on is ill, no run begins to act on it. `needs(playbook, subject)`."""
+    world = World(Scores())
+    world.correlator.recall = recall
+    firsts = {id(first.event): first for first in _first_acts([one.event for one in stored])}
+    wrong: list[Breach] = []
+    for event, position in stored:
+        first = firsts.get(id(event))
+        for need in needs(first.playbook, first.subject) if first is not None else ():
+            since = min((world.symptoms[need, kind].since for kind in world.ill.get(need, ())), default=event.taken)
+            if first is not None and since + SLACK_S < event.taken:
+                wrong.append(Breach(f"{first.playbook} began to act on {first.subject} while {need} was ill", event))
+        world.apply(event, position)
+    return wrong
+
+
 def what_is_held_waits(events: Sequence[Event]) -> list[Breach]:
     """What a guard held until a time opens no run of that playbook on that subject before it, unless a person says resume."""
     until: dict[tuple[str, str], tuple[float, str]] = {}

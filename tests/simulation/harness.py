@@ -28,13 +28,14 @@ from tests.simulation.guard_laws import (
     a_silence_is_told_once,
     closed_windows_are_kept,
     concurrency_is_kept,
+    dependencies_are_kept,
     in_a_storm_nothing_is_done,
     nothing_is_held_for_ever,
     silences_are_kept,
     the_same_journal_finds_the_same,
     what_is_held_waits,
 )
-from tests.simulation.happenings import EVERY_FAULT, Happening, Troubles, plan_of
+from tests.simulation.happenings import EVERY_FAULT, UNITS, Happening, Troubles, plan_of
 from tests.simulation.laws import Breach
 from tests.simulation.playbooks import (
     ATTEMPTS,
@@ -42,6 +43,7 @@ from tests.simulation.playbooks import (
     COUNT,
     COUNTED,
     GUARDS,
+    LEANS,
     MACHINE_WINDOW,
     MATCHED,
     PLACES,
@@ -135,6 +137,13 @@ def _closed(history: History) -> Callable[[str], Sequence[tuple[float, float]]]:
     return lambda playbook: [*machine, *([CLOSED[playbook]] if playbook in CLOSED else [])]
 
 
+def _needs(history: History) -> Callable[[str, str], Sequence[str]]:
+    """What the playbook says, what systemd knows, and what the settings of the day say."""
+    said = history.settings.get("depends_on", {})
+    known = {unit: needs for unit, (_, needs) in UNITS.items()}
+    return lambda playbook, subject: [*LEANS.get(playbook, ()), *known.get(subject, ()), *said.get(subject, ())]
+
+
 def _disk_is_quick(history: History) -> bool:
     return "disk_slow" not in history.happened
 
@@ -166,6 +175,7 @@ LAWS: Sequence[Law] = (
     _law(silences_are_kept, lambda h: silences_are_kept(h.events), _clock_is_steady),
     _law(in_a_storm_nothing_is_done, lambda h: in_a_storm_nothing_is_done(h.events), _clock_is_steady),
     _law(closed_windows_are_kept, lambda h: closed_windows_are_kept(h.events, _closed(h)), _clock_is_steady),
+    _law(dependencies_are_kept, lambda h: dependencies_are_kept(h.stored, h.recall, _needs(h)), _clock_is_steady),
     _law(what_is_held_waits, lambda h: what_is_held_waits(h.events), _clock_is_steady),
     _law(nothing_is_held_for_ever, lambda h: nothing_is_held_for_ever(h.stored, h.recall)),
     _law(a_restart_changes_nothing, lambda h: a_restart_changes_nothing(h.stored, h.known, h.recall)),

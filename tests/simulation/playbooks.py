@@ -253,6 +253,9 @@ SILENT = ("mute", "work.pulse")
 PLACES: Mapping[str, tuple[int, str]] = {"one": (1, "unit")}
 """So many runs of a playbook at once, for each value of this field of the event's data."""
 
+LEANS: Mapping[str, tuple[str, ...]] = {"lean": ("db.service",)}
+"""What playbooks depend on."""
+
 CLOSED: Mapping[str, tuple[float, float]] = {"hours": (600.0, 120.0)}
 MACHINE_WINDOW = (1200.0, 180.0)
 """Windows in which nothing is done: every so many seconds (of the epoch), for so many. The second is the machine's own, in

@@ -384,3 +384,19 @@ def test_a_pause_with_an_end_ends_then() -> None:
 def test_a_checkpoint_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 99"):
         World.from_json({"version": 99}, Scores.from_json)
+
+
+def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_one() -> None:
+    """A run ended an hour ahead of now: neither the life that saw it nor one from its checkpoint takes it for a cause."""
+    journal = Journal()
+    run = journal.opened(journal.add("service.down", "a"))
+    journal.intended(run)
+    journal.done(run)
+    journal.of_run("run.healed", run, ms=1, proof=[], acts=["act"])
+    for world in (through_a_checkpoint(journal.world), journal.world):
+        ended = world.recent[run].ended_at
+        subject = world.recent[run].subject
+        assert world.attributed(subject, ended + 1.0, 10.0, {}) is not None
+        assert world.attributed(subject, ended - 3600.0, 10.0, {}) is None
+        assert world.incident_of(subject, ended) is not None
+        assert world.incident_of(subject, ended - 3600.0) is None

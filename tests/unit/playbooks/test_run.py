@@ -465,6 +465,21 @@ def test_an_act_that_can_never_begin_is_given_up_after_a_while() -> None:
     assert story.now > T0 + 60
 
 
+def test_a_replay_forgets_after_a_rollbacks_wait_what_the_run_forgot() -> None:
+    """A wait of a run that failed ends as any other does: what was looked at before it is old, in this life and in the next."""
+    story = Story(playbook(), verdicts=["not_well", "not_well"])
+    story.until(Act)
+    story.obey(story.ask())
+    crash(story, voided=True)
+    wait = story.until(Wait)
+    assert "logs" in story.run.results
+    story.now = wait.until
+    story.run.wake()
+    story.until(Act)
+    assert "logs" not in story.run.results
+    assert story.replayed() == story.run
+
+
 def test_an_old_attempts_result_is_not_taken() -> None:
     story = Story(playbook(), verdicts=["not_well", "well"])
     act = story.until(Act)
