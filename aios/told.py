@@ -6,6 +6,7 @@ AIOS's own journal (`aios events`), so of a burst only the first lines are said,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from aios.log import Logger
 LINES_MAX = 20
 WITHIN_S = 10.0
 CALL_CHARS = 200
+INVALID = "playbook.invalid"
 SHOWN = 8
 """Of a run's id; the command line takes the beginning."""
 
@@ -161,7 +163,7 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
         lambda event: f"{event.data.get('part', '')} of the journal is gone, and we did not remove it",
     ),
     "journal.part_changed": ("error", lambda event: f"somebody else changed {event.data.get('part', '')} of the journal"),
-    "playbook.invalid": ("error", _invalid),
+    INVALID: ("error", _invalid),
     "playbook.loaded": ("info", _loaded),
     "playbook.kept": ("info", _kept),
     CORRELATED: ("warning", _correlated),
@@ -184,14 +186,18 @@ class Teller:
     _left_out: int = 0
 
     def heard(self, stored: Sequence[Stored]) -> None:
+        broken = Counter(event.data.get("path") for event, _ in stored if event.type == INVALID)
         for event, _ in stored:
-            if event.type in WORDS:
-                self._tell(event)
+            path = event.data.get("path") if event.type == INVALID else None
+            mistakes = broken.pop(path, 0) if path else 1
+            if event.type in WORDS and mistakes:  # a line for each file: lint tells its other mistakes
+                self._tell(event, f"; and {mistakes - 1} more: aios playbook lint {path}" if mistakes > 1 else "")
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Event, more: str) -> None:
         level, words = WORDS[event.type]
         if not (said := words(event)):
             return
+        said += more
         now = self.clock.monotonic()
         if now - self._since >= WITHIN_S:
             if self._left_out:

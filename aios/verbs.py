@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, NoReturn
 
 from aios import __version__
@@ -22,6 +23,7 @@ from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, form
 from aios.journal.query import History
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation_words import waits_for
+from aios.playbooks.guards import CALLED_QUIET_S
 from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
@@ -36,10 +38,11 @@ from aios.reactor.pump import Reactor, granting
 from aios.reports.explain import Past, Present, look_back, tell
 from aios.settings import Settings
 from aios.skills.types import check_unit
-from aios.world import World
+from aios.world import LIFTED_BY_RESUME, Holding, World
 
 FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
+HOLDINGS_SHOWN = 20
 REASON_MAX = 1000
 """Characters of what a person says about a yes or a no."""
 ROLLBACK_WAIT_S = 10.0
@@ -134,6 +137,8 @@ class Verbs:
             "open_runs": len(runs),
             "waiting_runs": sum(1 for run in runs if run.wait is not None),
             "needs_you": [run_summary(run) for run in (*(run for run in runs if run.asked is not None), *self._suggestions())],
+            "escalated": [run_summary(run) for run in self._escalated(now)],
+            "guards": [_holding_json(holding) for holding in islice(self.world.held.values(), HOLDINGS_SHOWN)],
             "symptoms": [{"subject": s, "type": t, "since": format_time(x.since)} for (s, t), x in self.world.symptoms.items()][
                 :100
             ],
@@ -157,6 +162,15 @@ class Verbs:
         taken = {run.parent for run in (*self.world.runs.values(), *runs) if run.by}
         standing = [run for run in runs if run.status == "suggested" and (run.subject, run.trigger.get("type")) in symptoms]
         return [run for run in standing if run.id not in taken]
+
+    def _escalated(self, now: float) -> list[Run]:
+        """Runs that called a person, while their subject is not well since and nobody tried again: of each pair the newest."""
+        known = [*self.world.recent.values(), *self.world.runs.values()]
+        again = {run.parent for run in known}
+        calls = self.world.guards.calls
+        newest = {(run.playbook, run.subject): run for run in known if (run.playbook, run.subject) in calls}
+        found = [run for run in newest.values() if run.status == "escalated" and run.id not in again]
+        return [run for run in found if now - calls[run.playbook, run.subject] < CALLED_QUIET_S]
 
     async def do_playbooks(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         broken = {error.path for error in self.reactor.shelf.errors}
@@ -742,6 +756,13 @@ def event_json(event: Event) -> dict[str, Any]:
         "correlationid": event.correlationid,
     }
     return {**{name: value for name, value in whole.items() if value}, "data": dict(event.data)}
+
+
+def _holding_json(holding: Holding) -> dict[str, Any]:
+    """What a guard holds, until when (empty: not by time), and what it waits on."""
+    told = {name: getattr(holding, name) for name in ("guard", "playbook", "subject", "type", "event", "on")}
+    until = format_time(holding.until) if holding.until else ""
+    return {**told, "since": format_time(holding.since), "until": until, "resume": holding.guard in LIFTED_BY_RESUME}
 
 
 def run_summary(run: Run) -> dict[str, Any]:

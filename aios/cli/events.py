@@ -20,6 +20,7 @@ from aios.cli.terminal import STYLE_OF, Terminal, cut
 from aios.control.client import DaemonSilent, NoDaemon, follow
 from aios.disk import OsFiles
 from aios.errors import Refused
+from aios.events.catalogue import CATALOGUE
 from aios.events.codec import encode_json
 from aios.events.event import SEVERITIES, Event, Position, Stored, format_time
 from aios.journal.archive import IMPORTED_FROM
@@ -153,14 +154,24 @@ def _show_past(args: argparse.Namespace, state: str, query: Query, show: Show, t
     found = past(args, reader(state), query, asked, progress.watch)
     if _reaches_far(args, found):
         _tell_gap(args, gap_of(OsFiles(), state, query), terminal)
+    nothing = True
     for stored in found:
+        nothing = False
         progress.clear()
         show(str(stored.position), stored.event)
         if stored.position.part < IMPORTED_FROM:
             last = stored.position
     progress.clear()
     _tell_unsaid(asked, terminal)
+    if nothing and not wants_json(args):
+        terminal.complain("nothing matches" + _meant(args.type))
     return last
+
+
+def _meant(types: Iterable[str]) -> str:
+    """A type that nobody says, and is near one that we know."""
+    near = [did for name in types if name not in CATALOGUE and (did := nearest(name, CATALOGUE))]
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 def _reaches_far(args: argparse.Namespace, found: Iterable[Stored]) -> bool:
@@ -424,7 +435,8 @@ def _short(value: Any, name: str = "") -> str:
     if isinstance(value, dict):
         return "{…}" if len(value) > 3 else "{" + ", ".join(f"{k}: {_short(v, k)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return str(len(value)) if len(value) > 3 else "[" + ", ".join(map(_short, value)) + "]"
+        many = len(value) > 3 or any(isinstance(one, dict) for one in value)
+        return str(len(value)) if many else "[" + ", ".join(map(_short, value)) + "]"
     text = str(value)
     return text[:8] + "…" if _NAME_OF_ONE.fullmatch(text) else text[:80]
 

@@ -24,7 +24,7 @@ from aios.playbooks.load import Loaded
 from aios.playbooks.model import Playbook, lesser_mode
 
 if TYPE_CHECKING:
-    from aios.playbooks.lint import Finding
+    from aios.playbooks.lint import Finding, Level
 
 _LINT = "aios playbook lint\naios playbook lint my-playbook.yaml other-folder/"
 _TEST = """
@@ -206,9 +206,13 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     return {**asdict(finding), "fix": finding.fix.text if finding.fix is not None else None}
 
 
+LEVELS: tuple[tuple[Level, str], ...] = (("error", "error"), ("warning", "warning"), ("info", "remark"))
+
+
 def _sum_up(loaded: Loaded, findings: Sequence[Finding], fixed: int, terminal: Terminal) -> None:
     count = Counter(finding.level for finding in findings)
-    words = f"{len(loaded.playbooks)} usable; {count['error']} errors, {count['warning']} warnings, {count['info']} remarks"
+    told = (f"{count[level]} {word}{'' if count[level] == 1 else 's'}" for level, word in LEVELS)
+    words = f"{len(loaded.playbooks)} usable; {', '.join(told)}"
     words += f"; {fixed} fixed" if fixed else ""
     fixable = sum(finding.fix is not None for finding in findings)
     words += f"; --fix mends {fixable} of them" if fixable else ""

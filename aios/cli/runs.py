@@ -13,7 +13,7 @@ from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
-from aios.cli.runs_words import acting_words, outcome_words, status_words
+from aios.cli.runs_words import acting_words, outcome_words, status_words, why_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
@@ -137,7 +137,8 @@ def from_journal(args: argparse.Namespace, terminal: Terminal) -> dict[str, RunV
 
 
 def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
-    word = f"waiting ({run['waits_for']})" if run.get("waits_for") else status_words(run)
+    waits = run.get("waits_for") and run["waits_for"] != "approval"
+    word = f"waiting ({run['waits_for']})" if waits else status_words(run)
     return (
         str(run.get("id", ""))[:ID_SHOWN],
         terminal.when(run.get("opened", "")),
@@ -145,7 +146,7 @@ def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:
         str(run.get("subject", "")),
         str(run.get("mode", "")),
         word,
-        str(run.get("why") or ""),
+        why_words(run),
     )
 
 
@@ -203,7 +204,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
             ("event", f"{view.trigger.get('type', '')} ({view.event})"),
             ("mode", view.mode),
             ("outcome", outcome_words(view.brief())),
-            ("why", view.why),
+            ("why", why_words(view.brief())),
             ("opened", terminal.when(view.opened)),
             ("ended", f"{terminal.local(view.ended)}, after {_took(view)}" if view.ended else ""),
             (
@@ -224,7 +225,6 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
         terminal.say()
         terminal.table(("step", "kind", "skill", "came out", "ms", "what came of it"), [_step_row(step) for step in view.steps])
     for title, entries in (
-        ("limits", limits_of(view.steps)),
         ("asks for", [call_words(act) for act in view.asks]),
         ("answers", view.answers),
         ("would do", [call_words(act) + (f"   ({act['says']})" if act.get("says") else "") for act in view.would]),
@@ -235,6 +235,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
     _show_list("ladder", view.ladder, terminal)
     _show_differences(view, blobs, terminal)
     _show_rollback(view, blobs, terminal)
+    _show_list("limits", limits_of(view.steps), terminal)
     _show_next(view, terminal)
 
 
@@ -251,13 +252,13 @@ def taken_back(line: Mapping[str, Any]) -> str:
 
 
 def limits_of(steps: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A line for each step that hands carried out: what it was held to, and by what."""
-    return [
-        f"{step.get('step', '')}: {limits_words(story)}"
-        for step in steps
-        for story in step.get("evidence") or []
-        if story.get("kind") == "limits"
-    ]
+    """What the steps that hands carried out were held to, and by what: once for all that were held to the same."""
+    held: dict[str, dict[str, None]] = {}
+    for step in steps:
+        for story in step.get("evidence") or []:
+            if story.get("kind") == "limits":
+                held.setdefault(limits_words(story), {})[str(step.get("step", ""))] = None
+    return [f"{', '.join(names)}: {words}" for words, names in held.items()]
 
 
 def limits_words(story: Mapping[str, Any]) -> str:

@@ -9,10 +9,22 @@ from aios.events.call_words import call_words
 from aios.events.event import parse_time
 from aios.playbooks.run_table import RESERVED_STEPS
 
+OPEN = {"opened": "looking", "step_intended": "acting", "step_done": "goes on"}
+"""States of a run that goes on, which people need not know by their names."""
+
+
+def why_words(run: Mapping[str, Any]) -> str:
+    """Of a run that was cleared nobody says why: its own `verify` does."""
+    if run.get("outcome") == "cleared" and not run.get("why"):
+        return "verify was well before it acted"
+    return str(run.get("why") or "")
+
 
 def status_words(run: Mapping[str, Any]) -> str:
     """How it stands, as a person would say it."""
     word = str(run.get("status", ""))
+    if not run.get("ended"):
+        word = "asks you" if word == "waiting" and (run.get("asks") or run.get("question")) else OPEN.get(word, word)
     if run.get("cancelled") and word in ("cancelled", "rolled_back"):
         word = "denied" if run.get("denied") else "cancelled"
         if run.get("status") == "rolled_back" and run.get("acted") and not run.get("not_taken_back"):

@@ -31,7 +31,10 @@ def status(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def well(answer: Mapping[str, Any]) -> bool:
     """Nothing is ill, nothing waits for a person, acts are allowed, all playbooks can be used."""
-    return not any(answer.get(name) for name in ("symptoms", "needs_you", "dead_letters", "paused", "invalid_playbooks", "storm"))
+    return not any(
+        answer.get(name)
+        for name in ("symptoms", "needs_you", "escalated", "dead_letters", "paused", "invalid_playbooks", "storm")
+    )
 
 
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
@@ -63,9 +66,47 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
             for r in needs_you
         ]
         terminal.table(("run", "", "playbook", "subject", "opened"), rows)
-    elif well(answer):
+    _show_escalated(answer.get("escalated") or [], terminal)
+    _show_held(answer.get("guards") or [], terminal)
+    if well(answer):
         terminal.say()
         terminal.say("All is well.", "green")
+
+
+def _show_escalated(runs: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+    """Runs that are stuck: a person mends it, and then has it tried again."""
+    if not runs:
+        return
+    terminal.say()
+    terminal.say("These are stuck and need you: aios runs show tells why; when it is mended, aios runs retry", "yellow")
+    rows = [
+        (
+            str(r.get("id", ""))[:8],
+            r.get("playbook", ""),
+            r.get("subject", ""),
+            terminal.ago(r.get("opened", 0)),
+            r.get("why", ""),
+        )
+        for r in runs
+    ]
+    terminal.table(("run", "playbook", "subject", "opened", "why"), rows)
+
+
+def _show_held(held: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+    """What guards hold, and what ends it before its time."""
+    if not held:
+        return
+    terminal.say()
+    rows = [(h["guard"], h["playbook"], h["subject"], h["type"], _until(h, terminal)) for h in held]
+    terminal.table(("held by", "playbook", "subject", "for", "until"), rows)
+    if any(h.get("resume") for h in held):
+        terminal.say("What a breaker or the guard loop holds, aios resume lets try again; aios explain tells why.", "yellow")
+
+
+def _until(held: Mapping[str, Any], terminal: Terminal) -> str:
+    if held.get("until"):
+        return terminal.local(held["until"])
+    return f"{held['on']} is well" if held.get("on") else "a person lifts it"
 
 
 def _waits(run: Mapping[str, Any]) -> str:

@@ -211,7 +211,7 @@ class TrustBook:
         shadow = mode == "shadow" or (mode == "suggest" and len(acted) < rule.runs <= len(watched))
         tells = watched if shadow else acted
         low, _ = wilson(sum(tells), len(tells))
-        said = _shown(tells, shadow)
+        said = (_always_cleared(evidence) if not tells else "") or _shown(tells, shadow)
         if len(tells) < rule.runs:
             return None, f"{said}; {following} takes at least {rule.runs}"
         sure = f"{said}: surely {low:.0%} of all, and {following} takes {rule.earned:.0%}"
@@ -247,6 +247,18 @@ class TrustBook:
         granted = {name: Grant(*one) for name, one in raw["granted"].items()}
         healed = OrderedDict((kind, {name: list(c) for name, c in by.items()}) for kind, by in raw["healed"].items())
         return cls(of, granted, healed, set(of))
+
+
+CLEARED_MIN = 3
+
+
+def _always_cleared(evidence: Evidence | None) -> str:
+    """A `verify` that is well while the trouble lasts makes every run end so; whether it is, only its author can say."""
+    ends = list(evidence.runs.values()) if evidence is not None else []
+    cleared, all_of = sum(one.get("cleared", 0) for one in ends), sum(sum(one.values()) for one in ends)
+    if cleared < CLEARED_MIN or cleared < all_of:
+        return ""
+    return f"all {cleared} of its runs were cleared: verify was well before it acted; does it ask about this trouble?"
 
 
 def _shown(tells: Sequence[int], shadow: bool) -> str:

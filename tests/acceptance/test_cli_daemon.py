@@ -48,6 +48,40 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+STUCK = {
+    "id": "77aa91c0-1",
+    "playbook": "db-down",
+    "subject": "db.service",
+    "opened": format_time(NOON - 60),
+    "why": "still down",
+}
+HELD = {
+    "guard": "breaker",
+    "playbook": "web-down",
+    "subject": "web.service",
+    "type": "service.down",
+    "event": "e1",
+    "on": "",
+    "since": format_time(NOON - 60),
+    "until": "",
+    "resume": True,
+}
+
+
+def test_status_shows_what_is_stuck_and_what_guards_hold(tmp_path: Path) -> None:
+    """With the commands that answer."""
+    with daemon(tmp_path, {"status": {**ILL, "needs_you": [], "escalated": [STUCK], "guards": [HELD]}}):
+        done = aios("status", data=tmp_path)
+    assert done.code == 1
+    assert "aios runs retry" in done.out
+    assert "77aa91c0  db-down" in done.out
+    assert "breaker  web-down  web.service  service.down  a person lifts it" in done.out
+    assert "aios resume" in done.out
+    held = {**HELD, "guard": "cooldown", "until": format_time(NOON + 60), "resume": False}
+    with daemon(tmp_path, {"status": {**ILL, "symptoms": [], "needs_you": [], "guards": [held], "paused": None}}):
+        assert "aios resume" not in aios("status", data=tmp_path).out
+
+
 def test_status_says_how_it_is(tmp_path: Path) -> None:
     """Well: exit code 0. The queue shows what waits in memory and in the journal."""
     with daemon(tmp_path, {"status": WELL}):

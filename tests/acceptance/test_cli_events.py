@@ -438,3 +438,13 @@ def test_an_event_that_the_daemon_refuses_is_told(tmp_path: Path) -> None:
     """The daemon has the last word."""
     with daemon(tmp_path, {"emit": Refused("event 1: no", "nothing was emitted")}):
         assert aios("emit", "a.b", data=tmp_path) == (1, "", "aios: event 1: no\n  cure: nothing was emitted\n")
+
+
+def test_a_question_that_finds_nothing_says_so(tmp_path: Path) -> None:
+    """On standard error, with the type that was meant; a program sees that from the output."""
+    write_journal(tmp_path, event("service.down"))
+    done = aios("events", "--type", "service.dwon", data=tmp_path)
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "nothing matches: did you mean 'service.down'?\n"
+    assert aios("events", "--type", "nothing.here", data=tmp_path).err == "nothing matches\n"
+    assert aios("events", "--type", "nothing.here", "--json", data=tmp_path).err == ""

@@ -135,7 +135,7 @@ def test_runs_are_listed_newest_first_without_a_daemon(tmp_path: Path) -> None:
     write_journal(tmp_path, *story(ASKS, WAITS, run="aaaa0000-1", at=NOON - 60))
     lines = aios("runs", "list", data=tmp_path).out.splitlines()
     assert [line.split()[0] for line in lines] == ["RUN", "aaaa0000", "3f2a91c0"]
-    assert "(1m ago) nginx-down nginx.service auto waiting (approval)" in " ".join(lines[1].split())
+    assert "(1m ago) nginx-down nginx.service auto asks you" in " ".join(lines[1].split())
     assert "(10m ago) nginx-down nginx.service auto healed" in " ".join(lines[2].split())
 
 
@@ -328,6 +328,28 @@ def test_waiting_gives_one_json_document(tmp_path: Path) -> None:
     with daemon(tmp_path, {"retry": asked}):
         done = aios("runs", "retry", "3f2a", "--wait", "--json", data=tmp_path)
     assert json.loads(done.out)["ended_by"]["type"] == "run.healed"
+
+
+def test_a_run_that_goes_on_and_one_that_was_cleared_are_said_as_people_say_it(tmp_path: Path) -> None:
+    """For a program the states keep their names."""
+    for words, said in (
+        ([], "looking"),
+        ([INTENDED], "acting"),
+        ([step("logs", "observe")], "goes on"),
+        ([step("logs", "observe"), ASKS, WAITS], "asks you"),
+        ([step("symptom", "verify"), ("run.cleared", {"ms": 3.0})], "verify was well before it acted"),
+    ):
+        state = tmp_path / said.replace(" ", "-")
+        write_journal(state, *story(*words))
+        assert said in aios("runs", "list", data=state).out
+        (row,) = json.loads(aios("runs", "list", "--json", data=state).out)["runs"]
+        assert row["status"] in ("opened", "step_intended", "step_done", "waiting", "cleared")
+
+
+def test_limits_are_told_once_for_all_steps_that_share_them() -> None:
+    story = {"kind": "limits", "by": "cgroup v2", "limits": {"memory": "1G"}, "cgroup": ["memory"]}
+    steps = [{"step": name, "evidence": [story]} for name in ("mend", "restart", "restart")]
+    assert limits_of(steps) == ["mend, restart: memory 1G by cgroup v2"]
 
 
 def test_taking_back_what_healed_is_warned_of(tmp_path: Path) -> None:

@@ -125,3 +125,17 @@ def test_an_event_that_lacks_everything_is_said_all_the_same() -> None:
     for kind in WORDS:
         assert len(said((kind, {}))) == 1
     assert said(("agent.error", {"message": ["\x1b[2J", {"a": 1}]})) == ["web.service: agent.error: ['\\x1b[2J', {'a': 1}]"]
+
+
+def test_a_broken_playbook_is_one_line_however_many_mistakes_it_has() -> None:
+    """Told together; lint tells the others."""
+    screen = io.StringIO()
+    configure("console", "info", stream=screen, environ={}, clock=SystemClock())
+    at = {"line": 2, "column": 1}
+    told = [("a.yaml", "one"), ("a.yaml", "two"), ("b.yaml", "three")]
+    events = [Event(m, "test", "playbook.invalid", "system", "", {"path": p, **at, "message": m}, "", "error") for p, m in told]
+    Teller(get_logger("daemon"), SystemClock()).heard([Stored(one, Position("2026-02-24", 1, 0)) for one in events])
+    assert [line.split("stays: ")[1] for line in screen.getvalue().splitlines()] == [
+        "a.yaml:2:1: one; and 1 more: aios playbook lint a.yaml",
+        "b.yaml:2:1: three",
+    ]

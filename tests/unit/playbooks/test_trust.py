@@ -94,6 +94,17 @@ def test_what_it_has_shown_is_said_in_plain_words(mode: Mode, acted: list[int], 
     assert book.earned(MEND, RULE)[1] == said
 
 
+def test_runs_that_are_always_cleared_are_asked_about() -> None:
+    """Its verify is well while the trouble lasts: it would never act, and nothing else would show it."""
+    book = shown("observed")
+    book.of["mend"].runs.clear()
+    book.of["mend"].runs["auto"] = {"cleared": 3}
+    book.granted["mend"] = Grant("approve", "h", T0, "ann", "")
+    assert book.earned(MEND, RULE)[1].startswith("all 3 of its runs were cleared: verify was well before it acted")
+    book.of["mend"].runs["auto"] = {"cleared": 3, "unknown": 1}
+    assert "cleared" not in book.earned(MEND, RULE)[1]
+
+
 @pytest.mark.parametrize(
     ("file", "granted", "good", "of", "falls_to"),
     [

@@ -172,8 +172,11 @@ def test_the_breaker_opens_calls_a_person_once_and_closes_at_resume() -> None:
         await rig.emit()
         await rig.until_event("daemon.act_done")
         assert [e.data["guard"] for e in rig.events("reactor.called")] == ["breaker"]
+        (guard,) = (await rig.do("status"))["guards"]
+        assert (guard["guard"], guard["playbook"], guard["resume"]) == ("breaker", "mender", True)
         await rig.do("resume")
         await rig.until_event("run.healed", count=3)
+        assert (await rig.do("status"))["guards"] == []
         assert rig.verdicts(held) == ["held", "run.opened"]
 
     play(story, playbook("mender", guard="{cooldown: 0s, limit: 2 in 1h}"))

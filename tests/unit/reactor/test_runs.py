@@ -358,6 +358,7 @@ def test_a_run_whose_playbook_was_switched_off_acts_no_more() -> None:
         await rig.do("playbook_disable", name="asker")
         await rig.do("approve", run=run)
         await rig.until_event("run.escalated")
+        assert [one["id"] for one in (await rig.do("status"))["escalated"]] == [run]
         assert rig.acts == []
         later = await rig.emit()
         await asyncio.sleep(5.0)
