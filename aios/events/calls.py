@@ -19,6 +19,8 @@ RerunClass = Literal["idempotent", "check_before_retry", "never_retry"]
 Verdict = Literal["well", "not_well", "no_data"]
 """What a verify skill says. No data is never well."""
 
+SAVING_S = 300.0
+"""The files that an act touches are saved before its own time begins; gigabytes on a slow disk take minutes."""
 ROLLBACK_MORE_MAX_S = 3000.0
 """What a rollback may take longer than its call says, when gigabytes have to be put back."""
 

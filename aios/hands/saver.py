@@ -14,7 +14,7 @@ from typing import Any
 from aios.digest import Digest
 from aios.hands import tree
 from aios.hands.entry import Entry
-from aios.hands.scan import PIECE, Content, extents_of, pieces, read_whole
+from aios.hands.scan import PIECE, Content, Extents, extents_of, pieces, read_whole
 from aios.ports import Blobs, BlobSink
 
 LARGE = PIECE
@@ -83,8 +83,9 @@ class Saver:
 
     def _large(self, fd: int, seen: os.stat_result) -> Content:
         extents = extents_of(fd, seen)
-        worth = self._packed(os.pread(fd, _SAMPLE, extents[0][0] if extents else 0)) is not None
-        sink = self._blobs.sink(pack=worth)
+        places = _sampled(extents or [(0, seen.st_size)])
+        worth = [self._packed(os.pread(fd, _SAMPLE, place)) is not None for place in places]
+        sink = self._blobs.sink(pack=sum(worth) > len(places) // 2)
         try:
             if not sink.take(fd, seen.st_size, holes=extents is not None):
                 for piece in pieces(fd, seen.st_size, extents):
@@ -98,6 +99,12 @@ class Saver:
             sink.drop()
             raise
         return Content(name, (name, *_ALONE), size, extents)
+
+
+def _sampled(parts: Extents) -> tuple[int, ...]:
+    """Where to look: a head that packs well (of a disk image, of an archive) says nothing of what follows it."""
+    (first, _), (middle, length), (last, tail) = parts[0], parts[len(parts) // 2], parts[-1]
+    return (first, middle + length // 2, last + max(0, tail - _SAMPLE))
 
 
 def write_content(fd: int, entry: Entry, blobs: Blobs) -> None:

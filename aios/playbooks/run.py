@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aios.backoff import delay_s
-from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillCall, SkillResult, Touches
+from aios.events.calls import ROLLBACK_MORE_MAX_S, SAVING_S, SkillCall, SkillResult, Touches
 from aios.events.event import Draft, format_time, parse_time
 from aios.playbooks.model import ASK, CannotSay, Check, Mode, Playbook, Question, Rung, Step, lesser_mode, variables
 from aios.playbooks.run_opening import digest, fits, in_short, run_id
@@ -393,7 +393,7 @@ class Run(RunState):
             flight["step"], flight["attempt"], flight["skill"], "act", flight["params"], timeout_s, touches, env, call_env
         )
         call = replace(call, limits=step.limits.to_json() if step else {})
-        more_s = ROLLBACK_MORE_MAX_S if flight["step"] == ROLLBACK else 0.0
+        more_s = ROLLBACK_MORE_MAX_S if flight["step"] == ROLLBACK else SAVING_S if touches.files else 0.0
         return Act(call, timeout_s + more_s + ACT_GRACE_S)
 
     def _take_back(self, env: Env) -> Command:

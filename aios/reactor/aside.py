@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.entropy import Entropy
-from aios.events.calls import SkillCall, SkillCatalogue, SkillResult, Touches, failed
+from aios.events.calls import SAVING_S, SkillCall, SkillCatalogue, SkillResult, Touches, failed
 from aios.events.event import HOST, Draft
 from aios.ports import Emit, Hands
 
@@ -79,13 +79,14 @@ class Aside:
     async def _carry_out(self, call: SkillCall) -> SkillResult:
         ended: Future[SkillResult] = asyncio.get_running_loop().create_future()
         self._open[call.key] = ended
+        within_s = call.timeout_s + (SAVING_S if call.touches.files else 0.0) + OVERDUE_S
         try:
             self.hands.start(call)
-            async with asyncio.timeout(call.timeout_s + OVERDUE_S):
+            async with asyncio.timeout(within_s):
                 return await ended
         except TimeoutError:
             self.hands.cancel(call.key)
-            return failed(f"no result within {call.timeout_s + OVERDUE_S:g} s")
+            return failed(f"no result within {within_s:g} s")
         finally:
             self._open.pop(call.key, None)
 

@@ -342,3 +342,11 @@ def test_a_damaged_bulk_is_never_put_back(place: Place, kernel: bool) -> None:
     blobs = place.blobs if kernel else BlobFolder(OneWay([None] * 9), f"{place.state}/blobs", pack=False)
     assert "damaged" in "".join(snapshot.restore(manifest, blobs, no_services))
     assert file.read_bytes() == b"spoiled"
+
+
+def test_a_head_that_packs_well_does_not_have_what_follows_it_packed(place: Place) -> None:
+    (place.root / "image").write_bytes(bytes(1 << 20) + os.urandom(4 << 20))
+    (place.root / "log").write_bytes(b"one line like another\n" * (1 << 17))
+    place.save()
+    suffixes = {path.stat().st_size > 4 << 20: path.suffix for path in Path(place.state).glob("blobs/*/*.bulk*")}
+    assert suffixes == {True: ".bulk", False: ".zst"}

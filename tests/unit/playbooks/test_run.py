@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.errors import MachineError
-from aios.events.calls import SkillResult, SkillSpec, Touches
+from aios.events.calls import ROLLBACK_MORE_MAX_S, SAVING_S, SkillResult, SkillSpec, Touches
 from aios.events.event import Event, format_time
 from aios.playbooks.model import Check, Playbook, Retry, Rung, Step, Truth
 from aios.playbooks.run import CRASH_RERUNS_MAX, Run
@@ -64,7 +64,7 @@ class When:
 
 def spec(name: str, kind: Any, rerun: Any = "idempotent") -> SkillSpec:
     def touches(params: Mapping[str, Any]) -> Touches:
-        return Touches(units=(params["unit"],)) if "unit" in params else Touches()
+        return Touches(tuple(params.get("files", ())), (params["unit"],) if "unit" in params else ())
 
     return SkillSpec(name, kind, name, {}, dict, touches, rerun)
 
@@ -252,6 +252,19 @@ def test_a_rollback_that_asks_is_not_tried_again_until_a_person_forces_it() -> N
     intended = [d for k, d in story.events if k == "run.step_intended" and d["step"] == ROLLBACK]
     assert [d["params"].get("force", False) for d in intended] == [False, True]
     assert [d["ok"] for k, d in story.events if k == "run.rolled_back"] == [False, True]
+
+
+def test_what_takes_long_to_save_or_to_put_back_is_waited_for() -> None:
+    """The launcher holds an act to its own time, which begins once its files are saved; we only see that a launcher ends."""
+    plain = Story(playbook()).until(Act)
+    saved = Story(playbook(Step("restart", "act", "restart_service", Always({"files": ["/etc/x"]})))).until(Act)
+    assert saved.deadline_s >= plain.deadline_s + SAVING_S
+    assert saved.call.timeout_s == plain.call.timeout_s
+    story = Story(playbook(), verdicts=["not_well", "not_well"])
+    while (act := story.until(Act)).call.step != ROLLBACK:
+        story.acts.append(act.call.step)
+        story.tell(StepEnded(act.call.step, act.call.attempt, SkillResult(ok=False, error="no"), 1.0))
+    assert act.deadline_s >= act.call.timeout_s + ROLLBACK_MORE_MAX_S
 
 
 def test_attempts_that_a_person_asks_for_count_anew() -> None:
