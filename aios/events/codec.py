@@ -29,6 +29,8 @@ LINE_MAX = 65_536
 LEVELS_MAX = 32
 """How deep objects and lists may nest: orjson reads 1,024 levels but writes 254, and CEL must never see so many."""
 
+_HEAD = 100
+"""The names alone of what stands before the data are longer; nothing nests there but in the line itself."""
 _SEAL = b',"crc":"'
 _SEAL_LENGTH = len(_SEAL) + 8 + len(b'"}')
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -144,7 +146,7 @@ def encode(event: Event) -> bytes:
         raise BadLine(f"cannot be written as JSON: {error}") from None
     if len(sealed) > LINE_MAX - _SEAL_LENGTH - 1:
         raise BadLine(f"longer than {LINE_MAX} bytes; put the data into a blob and name it")
-    if sealed.count(b"{") + sealed.count(b"[") > LEVELS_MAX and depth_of(sealed) > LEVELS_MAX:
+    if sealed.count(b"{", _HEAD) + sealed.count(b"[", _HEAD) >= LEVELS_MAX and depth_of(sealed) > LEVELS_MAX:
         raise BadLine(f"nested deeper than {LEVELS_MAX} levels")
     return b'%b,"crc":"%08x"}\n' % (sealed, crc32(sealed))
 
