@@ -298,7 +298,7 @@ class Verbs:
                 raise Refused(str(error)) from None
         data = {"by": peer.name, "reason": str(args.get("reason") or ""), "until": until}
         await self.emit(Draft(type="daemon.paused", subject=SYSTEM, data=data))
-        return data
+        return {**data, "acting": [run_summary(run) for run in self.world.runs.values() if run.in_flight is not None]}
 
     async def do_resume(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         await self.emit(Draft(type="daemon.resumed", subject=SYSTEM, data={"by": peer.name}))
@@ -450,10 +450,15 @@ class Verbs:
 
     async def do_answer(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """The one door for what a person answers: `choice` is yes, no, or the name of one of the run's choices."""
-        return await self._answer(peer, args, _text(args, "choice"))
+        return self._held(await self._answer(peer, args, _text(args, "choice")))
 
     async def do_approve(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._answer(peer, args, YES)
+        return self._held(await self._answer(peer, args, YES))
+
+    def _held(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """An answer that lets a run act, with the pause that it waits for all the same."""
+        paused = self.world.paused if self.world.is_paused(self.clock.now()) else None
+        return {**answer, "paused": paused} if paused else answer
 
     async def do_deny(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         return await self._answer(peer, args, NO)
@@ -514,7 +519,7 @@ class Verbs:
         if not run.ended:
             raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
         left = leave_out(run, self._in_force(run), _text(args, "from")) if args.get("from") else NOTHING_LEFT_OUT
-        answer = await self._open_again(run, peer, by="", approved=None, reason=_reason(args), left=left)
+        answer = self._held(await self._open_again(run, peer, by="", approved=None, reason=_reason(args), left=left))
         return {**answer, "left_out": list(left.told)} if left.told else answer
 
     def _in_force(self, run: Run) -> Playbook:
@@ -783,7 +788,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "cancelled": run.cancelled,
         "denied": bool(run.denied and not run.unanswered),
         "waits_for": run.wait["for"] if run.wait else "",
-        "until": run.wait["until"] if run.wait else "",
+        "until": run.wait["until"] if run.wait and run.wait["for"] != "resume" else "",
         "asks": run.asked["acts"] if run.asked else [],
         "question": (run.asked or {}).get("question", ""),
         "choices": (run.asked or {}).get("choices", {}),

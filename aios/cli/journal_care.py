@@ -171,4 +171,5 @@ def put_back(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say(f"{found.requeued} lines {verb} back into the inbox, {found.already} had gone before.")
         if found.refused:
             terminal.say(f"{len(found.refused)} cannot be taken yet: mend `text` there, then do this again.")
-    return exits.NO if found.refused else exits.OK
+            terminal.say("What you do not want: delete its line there. Naming a FILE takes that one alone.")
+    return exits.NO if found.refused and not found.requeued else exits.OK

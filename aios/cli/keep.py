@@ -47,7 +47,7 @@ def list_copies(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json({"copies": [_brief(copy) for copy in found]})
     elif found:
         terminal.table(
-            ("subject", "playbook", "generation", "taken", "files", ""),
+            ("subject", "playbook", "generation", "taken", "files", "trouble"),
             [
                 (c.subject, c.playbook, str(c.generation), terminal.when(format_time(c.taken)), str(_count(c)), _trouble(c))
                 for c in found
@@ -105,6 +105,8 @@ def restore(args: argparse.Namespace, terminal: Terminal) -> int:
     terminal.say(f"Generation {copy.generation} stands again; {result.get('restored', 0)} files were changed.", "green")
     for line in result.get("proof") or []:
         terminal.say(f"  {line.get('path')}: was {line.get('after_act')}; is {line.get('restored')}")
+    if result.get("restored") and copy.subject.endswith(".service"):
+        terminal.say(f"{copy.subject} still runs with what it read before: aios service restart {copy.subject}", "yellow")
     return exits.OK
 
 

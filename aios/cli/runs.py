@@ -26,6 +26,7 @@ from aios.ports import Blobs
 LIMIT = 20
 WAITED = ("approve", "answer", "rollback", "retry")
 DIFF_LINES = 60
+OUTPUT_LINES, OUTPUT_COLUMNS = 20, 500
 ID_SHOWN = 8
 KNOWN_MAX = 1000
 """More runs than the daemon remembers."""
@@ -224,6 +225,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
     if view.steps:
         terminal.say()
         terminal.table(("step", "kind", "skill", "came out", "ms", "what came of it"), [_step_row(step) for step in view.steps])
+    _show_output(view, terminal)
     for title, entries in (
         ("asks for", [call_words(act) for act in view.asks]),
         ("answers", view.answers),
@@ -239,15 +241,29 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
     _show_next(view, terminal)
 
 
+def _show_output(view: RunView, terminal: Terminal) -> None:
+    """The end of what a step that failed has printed: there the cause stands, mostly."""
+    for step in view.steps:
+        result = step.get("result") or {}
+        for stream in ("stderr", "stdout") if not step.get("ok") else ():
+            lines = str(result.get(stream) or "").rstrip("\n").splitlines()
+            if not lines:
+                continue
+            terminal.title(f"{stream} of {step.get('step', '')}" + (", its end" if len(lines) > OUTPUT_LINES else ""))
+            for line in lines[-OUTPUT_LINES:]:
+                terminal.say("  " + line[:OUTPUT_COLUMNS])
+
+
 def taken_back(line: Mapping[str, Any]) -> str:
     """One line of a rollback's proof. A service that did not run before may run now: what an act brought back is not stopped."""
     if not {"path", "before", "restored"} <= set(line):
         return summary(line)
     path, before, now = (str(line[name]) for name in ("path", "before", "restored"))
+    left = f"; the act had left {line['after_act']}" if line.get("after_act") else ""
     if not line.get("ok"):
-        return f"{path}: NOT as before: was {before}; is {now}"
+        return f"{path}: NOT as before: was {before}; is {now}{left}"
     if before == now:
-        return f"{path}: as before: {before}"
+        return f"{path}: as before: {before}{left}"
     return f"{path}: was {before} before; is {now}: well, because only what ran before is made to run again"
 
 
@@ -372,6 +388,8 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
             return exits.OK
         follow = str(answer.get("run") or answer.get("id") or args.run)[:ID_SHOWN]  # a retry opens another run
         terminal.say(f"{ACCEPTED[args.verb]}: `aios runs show {follow}` shows what comes of it.")
+        if paused := answer.get("paused"):
+            terminal.say(f"Acts are paused (by {paused.get('by', '?')}): it waits for `aios resume`.", "yellow")
     return exits.OK
 
 

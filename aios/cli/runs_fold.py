@@ -155,6 +155,8 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if word != "rung_done":
         view.status = TABLE.get((cast(Status, view.status), type_), word)
     view.waits_for, view.until = str(data.get("waits_for") or ""), str(data.get("until") or "")
+    if view.waits_for == "resume":
+        view.until = ""  # it waits for a person: the time in the event is only when it looks again by itself
     view.why = str(data.get("why") or view.why)
     if word != "rolled_back":
         view.proof = list(data.get("proof") or view.proof)

@@ -10,6 +10,7 @@ from aios.cli import exits
 from aios.cli.journal import parse_until
 from aios.cli.parser import UsageError, finish
 from aios.cli.reach import ask_daemon, wants_json
+from aios.cli.runs_words import acting_words
 from aios.cli.terminal import Terminal
 from aios.cli.waiting import waiting_words
 from aios.events.durations import format_duration, parse_duration
@@ -65,7 +66,7 @@ def show(answer: Mapping[str, Any], terminal: Terminal) -> None:
             (str(r.get("id", ""))[:8], _waits(r), r.get("playbook", ""), r.get("subject", ""), terminal.ago(r.get("opened", 0)))
             for r in needs_you
         ]
-        terminal.table(("run", "", "playbook", "subject", "opened"), rows)
+        terminal.table(("run", "it", "playbook", "subject", "opened"), rows)
     _show_escalated(answer.get("escalated") or [], terminal)
     _show_held(answer.get("guards") or [], terminal)
     if well(answer):
@@ -193,7 +194,13 @@ def pause(args: argparse.Namespace, terminal: Terminal) -> int:
     length = length_of_pause(args.for_, args.until, terminal.clock.now())
     answer = ask_daemon(args, terminal, "pause", {"reason": args.reason, "for": length})
     until = answer.get("until")
-    return _done(answer, args, terminal, "No acts" + (f" until {terminal.local(until)}." if until else " until `aios resume`."))
+    words = "No acts" + (f" until {terminal.local(until)}." if until else " until `aios resume`.")
+    _done(answer, args, terminal, words)
+    for run in [] if wants_json(args) else answer.get("acting") or []:
+        terminal.say(f"Still acting, and carried to its end: {run['subject']}, {run['playbook']}", "yellow")
+        terminal.say(f"  {acting_words(run['acting'], terminal.clock.now())}")
+        terminal.say(f"  to end it, and take back what was done: aios runs cancel {str(run['id'])[:8]}")
+    return exits.OK
 
 
 def length_of_pause(for_: str | None, until: str | None, now: float, prog: str = "aios pause") -> str:

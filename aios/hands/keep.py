@@ -57,10 +57,12 @@ def _write_generation(folder: str, manifest: dict[str, Any], paths: list[str], f
     present = _generations(files, folder)
     last = _read(files, f"{folder}/{present[-1]}") if present else None
     name = present[-1] if present else ""
-    if last is None or snapshot.labels(last) != snapshot.labels(manifest):
+    new = last is None or snapshot.labels(last) != snapshot.labels(manifest)
+    if new:
         name = f"{int(present[-1][:8]) + 1 if present else 1:08d}{_SUFFIX}"
         write_small(files, f"{folder}/{name}", encode_json(manifest))
-    return SkillResult(True, {"kept": True, "manifest": blobs.put(encode_json(manifest)), "files": paths, "generation": name})
+    kept = {"kept": True, "new": new, "files": paths, "generation": name}
+    return SkillResult(True, {**kept, "manifest": blobs.put(encode_json(manifest if new else last))})
 
 
 def _generations(files: Files, folder: str) -> list[str]:

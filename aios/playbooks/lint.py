@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from aios.errors import Fix
-from aios.events.calls import SkillCatalogue
+from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.catalogue import CATALOGUE, EventType
 from aios.events.durations import format_duration
 from aios.nearest import nearest
@@ -269,6 +269,16 @@ def _undo(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
         if step.kind == "act" and skills[step.skill].irreversible:
             message = f"what {step.skill} does cannot be rolled back"
             yield "cannot-undo", ("steps", position, "act"), message, "in auto it works only where the settings allow it"
+        elif step.kind == "act" and _names_nothing(step, skills[step.skill]):
+            names = " or ".join(skills[step.skill].touch_params)
+            message = f"what this {step.skill} does cannot be taken back: it names no {names}, so nothing is saved before it"
+            yield "cannot-undo", ("steps", position, "act"), message, f"name what it changes under with: {names}"
+
+
+def _names_nothing(step: Step, spec: SkillSpec) -> bool:
+    """Whether what this skill touches is said by its parameters, and none of them is given."""
+    given = cast("CelTemplate", step.params).source
+    return bool(spec.touch_params) and not any(given.get(name) for name in spec.touch_params)
 
 
 def _stubs(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:

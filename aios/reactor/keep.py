@@ -167,7 +167,7 @@ class LastGood:
         params = {"files": list(playbook.keep.files), "playbook": playbook.name, "subject": subject}
         why = f"{subject} was well for {playbook.keep.after_s:g} s"
         result = await self.aside.act("keep_copy", params, by="aios", why=why, subject=subject)
-        if result.ok:
+        if result.ok and result.result.get("new", True):  # else what stands is the newest copy already
             kept = {"playbook": playbook.name, "manifest": str(result.result.get("manifest", "")), "files": params["files"]}
             await self.emit(Draft(type="playbook.kept", subject=subject, data=kept))
         return result.ok

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from aios.skills.tail import last_lines
 from aios.skills.types import AbsolutePath, Argv, Environment, PathList, UnitNames, UserName
 
 LINES = 100
+LIMIT_OF: Mapping[int, str] = {signal.SIGXFSZ: "file_size", signal.SIGXCPU: "cpu time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,17 @@ def act(params: Params, ctx: ActContext) -> SkillResult:
         return failed(f"{params.argv[0]} cannot be started: {error.strerror}", exit_code=127)
     out, err = last_lines(ran.stdout, LINES), last_lines(ran.stderr[-8000:], LINES)
     result = {"exit_code": ran.exit_code, "stdout": "\n".join(out)[-12000:], "stderr": "\n".join(err)[-8000:]}
-    why = "" if ran.exit_code == 0 else f"{params.argv[0]} ended with exit code {ran.exit_code}"
+    why = "" if ran.exit_code == 0 else f"{params.argv[0]} {_ended(ran.exit_code)}"
     return SkillResult(ran.exit_code == 0, result, error=why)
+
+
+def _ended(code: int) -> str:
+    """A signal is named, also as a shell tells of it (128 and the signal); what the kernel sends at a limit says which it was."""
+    number = -code if code < 0 else code - 128
+    limit = LIMIT_OF.get(number)
+    said = f"was ended by {signal.Signals(number).name}" if code < 0 and number in set(signal.Signals) else ""
+    said = said or f"ended with exit code {code}"
+    return f"{said}: it reached its limit of {limit}" if limit else said
 
 
 def _dry(params: Params) -> str:

@@ -373,3 +373,14 @@ def test_columns_line_up_for_wide_letters() -> None:
     assert (wide("abc"), wide("日本"), wide("e\u0301")) == (3, 4, 1)
     assert cut("日本語", 5) == "日本…"
     assert [rough(s) for s in (0, 0.25, 59, 3599, 7200, 200_000)] == ["0s", "250ms", "59s", "59m", "2h", "2d"]
+
+
+def test_a_pause_says_what_is_still_acting_and_how_to_end_it(tmp_path: Path) -> None:
+    """What had begun is carried to its end: nobody shall think that all stands still."""
+    acting = {"step": "job", "skill": "run_job", "params": {"argv": ["sleep", "600"]}, "since": format_time(NOON - 30)}
+    run = {"id": "3f2a91c0-0", "playbook": "mend", "subject": "web.service", "acting": acting}
+    with daemon(tmp_path, {"pause": {"until": "", "acting": [run]}}):
+        out = aios("pause", data=tmp_path).out
+    assert "Still acting, and carried to its end: web.service, mend" in out
+    assert "job: run_job argv=sleep 600   runs for 30 s" in out
+    assert "aios runs cancel 3f2a91c0" in out

@@ -123,6 +123,7 @@ def test_a_run_shows_what_its_act_changed_and_what_its_rollback_put_back(tmp_pat
         whole = house.json("runs", "show", run)
         (line,) = whole["rolled_back"]["proof"]
         assert line["path"] == str(file)
+        assert f"{file}: as before: {line['before']}; the act had left {line['after_act']}" in shown
         assert line["before"] == line["restored"] != line["after_act"]
         assert {one.get("kind") for step in whole["steps"] for one in step["evidence"]} >= {"changes", "diff", "proof"}
         assert file.read_text() == "listen 80\n"

@@ -555,3 +555,27 @@ def test_a_run_is_called_what_became_of_it(tmp_path: Path, words: list[tuple[str
 def test_nobody_answered_is_said_so(tmp_path: Path) -> None:
     write_journal(tmp_path, *story(ASKS, WAITS, ("approval.expired", {"plan": "p"})))
     assert "nobody answered in time" in aios("runs", "show", RUN, data=tmp_path).out
+
+
+def test_a_yes_during_a_pause_says_what_it_waits_for(tmp_path: Path) -> None:
+    with daemon(tmp_path, {"approve": {"id": RUN, "paused": {"by": "ann"}}}):
+        out = aios("runs", "approve", "3f2a", data=tmp_path).out
+    assert "Acts are paused (by ann): it waits for `aios resume`." in out
+
+
+def test_a_wait_for_a_person_has_no_made_up_end(tmp_path: Path) -> None:
+    """The time in the event is only when the run looks again by itself."""
+    waits = ("run.waiting", {"waits_for": "resume", "until": "2026-02-24T13:00:00.000000Z", "step": "restart"})
+    write_journal(tmp_path, *story(waits))
+    (line,) = [one for one in aios("runs", "show", RUN, data=tmp_path).out.splitlines() if one.startswith("waits for")]
+    assert line.split() == ["waits", "for", "resume"]
+
+
+def test_what_a_failed_step_printed_last_is_shown(tmp_path: Path) -> None:
+    """There the cause stands; of a step that went well nothing."""
+    result = {"exit_code": 1, "stderr": "\n".join(f"line {n}" for n in range(50)), "stdout": ""}
+    write_journal(tmp_path, *story(step("job", ok=False, result=result, error="job ended with exit code 1")))
+    out = aios("runs", "show", RUN, data=tmp_path).out
+    assert "stderr of job, its end" in out
+    assert "  line 49\n" in out.partition("stderr of job")[2]
+    assert "  line 29\n" not in out.partition("stderr of job")[2]

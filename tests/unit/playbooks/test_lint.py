@@ -8,6 +8,7 @@ import pytest
 
 from aios.playbooks.lint import CODES, Finding, covers, lint
 from aios.playbooks.load import load_many
+from aios.skills.catalogue import load_catalogue
 from tests.unit.playbooks.mistakes import GOOD
 from tests.unit.playbooks.playbook_skills import SKILLS
 
@@ -200,3 +201,20 @@ def test_a_stub_that_the_skill_never_gives_is_found() -> None:
 def test_every_code_is_explained() -> None:
     """A person who meets a code can read what it means."""
     assert all(words.endswith(".") for words in CODES.values())
+
+
+JOBBER = """\
+playbook: jobber
+description: Runs a command.
+on: {{type: service.down}}
+steps: [{{id: job, act: run_job, with: {{argv: [/usr/bin/true]{more}}}}}]
+verify: [{{tcp_check: {{port: 80, hold: 10s}}}}]
+"""
+
+
+@pytest.mark.parametrize(("more", "found"), [("", 1), (", files: [/etc/x]", 0), (", units: [a.service]", 0), (", files: []", 1)])
+def test_a_command_that_names_nothing_cannot_be_taken_back(more: str, found: int) -> None:
+    """Nothing is saved before it, so whoever writes it is told."""
+    skills = load_catalogue()
+    told = lint(load_many({"0.yaml": JOBBER.format(more=more)}, skills), skills)
+    assert len([one for one in told if one.code == "cannot-undo" and "files or units" in one.message]) == found

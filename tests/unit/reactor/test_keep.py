@@ -42,6 +42,8 @@ class Web:
     copies: list[tuple[float, bytes]] = field(default_factory=list)
     told: list[Draft] = field(default_factory=list)
     copying_works: bool = True
+    stands: bool = False
+    """Whether the newest copy holds this already."""
 
     async def look(self, call: SkillCall) -> SkillResult:
         word = "well" if self.well else "not_well"
@@ -54,7 +56,7 @@ class Web:
         assert (skill, params["files"], params["subject"]) == ("keep_copy", ["/etc/web"], "web.service")
         if self.copying_works:
             self.copies.append((self.clock.monotonic(), self.disk.read(CONF)))
-        return SkillResult(ok=self.copying_works, result={"manifest": f"m{len(self.copies)}"})
+        return SkillResult(ok=self.copying_works, result={"manifest": f"m{len(self.copies)}", "new": not self.stands})
 
     def emit(self, *drafts: Draft) -> Any:
         self.told += drafts
@@ -102,6 +104,17 @@ def test_a_copy_is_taken_after_it_was_well_for_as_long_as_asked_and_then_no_more
         assert data == b"good\n"
         (kept,) = web.told
         assert (kept.type, kept.subject, kept.data["manifest"]) == ("playbook.kept", "web.service", "m1")
+
+    keeping(story)
+
+
+def test_what_stands_already_is_not_told_as_a_new_copy() -> None:
+    """A daemon that is started again has nothing to tell of a copy that was taken before."""
+
+    async def story(web: Web, _: LastGood) -> None:
+        web.stands = True
+        await asyncio.sleep(200.0)
+        assert (len(web.copies), web.told) == (1, [])
 
     keeping(story)
 
