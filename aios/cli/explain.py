@@ -138,7 +138,10 @@ def _show_window(told: Mapping[str, Any], terminal: Terminal) -> None:
     terminal.title(f"{told.get('playbook', '')} waits for several events ({told.get('kind', '')})")
     rows = [(str(t.get("name", "")), "yes" if t.get("matched") else "no", str(t.get("why", ""))) for t in told["triggers"]]
     terminal.table(("entry", "matched", "why"), rows)
-    if told.get("matched") and "key" in told:  # without a daemon nobody knows how it stands
+    if told.get("used"):
+        at = str(told["used"]["at"])
+        terminal.say(str(told["needs"]).replace(at, terminal.local(at)))
+    elif told.get("matched") and "key" in told:  # without a daemon nobody knows how it stands
         terminal.say(f"now: {standing(told)}")
 
 

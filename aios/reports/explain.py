@@ -76,6 +76,8 @@ class Past:
     decisions: list[Event] = field(default_factory=list)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Of each run that it led to: how it stands by its last word in the journal."""
+    used: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Playbooks that wait for several events and counted this one: what became complete by it, and the run that it led to."""
     playbooks: list[Playbook] = field(default_factory=list)
     index: Index = field(default_factory=lambda: Index(()))
     gone: dict[str, str] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Present:
 
 
 NOBODY = Present()
+RUN_SHOWN = 8
 LET_GO = "what it is for to stand until the guard let it go: by then it was over, or dealt with"
 
 
@@ -126,6 +129,7 @@ def look_back(history: History, wanted: str, blobs: Blobs, skills: SkillCatalogu
     past = _of_run(history, found) if found.event.type == "run.opened" else _of_event(history, found)
     before = _Before(history, past.position, parse_time(past.event.arrival) if past.event.arrival else 0.0)
     _decisions(history, past)
+    _uses(history, past)
     _in_force(before, past, blobs, skills, known)
     return past
 
@@ -211,6 +215,34 @@ def _decisions(history: History, past: Past) -> None:
     past.decisions = found[:DECISIONS_MAX]
     for opened in [one for one in past.decisions if one.type == "run.opened"]:
         past.runs[opened.id] = _story(history, opened)
+
+
+def _uses(history: History, past: Past) -> None:
+    """What this event made complete, together with others: each names its parts."""
+    query = Query(EventFilter.from_args({"types": [CORRELATED]}), text=past.event.id, after=past.position, imported=False)
+    for stored in history.read(query):
+        event = stored.event
+        if past.event.id not in [one[0] for one in event.data.get("used") or ()] or len(past.used) >= DECISIONS_MAX:
+            continue
+        told: dict[str, Any] = {"event": event.id, "at": event.arrival}
+        opened = next((s.event for s in history.read(_openings(stored)) if s.event.data.get("event") == event.id), None)
+        if opened is not None:
+            told |= {"run": opened.data["run"], "status": _story(history, opened)["status"]}
+        past.used.setdefault(str(event.data.get("playbook", "")), told)
+
+
+def _openings(complete: Stored) -> Query:
+    return Query(
+        EventFilter.from_args({"types": ["run.opened"]}), text=complete.event.id, after=complete.position, imported=False
+    )
+
+
+def _used_words(used: Mapping[str, Any]) -> str:
+    """It waits no more: what came of it."""
+    run = (
+        f"run {used['run'][:RUN_SHOWN]}: {used['status']}" if "run" in used else f"no run: aios explain {used['event']} says why"
+    )
+    return f"used at {used['at']} in reactor.correlated {used['event'][:RUN_SHOWN]}, {run}"
 
 
 def _story(history: History, opened: Event) -> dict[str, Any]:
@@ -481,9 +513,12 @@ class _Told:
         waiting = [p for p in self.past.playbooks if p.enabled and self._is_awaited(p)]
         living = {one["playbook"]: one for one in (self.present.windows(self.event) if self.present.windows else [])}
         told = [living.pop(p.name) if p.name in living else self._triggers(p) for p in waiting]
-        return [
-            {**one, "needs": standing(one) if "key" in one or not one["matched"] else ""} for one in [*told, *living.values()]
-        ]
+        return [self._with_needs(one) for one in [*told, *living.values()]]
+
+    def _with_needs(self, told: dict[str, Any]) -> dict[str, Any]:
+        if (used := self.past.used.get(told["playbook"])) is not None:
+            return {**told, "used": used, "needs": _used_words(used)}
+        return {**told, "needs": standing(told) if "key" in told or not told["matched"] else ""}
 
     def _is_awaited(self, playbook: Playbook) -> bool:
         triggers = playbook.correlation.triggers if playbook.correlation is not None else ()

@@ -336,6 +336,27 @@ def test_what_several_events_together_lack_is_told_with_the_window() -> None:
     play(story, text)
 
 
+def test_an_event_that_a_window_has_used_is_told_by_what_came_of_it() -> None:
+    """It lacks nothing: it made something complete, and that led to a run."""
+
+    async def story(rig: Rig) -> None:
+        rig.ill.add("job:1")
+        events = [await rig.emit("work.odd", id=f"odd{n}") for n in range(3)]
+        run = (await rig.until_event("run.healed")).data["run"]
+        (complete,) = rig.events("reactor.correlated")
+        for event in events:
+            (window,) = (await told(rig, event))["windows"]
+            said = f"used at {complete.arrival} in reactor.correlated {complete.id[:8]}, run {run[:8]}: healed"
+            assert window["needs"] == said
+            assert window["used"]["event"] == complete.id
+        later = await rig.emit("work.odd", id="odd3")
+        (window,) = (await told(rig, later))["windows"]
+        assert "missing within" in window["needs"]
+
+    text = playbook("several").replace("on: {type: work.broken}", "on: {type: work.odd, count: 3 in 10m}")
+    play(story, text)
+
+
 # --- what was in force then -------------------------------------------------------------------------------------------
 
 
