@@ -141,7 +141,8 @@ class Run(RunState):
             return self._draft("run.unknown", why="verify could not say whether it is well")
         cut_off = next((s.id for s in env.playbook.steps if self._must_not_rerun(s, env)), "")
         why = f"not well, and step {cut_off} must not run twice" if cut_off else "not well after all steps"
-        return self._draft("run.not_healed", why=why, proof=proof)
+        seen = _last_seen(proof)
+        return self._draft("run.not_healed", why=f"{why}: {seen}" if seen else why, proof=proof)
 
     def _on_answered(self, answer: Answered) -> tuple[Draft, ...]:
         if self.asked is None:
@@ -426,7 +427,8 @@ class Run(RunState):
             return Say((self._waiting_event("rung", env.now + 86400.0, ""),))
         if (over := self._told_already(step)) is not None:
             return Say((self._draft("run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=over),))
-        cure = f"aios runs show {self.id[:RUN_SHOWN]}; when it is mended: aios runs retry {self.id[:RUN_SHOWN]}"
+        put_back = f"; its files: aios keep diff {self.subject}" if env.playbook.keep is not None else ""
+        cure = f"aios runs show {self.id[:RUN_SHOWN]}; when it is mended: aios runs retry {self.id[:RUN_SHOWN]}{put_back}"
         message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})  {cure}"
         return Say((self._intend(step, "notify", {"message": message, "level": "critical"}, Touches()),))
 
@@ -593,3 +595,17 @@ class Run(RunState):
         return self._draft(
             "run.rolled_back", ok=result.ok, proof=list(proof), error=result.error, by=self.rollback_asked, **unsaved
         )
+
+
+SEEN_CHARS_MAX = 200
+
+
+def _last_seen(proof: Sequence[Mapping[str, Any]]) -> str:
+    """What the first check that was not well saw at its last look: `http_check: connection refused`."""
+    bad = next((one for one in proof if one.get("verdict") != "well"), None)
+    if bad is None:
+        return ""
+    seen = bad.get("seen")
+    facts = " ".join(f"{name}={value}" for name, value in seen.items()) if isinstance(seen, Mapping) else ""
+    said = str(bad.get("error") or facts)
+    return f"{bad.get('skill', 'verify')}: {said}"[:SEEN_CHARS_MAX] if said else ""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aios.errors import MachineError
 from aios.events.calls import ROLLBACK_MORE_MAX_S, SAVING_S, SkillResult, SkillSpec, Touches
 from aios.events.event import Event, format_time
-from aios.playbooks.model import Check, Playbook, Retry, Rung, Step, Truth
+from aios.playbooks.model import Check, Keep, Playbook, Retry, Rung, Step, Truth
 from aios.playbooks.run import CRASH_RERUNS_MAX, Run
 from aios.playbooks.run_opening import opening
 from aios.playbooks.run_table import ROLLBACK
@@ -106,6 +106,8 @@ class Story:
     times: list[float] = field(default_factory=list)
     run: Run = field(default_factory=lambda: Run("?"))
     acts: list[str] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What checks tell beside their verdict."""
     opened: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class Story:
                 self.tell(StepEnded(call.step, call.attempt, self._result(call.step), 1.0))
             case Ask(phase, _):
                 verdict = self.verdicts.pop(0) if self.verdicts else "not_well"
-                self.tell(Checked(phase, verdict, ({"verdict": verdict},), 1.0))
+                self.tell(Checked(phase, verdict, ({"verdict": verdict, **self.seen},), 1.0))
             case Act(call, _):
                 assert any(k == "run.step_intended" and d["step"] == call.step for k, d in self.events)
                 self.acts.append(call.step)
@@ -592,3 +594,20 @@ def test_a_run_folded_again_stands_where_it_stood_whatever_happened(seed: int) -
     intended = {d["attempt"] for k, d in story.events if k == "run.step_intended" and d["skill"] == "pay"}
     voided = {d["attempt"] for k, d in story.events if k == "run.step_done" and d.get("voided") and d["skill"] == "pay"}
     assert len(intended - voided) <= 1, f"seed {seed}"
+
+
+def test_the_call_says_what_verify_saw_last_and_what_to_type() -> None:
+    """Whoever is woken need not look it up: the evidence, the copies of its files, the commands."""
+    story = Story(
+        playbook(keep=Keep(("/srv/web.conf",))),
+        verdicts=["not_well", "not_well"],
+        seen={"skill": "http_check", "error": "http://127.0.0.1/: connection refused"},
+    )
+    story.end()
+    why = next(data["why"] for kind, data in story.events if kind == "run.not_healed")
+    assert why == "not well after all steps: http_check: http://127.0.0.1/: connection refused"
+    message = next(d["params"]["message"] for k, d in story.events if k == "run.step_intended" and d["skill"] == "notify")
+    short = story.run.id[:8]
+    assert "connection refused" in message
+    assert f"aios runs retry {short}" in message
+    assert "aios keep diff web.service" in message
