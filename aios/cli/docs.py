@@ -35,8 +35,11 @@ Made from the code (`python -m aios.cli.docs`); do not edit.
 
 One TOML file, `AIOS_…` variables, `--data DIR`. What is more particular wins: an option, then a variable, then the file, then
 the default. The file is the one that `--settings` or `AIOS_SETTINGS` names, else `aios.toml` in a checkout, else
-`/etc/aios/aios.toml`; there need not be one. Everything is checked when it is read: an unknown or wrong setting is refused,
-with its line and a cure.
+`/etc/aios/aios.toml`; there need not be one. The daemon, `aios doctor` and every command that goes by the settings (playbooks,
+skills, `backtest`) check all of it when they read it: an unknown or wrong setting is refused, with its line and a cure. A command
+that only asks the daemon or reads the journal (`aios status`, `runs`, `events`, `report`) takes nothing from the file but
+the state folder, and checks no more of it than that: at night it must answer though the file is broken. `aios doctor` says
+whether it is good.
 
 - A duration is a number with its unit, in quotes: `500ms`, `10s`, `5m`, `1h30m`, `2d`.
 - A relative folder counts from the file; in a variable or option, from where you stand.

@@ -352,11 +352,16 @@ def shower(args: argparse.Namespace, terminal: Terminal) -> Show:
     return _json_lines(terminal) if wants_json(args) else _lines(terminal)
 
 
+ID_SHOWN = 8
+"""Of an event's id: `aios explain` takes the beginning."""
+
+
 def _lines(terminal: Terminal) -> Show:
     """One line an event, for people: a stream has no widths to align to, so the columns are fixed."""
 
     def show(_: str, event: Event) -> None:
-        head = f"{terminal.local(event.time)}  {event.severity:8}  {event.type:24}  {event.subject:24}  "
+        when = f"{terminal.local(event.time)}  {event.id[:ID_SHOWN]:{ID_SHOWN}}"
+        head = f"{when}  {event.severity:8}  {event.type:24}  {event.subject:24}  "
         terminal.say(head + summary(event.data), STYLE_OF.get(event.severity, ""))
 
     return show

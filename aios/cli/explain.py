@@ -7,22 +7,28 @@ until when, and what would have made it run.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aios.cli import exits
-from aios.cli.parser import finish
+from aios.cli.journal import reader
+from aios.cli.parser import UsageError, finish
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.terminal import Terminal
 from aios.control.client import NoDaemon
+from aios.errors import Refused
 from aios.events.catalogue import CORRELATED
+from aios.journal.query import make_query
 from aios.playbooks.correlation_words import standing
 from aios.reports.explain import explain as look
 
 EXAMPLES = """
 aios events --type service.down --limit 1 --json | jq -r .event.id | xargs aios explain
 aios explain 3f2a91c0
+aios explain --last service.down
 """
+TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?\Z")
 SHOWN_MAX, OTHERS_SHOWN = 30, 5
 
 
@@ -33,19 +39,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_wanted(parser: argparse.ArgumentParser) -> None:
     words = "the id of an event, a run or a dead letter, or its beginning"
-    parser.add_argument("event", metavar="EVENT|RUN", help=words)
+    parser.add_argument("event", metavar="EVENT|RUN", nargs="?", default="", help=words)
+    parser.add_argument("--last", metavar="TYPE|SUBJECT", default="", help="the newest event of this type, or about this subject")
 
 
 def explain(args: argparse.Namespace, terminal: Terminal) -> int:
+    if bool(args.event) == bool(args.last):
+        raise UsageError("name an event or a run, or --last TYPE", "aios explain")
+    event = args.event or _newest(args.last, folder(args, terminal))
     try:
-        answer = ask_daemon(args, terminal, "explain", {"event": args.event})
+        answer = ask_daemon(args, terminal, "explain", {"event": event})
     except NoDaemon:
-        answer = look(folder(args, terminal), args.event)
+        answer = look(folder(args, terminal), event)
     if wants_json(args):
         terminal.json(answer)
     else:
         show(answer, terminal)
     return exits.OK
+
+
+def _newest(word: str, state: str) -> str:
+    """The id of the newest event of this type, or about this subject. Raises Refused."""
+    history = reader(state)
+    asked = [make_query(subject=word), *([make_query(types=(word,))] if TYPE.match(word) else [])]
+    found = [stored for query in asked for stored in history.newest(query, 1)]
+    if not found:
+        raise Refused(f"no event of the type {word!r}, and none about such a subject", "aios events shows what there was")
+    return max(found, key=lambda stored: stored.event.taken).event.id
 
 
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:

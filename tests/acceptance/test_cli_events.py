@@ -37,12 +37,12 @@ def three(state: Path) -> None:
 
 
 def test_the_journal_is_read_without_a_daemon(tmp_path: Path) -> None:
-    """One line an event: local time, severity, type, subject, facts."""
+    """One line an event: local time, the beginning of its id, severity, type, subject, facts."""
     three(tmp_path)
     done = aios("events", data=tmp_path)
     assert done.code == 0
     first = done.out.splitlines()[0]
-    assert first.split()[2:] == ["error", "service.down", "nginx.service", "failures=2", "reason=exit"]
+    assert first.split()[2:] == ["service.", "error", "service.down", "nginx.service", "failures=2", "reason=exit"]
     assert len(done.out.splitlines()) == 3
 
 

@@ -90,3 +90,16 @@ def test_a_playbook_whose_text_nobody_can_read_any_more_is_named(tmp_path: Path)
     write_journal(tmp_path, loaded, event("tool.broken", "b", NOON - 60, "e1"))
     (note,) = explained(tmp_path, "e1")["notes"]
     assert note.startswith("mend: its text cannot be read by this version: /etc/aios/mend.yaml:")
+
+
+def test_the_newest_of_a_type_or_subject_needs_no_id(tmp_path: Path) -> None:
+    """What just happened is what is asked about."""
+    ids = ("e1", "e2", "e3")
+    told = [event("tool.broken", f"s{n}", NOON - 60 + n, id_, failures=1) for n, id_ in enumerate(ids)]
+    write_journal(tmp_path, in_force(tmp_path, NOON - 90), *told)
+    for word, wanted in (("tool.broken", "e3"), ("tool.*", "e3"), ("s1", "e2")):
+        done = aios("explain", "--last", word, "--json", data=tmp_path)
+        assert json.loads(done.out)["event"]["id"] == wanted
+    nobody = aios("explain", "--last", "nothing.here", data=tmp_path)
+    assert (nobody.code, "no event of the type 'nothing.here'" in nobody.err) == (1, True)
+    assert aios("explain", data=tmp_path).code == aios("explain", "e1", "--last", "s1", data=tmp_path).code == 2
