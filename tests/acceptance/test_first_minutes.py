@@ -253,7 +253,12 @@ def test_the_doctor_finds_nothing_that_is_bad_with_aios(house: House) -> None:
 def test_the_terminal_told_of_it(house: House) -> None:
     """Whoever watches `aios run` sees what it sees and does."""
     log = (house.folder / "log").read_text()
-    for sentence in ("ready", "web.service: service.down", "web-down asks to restart_service", "healed by web-down"):
+    for sentence in (
+        "ready",
+        "web.service: service.down",
+        "web-down asks to restart: restart_service unit=web.service",
+        "healed by web-down",
+    ):
         assert sentence in log
 
 
