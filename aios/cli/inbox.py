@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from aios.cli import exits
 from aios.cli.journal import reader
@@ -17,7 +18,7 @@ from aios.cli.terminal import Terminal
 from aios.disk import OsFiles
 from aios.events.event import Event, format_time
 from aios.events.filters import EventFilter
-from aios.events.origin import PREFIX, InboxCursor, cursors_of, fold_origin, parse_origin
+from aios.events.origin import MARK_SPAN, PREFIX, InboxCursor, cursors_of, fold_origin, parse_origin
 from aios.journal.checkpoints import Checkpoints
 from aios.journal.inbox import why_never_read
 from aios.journal.query import History, Query
@@ -140,7 +141,7 @@ def cursors_at(state: str, history: History) -> Mapping[str, InboxCursor]:
     position = None
     if loaded is not None:
         position, payload = loaded
-        origins = dict(payload.get("origins", {}))
+        origins = dict(payload.get("world", {}).get("origins", {}))
     for event, _ in history.read(Query(after=position, origin=PREFIX, imported=False)):
         fold_origin(origins, event.origin)
     return cursors_of(origins)
@@ -180,8 +181,19 @@ def _look_at(source: Source, path: str, cursor: InboxCursor | None) -> None:
     source.files += 1
     source.size += here.st_size
     source.written = max(source.written, here.st_mtime)
-    if cursor is not None and cursor.inode == here.st_ino and cursor.offset <= here.st_size:
+    if cursor is not None and cursor.offset <= here.st_size and (cursor.inode == here.st_ino or _is_a_copy(path, cursor)):
         source.taken += cursor.offset
+
+
+def _is_a_copy(path: str, cursor: InboxCursor) -> bool:
+    """Of a state folder that came back from a backup: the line that was taken last stands where it stood."""
+    span = min(cursor.length, MARK_SPAN)
+    try:
+        with open(path, "rb") as file:
+            file.seek(cursor.offset - span)
+            return span > 0 and crc32(file.read(span)) == cursor.mark
+    except OSError:
+        return False
 
 
 def _hear(sources: dict[str, Source], event: Event) -> None:

@@ -56,6 +56,9 @@ class FollowedFiles:
         self.disk = disk
         self.folder = folder
         self.known = dict(cursors)
+        self._unseen = set(self.known)
+        """Names that were not looked at since the start: the file may be a copy of the one that we know."""
+        self._inodes: dict[str, set[tuple[int, int]]] = {}
         self.followed: OrderedDict[str, Followed] = OrderedDict()
         self.dirty: OrderedDict[str, None] = OrderedDict()
         self.news: list[Draft] = []
@@ -87,7 +90,38 @@ class FollowedFiles:
         if here.inode == cursor.inode and here.device != cursor.device and file.fd < 0:
             file.cursor = cursor._replace(device=here.device)
             return True
-        return (here.device, here.inode) == (cursor.device, cursor.inode)
+        same = (here.device, here.inode) == (cursor.device, cursor.inode)
+        if not same and file.name in self._unseen and self._is_a_copy(file, here):
+            file.cursor = cursor._replace(device=here.device, inode=here.inode)
+            same = True
+        self._unseen.discard(file.name)
+        return same
+
+    def _is_a_copy(self, file: Followed, here: FileStat) -> bool:
+        """Whether the state folder came back from a copy: at the cursor stands the line that was taken last, and the file that
+        we knew is nowhere beside it. (Rotated, it would be; then the new one has lines of its own from its beginning.) Raises
+        OSError.
+        """
+        cursor = file.cursor
+        if cursor.length <= 0 or here.size < cursor.offset or (cursor.device, cursor.inode) in self._inodes_beside(file.path):
+            return False
+        fd = self.open_if_it_is(file.path, here, cursor)
+        if fd >= 0:
+            self.disk.close(fd)
+        return fd >= 0
+
+    def _inodes_beside(self, path: str) -> set[tuple[int, int]]:
+        """Of all that stood in this folder when it was first asked."""
+        folder = path.rpartition("/")[0]
+        if folder not in self._inodes:
+            found = self._inodes[folder] = set()
+            for name in self.disk.listdir(folder):
+                try:
+                    stat = self.disk.lstat(f"{folder}/{name}")
+                except FileNotFoundError:
+                    continue  # gone again
+                found.add((stat.device, stat.inode))
+        return self._inodes[folder]
 
     def look(self, file: Followed) -> FileStat | None:
         """What stands under its name; None: nothing does. Raises OSError for what is no regular file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from aios.journal.checkpoints import Checkpoints
 from aios.scores.scores import Scores
 from aios.world import CHECKPOINT_VERSION, World
 from tests.acceptance.cli_kit import NOON, aios, event, write_journal
+from tests.acceptance.house import House
 
 
 def taken(name: str, path: Path, line: bytes, at: float) -> Event:
@@ -86,5 +88,42 @@ def test_what_a_checkpoint_knows_needs_no_event(tmp_path: Path) -> None:
     write_journal(tmp_path, event("c.d"))
     world = World(Scores())
     world.apply(before, Position("2026-02-24", 1, 0))
-    Checkpoints(OsFiles(), str(tmp_path / "checkpoints"), CHECKPOINT_VERSION).save(world.position, world.to_json())
+    Checkpoints(OsFiles(), str(tmp_path / "checkpoints"), CHECKPOINT_VERSION).save(world.position, {"world": world.to_json()})
     assert listed(tmp_path)["inbox/web"]["taken"] == 15
+
+
+def test_a_state_folder_from_a_backup_takes_no_line_twice_and_lists_what_is_taken(tmp_path: Path) -> None:
+    """After a restart, and after a real copy of the whole folder: `cp -a` gives each file another inode."""
+    house = House(tmp_path, {})
+    try:
+        file = house.state / "inbox" / "web.jsonl"
+        append(file, '{"type":"web.slow","data":{"n":1}}\n{"type":"web.slow","data":{"n":2}}\n')
+        until_taken(house, 2)
+        house.stop()
+        assert listed(house.state)["inbox/web"]["waiting"] == 0
+        shutil.copytree(house.state, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("control.sock"))
+        inode = file.stat().st_ino
+        house.state.rename(tmp_path / "old")
+        (tmp_path / "copy").rename(house.state)
+        assert file.stat().st_ino != inode
+        assert listed(house.state)["inbox/web"]["waiting"] == 0
+        house.log = open(tmp_path / "log", "ab")  # noqa: SIM115 - closed in `stop`
+        house.start()
+        append(file, '{"type":"web.slow","data":{"n":3}}\n')
+        assert until_taken(house, 3) == [1, 2, 3]
+    finally:
+        house.stop()
+
+
+def append(file: Path, lines: str) -> None:
+    with open(file, "a", encoding="utf-8") as out:
+        out.write(lines)
+
+
+def until_taken(house: House, count: int) -> list[int]:
+    """What the journal holds of it, once there is so much; asked of the daemon, so that nothing here waits for a time."""
+    while True:
+        told = [json.loads(one)["event"] for one in house.aios("events", "--type", "web.slow", "--json").splitlines()]
+        if len(told) >= count:
+            return [one["data"]["n"] for one in told]
+        assert house.process.poll() is None

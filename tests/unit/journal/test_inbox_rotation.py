@@ -239,3 +239,31 @@ def test_any_mixture_of_writing_rotating_and_restarting(seed: int) -> None:
     keep(until_it_waits(box), 1.0)
     keep(until_it_waits(lingering(files, clock, cursors)), 1.0)
     assert sorted(durable.values()) == list(range(written)), seed
+
+
+def test_a_file_that_came_back_from_a_copy_is_read_on() -> None:
+    """Restored from a backup it has another inode; where the line that was taken last stands at its place, it is the same."""
+    files, clock = inbox_disk(), Clock()
+    files.append(WEB, line(1) + line(2))
+    drafts = until_it_waits(lingering(files, clock))
+    files.unlink(WEB)
+    files.append(WEB, line(1) + line(2) + line(3))
+    box = lingering(files, clock, folded(drafts))
+    drafts = until_it_waits(box)
+    assert (numbers(drafts), types(drafts)) == ([3], [])
+    again = lingering(files, clock, folded(drafts))
+    assert until_it_waits(again) == []
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_new_file_is_no_copy_of_the_old_one(beside: bool) -> None:
+    """Where the old one stands beside it, it was rotated, though each of its lines were the same; else its lines tell."""
+    files, clock = inbox_disk(), Clock()
+    files.append(WEB, line(1) + line(2))
+    drafts = until_it_waits(lingering(files, clock))
+    if beside:
+        files.rename(WEB, OLD)
+    else:
+        files.unlink(WEB)
+    files.append(WEB, line(1) + line(2 if beside else 3))
+    assert numbers(until_it_waits(lingering(files, clock, folded(drafts)))) == [1, 2 if beside else 3]
