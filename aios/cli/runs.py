@@ -20,6 +20,7 @@ from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.call_words import call_words
 from aios.events.event import Position, parse_time
+from aios.journal.query import Asked
 from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Blobs
 
@@ -134,7 +135,13 @@ def _show_question(run: Mapping[str, Any], terminal: Terminal) -> None:
 
 
 def from_journal(args: argparse.Namespace, terminal: Terminal) -> dict[str, RunView]:
-    return fold(stored.event for stored in reader(folder(args, terminal)).read())
+    """Says so where damaged lines leave a hole: then the daemon may know a run otherwise than the journal tells it."""
+    asked = Asked()
+    views = fold(stored.event for stored in reader(folder(args, terminal)).read(asked=asked))
+    if lost := asked.spoiled + asked.effort.damaged:
+        places = "place" if lost == 1 else "places"
+        terminal.complain(f"warning: the journal is damaged in {lost} {places}, so this may lack something: aios journal verify")
+    return views
 
 
 def _row(run: Mapping[str, Any], terminal: Terminal) -> tuple[str, ...]:

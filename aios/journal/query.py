@@ -68,11 +68,14 @@ EVERYTHING = Query()
 
 @dataclass(slots=True)
 class Asked:
-    """What became of a question: its effort, and how often `where` could not say, with the first reason."""
+    """What became of a question: its effort, how often `where` could not say, with the first reason, and how many whole lines
+    were spoiled. (Half a line that a crash left is none: it was never acknowledged.)
+    """
 
     effort: Effort = field(default_factory=Effort)
     unsaid: int = 0
     why_unsaid: str = ""
+    spoiled: int = 0
 
 
 def make_query(
@@ -236,6 +239,7 @@ class _Judge:
         try:
             event = decode_sure(line) if sure else decode(line)
         except BadLine:
+            self._asked.spoiled += line.rstrip().endswith(b'"}')
             return None
         return event if self.passes(event) else None
 

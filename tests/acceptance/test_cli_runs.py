@@ -579,3 +579,15 @@ def test_what_a_failed_step_printed_last_is_shown(tmp_path: Path) -> None:
     assert "stderr of job, its end" in out
     assert "  line 49\n" in out.partition("stderr of job")[2]
     assert "  line 29\n" not in out.partition("stderr of job")[2]
+
+
+def test_a_damaged_line_is_told_where_runs_are_looked_at(tmp_path: Path) -> None:
+    """The daemon's checkpoint may know how it ended; the journal alone does not, and must not pretend to."""
+    write_journal(tmp_path, *story(INTENDED, step("restart"), HEALED))
+    assert aios("runs", "show", RUN, data=tmp_path).err == ""
+    (part,) = (tmp_path / "events").glob("*.jsonl")
+    part.write_bytes(part.read_bytes().replace(b'"run.healed"', b'"run.heaLed"'))
+    done = aios("runs", "show", RUN, data=tmp_path)
+    assert "damaged in 1 place, so this may lack something: aios journal verify" in done.err
+    part.write_bytes(part.read_bytes() + b'{"specversion":"1.0","id":"ha\n')
+    assert "damaged in 1 place" in aios("runs", "list", data=tmp_path).err, "half a line that a crash left is no damage"
