@@ -27,6 +27,7 @@ from aios.world import CHECKPOINT_VERSION
 
 RATE_OVER_S = 3600.0
 REFUSED_OVER_S = 86_400.0
+REASONS_SHOWN = 5
 _NEWS = ("journal.quarantined", "journal.inbox_failed", "journal.inbox_lost", "journal.inbox_slowed", "journal.inbox_large")
 
 
@@ -69,7 +70,7 @@ class Source:
             "written": format_time(self.written) if self.written else "",
             "taken_in_hour": self.taken_in_hour,
             "refused_in_day": self.refused,
-            "reasons": dict(self.reasons.most_common(5)),
+            "reasons": dict(self.reasons.most_common(50)),
             "notes": list(self.notes.values()),
         }
 
@@ -100,7 +101,9 @@ def list_sources(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _note(source: Source) -> str:
-    reasons = [f"{count} x {reason}" for reason, count in source.reasons.most_common(2)]
+    reasons = [f"{count} x {reason}" for reason, count in source.reasons.most_common(REASONS_SHOWN)]
+    if (more := len(source.reasons) - REASONS_SHOWN) > 0:
+        reasons.append(f"and {more} other reasons: aios events --type journal.quarantined")
     return printable("; ".join([*source.notes.values(), *reasons]))
 
 
@@ -128,7 +131,8 @@ def sources_of(state: str, now: float) -> list[Source]:
             source = sources.setdefault(_program(parsed[0]), Source(_program(parsed[0])))
             source.taken_in_hour += 1
     for event, _ in history.read(Query(EventFilter(_NEWS), since=now - REFUSED_OVER_S, imported=False)):
-        _hear(sources, event)
+        if event.type in ("journal.quarantined", "journal.inbox_lost") or os.path.lexists(f"{state}/{event.data.get('file')}"):
+            _hear(sources, event)  # what was wrong with a file that is gone is over
     for name, why in never_read(f"{state}/inbox"):
         sources.setdefault(name, Source(name)).notes["journal.inbox_failed"] = _WORDS["journal.inbox_failed"].format(error=why)
     return sorted(sources.values(), key=lambda source: source.name)

@@ -127,3 +127,21 @@ def until_taken(house: House, count: int) -> list[int]:
         if len(told) >= count:
             return [one["data"]["n"] for one in told]
         assert house.process.poll() is None
+
+
+def test_every_reason_is_told_and_what_was_wrong_with_a_file_that_is_gone_is_not(tmp_path: Path) -> None:
+    """Who removed or renamed the file has done what was asked."""
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "web.jsonl").write_text("")
+    reasons = [f"reason {n}" for n in range(4)]
+    refused = [
+        event("journal.quarantined", file="inbox/web.jsonl", offset=n, length=9, reason=reason, kept="", at=NOON - 40 + n)
+        for n, reason in enumerate(reasons)
+    ]
+    failed = event("journal.inbox_failed", file="inbox/w.json", error="its name must end in .jsonl", at=NOON - 30)
+    write_journal(tmp_path, *refused, failed)
+    found = listed(tmp_path)
+    assert sorted(found["inbox/web"]["reasons"]) == reasons
+    assert list(found) == ["inbox/web"]
+    text = aios("inbox", "list", data=tmp_path).out
+    assert all(reason in text for reason in reasons)
