@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aios import __version__
-from aios.blobs.collect import Collected, Collector
 from aios.clock import Clock
 from aios.cron import parse_cron
 from aios.entropy import Entropy
@@ -50,6 +49,9 @@ from aios.settings import Settings
 from aios.spine import Spine
 from aios.verbs import Verbs
 from aios.world import Call, World, call_of
+
+if TYPE_CHECKING:
+    from aios.blobs.collect import Collected, Collector
 
 HEARTBEAT_S = 60.0
 CHECKPOINT_EVERY_S = 300.0
@@ -130,7 +132,7 @@ class Outside:
     call_env: Mapping[str, Any]
     since_good: SinceGood | None = None
     """What differs from the last-good copy; none: nobody looks."""
-    collector: Collector | None = None
+    make_collector: Callable[[], Collector] | None = None
     """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
     recall: Callable[[str], Awaitable[Sequence[Event]]] = _forgotten
     """The events of a run by (the beginning of) its id, however old; here and now nobody knows any."""
@@ -411,9 +413,10 @@ class Daemon:
 
     async def _collect(self) -> None:
         """Once an hour, away from the loop: what ended runs left, and nothing needs any more."""
-        clock, collector = self.outside.clock, self.outside.collector
-        while collector is not None:
+        clock, make, collector = self.outside.clock, self.outside.make_collector, None
+        while make is not None:
             await clock.sleep_until(clock.monotonic() + COLLECT_EVERY_S)
+            collector = collector or make()
             open_runs, memory = frozenset(self.world.runs), encode_json(self._memory()[1])
             told: list[Collected] = []
             await self.outside.offload(partial(_collect_into, told, collector, clock.now(), open_runs, memory))

@@ -17,9 +17,8 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aios.blobs.collect import Bounds, Collector
 from aios.blobs.store import BlobFolder
 from aios.clock import Clock, SystemClock
 from aios.control.server import ControlServer
@@ -30,7 +29,7 @@ from aios.errors import ConfigError
 from aios.events.codec import encode_json
 from aios.events.event import Draft, Event, Stored, day_of
 from aios.events.origin import InboxCursor
-from aios.hands import keep, proc
+from aios.hands import proc
 from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
 from aios.journal.checkpoints import Checkpoints, Memories
@@ -65,6 +64,9 @@ from aios.skills.looker import DaemonLooker
 from aios.told import Teller, paused_words
 from aios.verbs import Verbs
 from aios.world import CHECKPOINT_VERSION, World
+
+if TYPE_CHECKING:
+    from aios.blobs.collect import Collector
 
 PLAYBOOK_MAX = 256 * 1024
 PLAYBOOKS_MAX = 10_000
@@ -141,11 +143,14 @@ async def _say_hello(settings: Settings, daemon: Daemon) -> None:
 
 
 def _spare_the_collector() -> None:
-    """What is assembled stays: a full collection of it would hold the loop for 15 ms, again and again."""
-    gc.collect()
+    """What is assembled stays: a full collection of it would hold the loop for 15 ms, again and again.
+
+    Nor is it looked through once before: that takes 45 ms of the start, and gives back nothing that could be measured.
+    """
     gc.freeze()
     _LIBC.malloc_trim(0)
     gc.set_threshold(GC_YOUNG, 20, 20)
+    gc.enable()
 
 
 def _on_loop_error(daemon: Daemon, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -202,7 +207,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         recall=partial(_recall, state),
         call_env=call_env(settings, managed),
         since_good=partial(_since_good, files, state, blobs),
-        collector=_collector(settings, files),
+        make_collector=partial(_collector, settings, files),
         boot_id=proc.boot_id(),
         pid=os.getpid(),
         rss_kb=_rss_kb,
@@ -281,6 +286,8 @@ async def _since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str, s
 
 def _changed_since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str, subject: str) -> dict[str, Any] | None:
     """Only looks. What cannot be read tells nothing, and keeps no run from going on."""
+    from aios.hands import keep  # only a daemon with last-good copies pays for it
+
     try:
         found = keep.newest(state, playbook, subject, files)
         since = keep.since_good(found[1], blobs) if found else None
@@ -293,6 +300,8 @@ def _changed_since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str,
 
 
 def _collector(settings: Settings, files: OsFiles) -> Collector:
+    from aios.blobs.collect import Bounds, Collector  # an hour after the start, and not before
+
     return Collector(files, settings.data, Bounds(settings.snapshots.keep_days, settings.snapshots.size_max_mb << 20))
 
 

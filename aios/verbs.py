@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios import __version__
 from aios.clock import Clock
@@ -35,10 +35,12 @@ from aios.ports import Answer, Emit, Hands, JournalReader, Looker, Peer, Service
 from aios.reactor.aside import Aside
 from aios.reactor.holding import guards_in_force
 from aios.reactor.pump import Reactor, granting
-from aios.reports.explain import Past, Present, look_back, tell
 from aios.settings import Settings
 from aios.skills.types import check_unit
 from aios.world import LIFTED_BY_RESUME, Holding, World
+
+if TYPE_CHECKING:
+    from aios.reports.explain import Present
 
 FOLLOWER_QUEUE_MAX = 10_000
 EMIT_MAX = 10_000
@@ -243,6 +245,8 @@ class Verbs:
 
     async def do_explain(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Every playbook that was considered for an event (or the event of a run), and what would have made it run."""
+        from aios.reports.explain import Past, look_back, tell  # reports cost 4 MB and 30 ms: only who asks for one pays
+
         wanted, shelf = _text(args, "event"), self.reactor.shelf
         known = {playbook.hash: playbook for playbook in shelf.by_name.values()}
         found: list[Past | Refused] = []
@@ -261,6 +265,8 @@ class Verbs:
 
     def _present(self) -> Present:
         """What only this process knows of how things stand."""
+        from aios.reports.explain import Present  # see `do_explain`
+
         now = self.clock.now()
         return Present(
             windows=self.world.correlator.told_of,

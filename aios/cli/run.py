@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 
 from aios.cli.parser import finish
 from aios.cli.reach import settings
@@ -21,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Until a signal or `aios stop`. Gives the daemon's exit code."""
+    gc.disable()  # until all is assembled (`_spare_the_collector`): what a start makes, stays, and looking through it takes time
     found = settings(args, terminal)
     from aios.daemon_main import main  # everything that the daemon needs; no other command pays for it
 

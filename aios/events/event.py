@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -97,6 +98,7 @@ def format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@lru_cache(maxsize=512)  # the fold asks many times about the same few arrivals
 def parse_time(text: str) -> float:
     """RFC 3339 to seconds since the epoch. A time without a zone is refused. Raises ValueError."""
     moment = datetime.fromisoformat(text)
