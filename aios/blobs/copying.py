@@ -89,7 +89,7 @@ def copied(files: Files, source: int, target: int, limit: int, *, holes: bool) -
         following.reach(end)
         for end in ends:
             following.reach(end)
-    except BaseException:
+    except BaseException:  # whatever it was: its thread ends with it, and it rises
         following.drop()
         raise
     return following.hexdigest(), end

@@ -17,7 +17,7 @@ from aios.cli.terminal import Terminal
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
 from aios.errors import Refused
-from aios.events.catalogue import usual_severity
+from aios.events.catalogue import is_own, usual_severity
 from aios.events.codec import LINE_MAX, BadLine, decode_hostile, encode_json, parse_foreign
 from aios.events.event import SEVERITIES, format_time
 from aios.journal.inbox import emit_offline
@@ -37,7 +37,7 @@ aios --data /var/lib/aios emit deploy.done   another state folder: before the wo
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("type", help="the event's type, such as agent.error; or - for JSON lines from standard input")
+    parser.add_argument("type", nargs="?", help="the event's type, such as agent.error; or - for JSON lines from standard input")
     parser.add_argument("--subject", help="what it is about, such as nginx.service or agent:NAME (default: host)")
     parser.add_argument("--data", dest="event_data", metavar="JSON", help="a JSON object with the facts")
     parser.add_argument("--severity", choices=SEVERITIES, help="default: what is usual for the type")
@@ -45,6 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def emit(args: argparse.Namespace, terminal: Terminal) -> int:
+    if args.type is None:
+        raise UsageError("name a type, such as agent.error; or - for JSON lines from standard input", _PROG)
     if args.type == "-":
         return emit_lines(args, terminal)
     event = event_from(args.type, args.subject, args.event_data, args.severity)
@@ -68,7 +70,7 @@ def event_from(type_: str, subject: str | None, data: str | None, severity: str 
     except BadLine as error:
         reason = str(error)
     if reason:
-        raise UsageError(reason, _PROG)
+        raise UsageError(f"{reason}; name one of your own, such as deploy.done" if is_own(type_) else reason, _PROG)
     return event
 
 

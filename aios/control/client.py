@@ -67,7 +67,7 @@ def follow(path: str, verb: str, args: Mapping[str, Any] | None = None, timeout:
         lines.send(verb, args or {})
         _checked(lines.next(), verb)
         sock.settimeout(None)
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else would close it, and it rises
         sock.close()
         raise
     return _items(sock, lines, verb)

@@ -95,7 +95,7 @@ class Saver:
                         sink.write(piece)
             size = sink.length
             name = sink.commit()
-        except BaseException:
+        except BaseException:  # whatever it was: no half-written blob stays, and it rises
             sink.drop()
             raise
         return Content(name, (name, *_ALONE), size, extents)

@@ -377,7 +377,7 @@ def open_raw(files: Files, folder: str, part: Part) -> OpenPart:
         if index is not None:
             return OpenPart(files, part, "raw", fd, index)
         return OpenPart(files, part, "raw", fd, build_index(files, path), rebuilt=True)
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else would close it, and it rises
         files.close(fd)
         raise
 
@@ -391,7 +391,7 @@ def open_archive(files: Files, folder: str, part: Part) -> OpenPart:
         if index is not None:
             return OpenPart(files, part, "archive", fd, index)
         return OpenPart(files, part, "archive", fd, rebuild_index(files, fd), rebuilt=True)
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else would close it, and it rises
         files.close(fd)
         raise
 

@@ -116,7 +116,7 @@ class SystemdServices:
             self._units.clear()  # what came to rest in blind time, nobody can say how
             self._by_path.clear()
             await self._list(bus, levels=True)
-        except BaseException:
+        except BaseException:  # whatever it was: no half-made connection is used, and it rises
             self._bus = None
             bus.close()
             raise
