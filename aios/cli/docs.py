@@ -24,7 +24,8 @@ from aios.events.durations import format_duration
 from aios.journal.dialects import PREFIX, SEVERITIES, TABLE
 from aios.places import checkout
 from aios.playbooks import run_table
-from aios.settings import Settings, default_text, section_of, variables
+from aios.settings import Settings
+from aios.settings.fields import default_text, section_of, variables
 from aios.skills.api import GROUP
 from aios.skills.catalogue import scan_entry_points
 

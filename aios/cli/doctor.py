@@ -32,7 +32,7 @@ from aios.journal.lock import holder
 from aios.places import SYSTEM_PLAYBOOKS
 
 if TYPE_CHECKING:
-    from aios.settings import Service
+    from aios.settings.sections import Service
 
 Word = Literal["ok", "warning", "bad"]
 ROOM_MIN_MB = 200

@@ -14,7 +14,8 @@ from aios.events.catalogue import CATALOGUE
 from aios.journal.dialects import TABLE
 from aios.places import checkout
 from aios.playbooks import run_table
-from aios.settings import load, variables
+from aios.settings import load
+from aios.settings.fields import variables
 from aios.skills.catalogue import load_catalogue
 from tests.acceptance.cli_kit import aios
 

@@ -11,7 +11,8 @@ import pytest
 from aios import places
 from aios.cli.docs import sections
 from aios.errors import ConfigErrors
-from aios.settings import Settings, load, variables
+from aios.settings import Settings, load
+from aios.settings.fields import variables
 from aios.toml_places import key_places, nearest_place
 
 
@@ -248,7 +249,7 @@ def test_keys_are_found_wherever_toml_lets_them_stand() -> None:
 def test_every_setting_is_read_by_somebody() -> None:
     """A setting that nothing reads would be a promise that nobody keeps."""
     home = Path(places.__file__).parent
-    code = "".join(path.read_text() for path in sorted(home.rglob("*.py")) if path.name != "settings.py")
+    code = "".join(path.read_text() for path in sorted(home.rglob("*.py")) if path.parent.name != "settings")
     for model in {Settings, *(model for _, model, _ in sections(Settings, ()))}:
         for name in model.model_fields:
             assert re.search(rf"\b(settings|s|p|t|host|disk|pressure|terminal|found)\b[\w.]*\.{name}\b", code), (

@@ -1,140 +1,38 @@
-"""Settings: one TOML file, `AIOS_…` variables, `--data`; read once, checked, then still.
+"""Everything that an operator decides: the sections of the settings file, each setting with its help.
 
-`load` is called by the two processes' wiring and by the command line. Each setting carries its own help, from which
-`docs/settings.md` is made. Attributes carry their units (`settle_s`), the file has the plain word (`settle = "10s"`).
+`docs/settings.md` is made of it. Attributes carry their units (`settle_s`), the file has the plain word (`settle = "10s"`).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from aios.cron import parse_cron
-from aios.errors import ConfigError, ConfigErrors
-from aios.events.durations import format_duration, parse_duration
-from aios.events.limits import BOUNDS, format_limit, parse_limit
-from aios.nearest import did_you_mean
-from aios.places import default_data, default_playbooks, read_toml, settings_file
+from aios.events.limits import BOUNDS
 from aios.playbooks.maintenance import calendar, zone_of
+from aios.settings.values import (
+    AbsolutePath,
+    Cron,
+    Duration,
+    HttpUrl,
+    LogLevel,
+    LongDuration,
+    Name,
+    OptionalPath,
+    Port,
+    Secret,
+    Share,
+    TimeOfDay,
+    Zone,
+    limit_of,
+)
 
-VARIABLE_PREFIX = "AIOS_"
-OTHER_VARIABLES = frozenset({"AIOS_SETTINGS"})
-"""Variables that are ours and no setting."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-_SECRET = "***"
-_ALL = "docs/settings.md lists them all"
-_TWICE = "name_twice"
-_NO_ADDRESS = "no_address"
-_ADDRESS = 'give it url = "http://127.0.0.1:8080/health", or host and port'
-
-
-# --- kinds of values ------------------------------------------------------------------------------------------------
-
-
-def _duration(value: object) -> float:
-    return parse_duration(typing.cast(str, value))
-
-
-def _longer_than_nothing(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError("must be longer than 0s")
-    return seconds
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"{text[:80]!r} is no name; use up to 64 letters, digits and _ . @ -, and begin with a letter or digit")
-    return text
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError(f"{path[:80]!r} is no absolute path; begin it with /")
-    return os.path.normpath(path)
-
-
-def _absolute_or_empty(path: str) -> str:
-    return _absolute(path) if path else ""
-
-
-def _time_of_day(text: str) -> str:
-    if not _CLOCK.fullmatch(text):
-        raise ValueError(f"{text[:20]!r} is no time of day; write it as 07:00")
-    return text
-
-
-def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError as error:
-        raise ValueError(f"{text[:80]!r} is no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text[:80]!r} is no HTTP URL; write it as http://127.0.0.1:8080/health")
-    return text
-
-
-def _zone(text: str) -> str:
-    if not text:
-        return text
-    zone_of(text)
-    return text
-
-
-def _cron(text: str) -> str:
-    parse_cron(text)
-    return text
-
-
-def _in_order(normal: float, high: float) -> None:
-    if normal > high:
-        raise ValueError(f"normal ({normal}) is above high ({high}); it would never be well again")
-
-
-def _log_level(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-_AS_WRITTEN = PlainSerializer(format_duration, when_used="json")
-Duration = Annotated[float, BeforeValidator(_duration), _AS_WRITTEN]
-LongDuration = Annotated[float, BeforeValidator(_duration), AfterValidator(_longer_than_nothing), _AS_WRITTEN]
-Name = Annotated[str, AfterValidator(_name)]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
-OptionalPath = Annotated[str, AfterValidator(_absolute_or_empty)]
-Secret = Annotated[str, Field(min_length=6)]  # a shorter one would strike out ordinary words
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Cron = Annotated[str, AfterValidator(_cron)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-# --- the sections ---------------------------------------------------------------------------------------------------
+SECRET = "***"
+NAME_TWICE, NO_ADDRESS = "name_twice", "no_address"
+"""Kinds of mistakes that have words of their own (`mistakes`)."""
 
 
 class Section(BaseModel):
@@ -201,6 +99,11 @@ class Inbox(Section):
         "Files that are appended to for good (`inbox/NAME.jsonl`) are never removed.",
     )
     large_mb: int = Field(default=1024, ge=1, le=1 << 30, description="A file larger than this, in MB, is told of once.")
+
+
+def _in_order(normal: float, high: float) -> None:
+    if normal > high:
+        raise ValueError(f"normal ({normal}) is above high ({high}); it would never be well again")
 
 
 class Threshold(Section):
@@ -314,9 +217,9 @@ class Probe(Section):
     @model_validator(mode="after")
     def _one_address(self) -> Probe:
         if (self.url is None) == (not self.host or self.port is None):
-            raise PydanticCustomError(_NO_ADDRESS, "needs either url, or host and port")
+            raise PydanticCustomError(NO_ADDRESS, "needs either url, or host and port")
         if self.url is not None and (self.host or self.port is not None):
-            raise PydanticCustomError(_NO_ADDRESS, "needs either url, or host and port, not both")
+            raise PydanticCustomError(NO_ADDRESS, "needs either url, or host and port, not both")
         return self
 
 
@@ -416,18 +319,14 @@ class Skills(Section):
     )
 
 
-def _limit(name: str) -> tuple[BeforeValidator, PlainSerializer]:
-    return BeforeValidator(partial(parse_limit, name)), PlainSerializer(partial(format_limit, name), when_used="json")
-
-
 class StepLimits(Section):
     """What a step's act may use where neither its playbook nor its skill says otherwise; `none` is no limit."""
 
-    memory: Annotated[int, *_limit("memory")] = Field(default=1 << 30, description=BOUNDS["memory"].doc)
-    processes: Annotated[int, *_limit("processes")] = Field(default=256, description=BOUNDS["processes"].doc)
-    cpu: Annotated[int, *_limit("cpu")] = Field(default=0, description=BOUNDS["cpu"].doc)
-    output: Annotated[int, *_limit("output")] = Field(default=256 << 10, description=BOUNDS["output"].doc)
-    file_size: Annotated[int, *_limit("file_size")] = Field(default=4 << 30, description=BOUNDS["file_size"].doc)
+    memory: Annotated[int, *limit_of("memory")] = Field(default=1 << 30, description=BOUNDS["memory"].doc)
+    processes: Annotated[int, *limit_of("processes")] = Field(default=256, description=BOUNDS["processes"].doc)
+    cpu: Annotated[int, *limit_of("cpu")] = Field(default=0, description=BOUNDS["cpu"].doc)
+    output: Annotated[int, *limit_of("output")] = Field(default=256 << 10, description=BOUNDS["output"].doc)
+    file_size: Annotated[int, *limit_of("file_size")] = Field(default=4 << 30, description=BOUNDS["file_size"].doc)
     grace_s: Duration = Field(
         default=1.0, alias="grace", description="What reached a limit has so long between SIGTERM and SIGKILL; at most 30s."
     )
@@ -513,9 +412,7 @@ class Control(Section):
 class Log(Section):
     """What the daemon writes on standard error."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)] = Field(
-        default="info", description="The least that is written: debug, info, warning or error."
-    )
+    level: LogLevel = Field(default="info", description="The least that is written: debug, info, warning or error.")
     format: Literal["auto", "console", "json"] = Field(
         default="auto", description="`console` for people, `json` for machines; `auto`: console on a terminal."
     )
@@ -604,10 +501,10 @@ class Settings(Section):
     def to_json(self) -> dict[str, Any]:
         """All that is in force, as the file would say it, with what may be secret struck out."""
         plain = self.model_dump(mode="json", by_alias=True)
-        plain["notify"]["headers"] = dict.fromkeys(plain["notify"]["headers"], _SECRET)
-        plain["redact"]["values"] = [_SECRET] * len(plain["redact"]["values"])
+        plain["notify"]["headers"] = dict.fromkeys(plain["notify"]["headers"], SECRET)
+        plain["redact"]["values"] = [SECRET] * len(plain["redact"]["values"])
         for service in plain["service"]:
-            service["env"] = dict.fromkeys(service["env"], _SECRET)
+            service["env"] = dict.fromkeys(service["env"], SECRET)
         return plain
 
 
@@ -617,236 +514,5 @@ def _each_once(what: str, entries: Sequence[Service | Probe | Timer | Window]) -
         name = entry.subject if isinstance(entry, Service) else entry.name
         if name in seen:
             told = {"what": what, "index": index, "name": repr(entry.name)}
-            raise PydanticCustomError(_TWICE, "two [[{what}]] have the name {name}; give one of them another", told)
+            raise PydanticCustomError(NAME_TWICE, "two [[{what}]] have the name {name}; give one of them another", told)
         seen.add(name)
-
-
-# --- variables ------------------------------------------------------------------------------------------------------
-
-
-class Variable(NamedTuple):
-    """An environment variable that stands for a setting; `many`: a list, its entries separated by commas."""
-
-    path: tuple[str, ...]
-    many: bool
-
-
-def variables() -> dict[str, Variable]:
-    """Every setting that a variable can give, by the variable's name: all but tables with names of their own."""
-    return {VARIABLE_PREFIX + "_".join(path).upper(): Variable(path, many) for path, many in _scalars(Settings, ())}
-
-
-def _scalars(model: type[BaseModel], prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bool]]:
-    for name, field in model.model_fields.items():
-        path = (*prefix, field.alias or name)
-        inner = section_of(field.annotation)
-        if inner is None:
-            if not _is_mapping(field.annotation):
-                yield path, typing.get_origin(field.annotation) is tuple
-        elif typing.get_origin(field.annotation) is not tuple:
-            yield from _scalars(inner, path)
-
-
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, one or many; None when it is a plain value."""
-    for part in (annotation, *typing.get_args(annotation)):
-        if isinstance(part, type) and not isinstance(part, types.GenericAlias) and issubclass(part, Section):
-            return part
-    return None
-
-
-def _is_mapping(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is Mapping
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def load(path: str | None, environ: Mapping[str, str], data: str | None = None) -> Settings:
-    """The settings in force: `--data`, then variables, then the file, then defaults. Raises `ConfigErrors`, all at once.
-
-    `path` names the file; without it, it is looked for (`aios.places.settings_file`), and there need not be one.
-    """
-    file = settings_file(path, environ)
-    text, raw = read_toml(file) if file else ("", {})
-    origins, errors = _put_variables(raw, environ)
-    try:
-        settings = Settings.model_validate(raw)
-    except ValidationError as error:
-        errors += _explain(error, file or "settings", text, origins)
-    if errors:
-        raise ConfigErrors(errors)
-    settings = settings.model_copy(update=_folders(settings, file, environ, data, origins))
-    settings._file = file or ""
-    return settings
-
-
-def _put_variables(raw: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[tuple[str, ...], str], list[ConfigError]]:
-    """Put what variables say into `raw`. Gives which path came from which variable, and the variables nobody knows."""
-    known = variables()
-    origins: dict[tuple[str, ...], str] = {}
-    errors = []
-    for name in sorted(environ):
-        if not name.startswith(VARIABLE_PREFIX) or name in OTHER_VARIABLES:
-            continue
-        if name not in known:
-            errors.append(
-                ConfigError(name, "no setting has this variable", hint=did_you_mean(name, known, "see docs/settings.md"))
-            )
-            continue
-        variable = known[name]
-        value = [word for word in environ[name].split(",") if word] if variable.many else environ[name]
-        if _put(raw, variable.path, value):
-            origins[variable.path] = name
-    return origins, errors
-
-
-def _put(raw: dict[str, Any], path: tuple[str, ...], value: object) -> bool:
-    """False when the file has something else where a section should be; that is told as the file's own error."""
-    for name in path[:-1]:
-        raw = raw.setdefault(name, {})
-        if not isinstance(raw, dict):
-            return False
-    raw[path[-1]] = value
-    return True
-
-
-def _folders(
-    settings: Settings, file: str | None, environ: Mapping[str, str], data: str | None, origins: Mapping[tuple[str, ...], str]
-) -> dict[str, Any]:
-    """State folder and playbook folders, absolute: from the file they count from it, else from where we stand."""
-    beside = os.path.dirname(file) if file else os.getcwd()
-
-    def absolute(name: str, path: str) -> str:
-        return os.path.abspath(path if (name,) in origins else os.path.join(beside, path))
-
-    folder = os.path.abspath(data) if data else absolute("data", settings.data) if settings.data else default_data(environ)
-    playbooks = tuple(absolute("playbooks", entry) for entry in settings.playbooks) or default_playbooks()
-    return {"data": folder, "playbooks": playbooks}
-
-
-# --- what is wrong, where, and what to do ---------------------------------------------------------------------------
-
-
-def _explain(error: ValidationError, file: str, text: str, origins: Mapping[tuple[str, ...], str]) -> list[ConfigError]:
-    from aios.toml_places import key_places, nearest_place  # only a mistake pays for it
-
-    places = key_places(text)
-    lines = text.split("\n")
-    found = []
-    for problem in error.errors(include_url=False):
-        path = _path_of(problem)
-        variable = next((name for at, name in origins.items() if at == path[: len(at)]), "")
-        place = nearest_place(places, path)
-        snippet = lines[place.line - 1][:200] if place.line and not variable else ""
-        message, hint = _in_words(problem["type"], problem["msg"], path, problem.get("input"))
-        if problem["type"] == _TWICE:
-            message, hint = problem["msg"], ""
-        where = (0, 0) if variable else place
-        found.append(ConfigError(variable or file, message, *where, hint, snippet))
-    return found
-
-
-def _path_of(problem: ErrorDetails) -> tuple[str | int, ...]:
-    """Where it stands: a name that is there twice stands in the second entry, though the whole file was judged."""
-    if problem["type"] == _TWICE:
-        told = problem["ctx"]
-        return (told["what"], told["index"], "name")
-    return tuple(problem["loc"])
-
-
-def _in_words(kind: str, message: str, path: tuple[str | int, ...], value: object) -> tuple[str, str]:
-    """Message and cure for one of pydantic's problems."""
-    name = dotted(path)
-    model, field = _look_up(path)
-    if kind == "extra_forbidden":
-        known = [entry.alias or key for key, entry in model.model_fields.items()]
-        return f"there is no setting {name!r}", did_you_mean(str(path[-1]), known)
-    if kind == _NO_ADDRESS:
-        return f"{name}: {message}", _ADDRESS
-    if kind == "tuple_type" and path:
-        return _no_list(path, value)
-    cure = _example(str(path[-1]), field) if path and isinstance(path[-1], str) else ""
-    if kind == "missing":
-        return f"{name!r} is missing", cure
-    if kind == "value_error":
-        text = message.removeprefix("Value error, ")
-        return (f"{name}: {text}" if name else text), cure
-    shown = "" if isinstance(value, (Mapping, list, tuple)) else f", not {str(value)[:80]!r}"
-    return f"{name}: {message[0].lower()}{message[1:]}{shown}", cure
-
-
-def _no_list(path: tuple[str | int, ...], value: object) -> tuple[str, str]:
-    """What should be a list, and how this one is written: a table of its own, or what was meant in brackets."""
-    name, key = dotted(path), str(path[-1])
-    _, field = _look_up(path)
-    if field is not None and section_of(field.annotation) is not None:
-        if isinstance(value, Mapping):
-            return f"[{name}] is one table, and there may be several", f"write [[{name}]], with two brackets"
-        return f"{name} is a list of tables", f"write [[{name}]], with two brackets, and what belongs to it below"
-    words = _words(value) if key == "argv" else [str(value)]
-    return f"{name} is a list", f"write {key} = [{', '.join(_quoted(word) for word in words)}]"
-
-
-def _words(value: object) -> list[str]:
-    """A command line as a list, as a shell would cut it; what no shell understands stays whole."""
-    try:
-        return shlex.split(str(value)) or [""]
-    except ValueError:
-        return [str(value)]
-
-
-def _quoted(word: str) -> str:
-    return '"' + word[:80].replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _example(name: str, field: FieldInfo | None) -> str:
-    """A line that would do, and what it means."""
-    if field is None:
-        return ""
-    shown = default_text(field)
-    example = f"write, say, {name} = {shown}: " if shown not in ("", "{}") else ""
-    return example + (field.description or "")
-
-
-def dotted(path: tuple[str | int, ...]) -> str:
-    """`("service", 0, "argv")` as people read it: `service[1].argv` (they count from 1)."""
-    text = ""
-    for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def _look_up(path: tuple[str | int, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
-    """The section that the path's last key belongs to, and the last field that is known on the way there."""
-    model: type[BaseModel] = Settings
-    known: FieldInfo | None = None
-    for part in path:
-        if isinstance(part, int):
-            continue
-        field = next((field for key, field in model.model_fields.items() if part == (field.alias or key)), None)
-        if field is None:
-            break
-        known = field
-        inner = section_of(field.annotation)
-        if inner is None:
-            break
-        model = inner
-    return model, known
-
-
-def default_text(field: FieldInfo) -> str:
-    """A field's default as the file would have it; empty when it must be given."""
-    if field.is_required() or field.default_factory is not None:
-        return "" if field.is_required() else "{}"
-    value = field.default
-    if value is None:
-        return ""
-    for form in field.metadata:
-        if isinstance(form, PlainSerializer):
-            return f'"{typing.cast(Any, form.func)(value)}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{entry}"' for entry in value) + "]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
