@@ -47,7 +47,8 @@ from aios.scheduler.slots import Slots
 from aios.scores.scores import Scores
 from aios.settings import Settings
 from aios.spine import Spine
-from aios.verbs import Verbs
+from aios.verbs.handler import Verbs
+from aios.verbs.house import House
 from aios.world import Call, World, call_of
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Daemon:
         outside = self.outside
         self.spine.listen(self.reactor.offer)
         self.spine.listen(self._heard)
-        self.spine.listen(self.verbs.heard)
+        self.spine.listen(self.verbs.house.followers.heard)
         self.spine.listen(self.keeper.heard)
         outside.hands.open()
         self.aside.start()
@@ -528,7 +529,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.since_good,
     )
     daemon_box: list[Daemon] = []
-    verbs = Verbs(
+    house = House(
         settings,
         world,
         reactor,
@@ -549,6 +550,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         History(outside.files, f"{settings.data}/events"),
         outside.offload,
     )
+    verbs = Verbs(house)
     inbox_wake = asyncio.Event()
     inbox = outside.make_inbox(world.cursors, inbox_wake.set)
     control = outside.make_control(verbs)

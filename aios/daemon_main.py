@@ -62,7 +62,7 @@ from aios.settings import Settings
 from aios.skills.catalogue import catalogue_of, load_bodies
 from aios.skills.looker import DaemonLooker
 from aios.told import Teller, paused_words
-from aios.verbs import Verbs
+from aios.verbs.handler import Verbs
 from aios.world import CHECKPOINT_VERSION, World
 
 if TYPE_CHECKING:

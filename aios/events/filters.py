@@ -1,7 +1,6 @@
 """Which events someone wants: by type, subject and least severity. Pure.
 
-The journal's queries, the daemon's stream and the command line all use this one: `control/filters` gives it to whoever speaks
-the control protocol.
+The journal's queries, the daemon's stream and the command line all use this one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from aios.cli.runs_words import status_words
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run import Run
-from aios.verbs import run_summary
+from aios.verbs.shown import run_summary
 from tests.acceptance.cli_kit import NOON, aios, daemon, event, write_journal
 
 RUN = "3f2a91c0-0000-5000-8000-000000000001"

@@ -32,7 +32,7 @@ from aios.testing.looker import SimLooker
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from aios.testing.services import SimServices
-from aios.verbs import Verbs
+from aios.verbs.handler import Verbs
 from aios.world import CHECKPOINT_VERSION, World
 from tests.simulation.playbooks import TEXTS
 from tests.simulation.wiring import SimHands

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aios.verbs import EMIT_MAX, FOLLOWER_QUEUE_MAX
+from aios.verbs import acts
+from aios.verbs.events import EMIT_MAX
+from aios.verbs.followers import FOLLOWER_QUEUE_MAX
 from tests.unit.reactor.rig import PEER, Rig, play, playbook
 
 VERBS = (
@@ -62,9 +64,9 @@ def test_a_service_is_found_by_its_name_and_one_that_nobody_knows_is_refused() -
     async def story(rig: Rig) -> None:
         unit = "web.service"
         rig.machine.units.add(unit)
-        verbs = rig.daemon.verbs
-        assert await verbs._subject(unit.removesuffix(".service")) == unit
-        assert await verbs._subject(unit) == unit
+        house = rig.daemon.verbs.house
+        assert await acts.subject_of(house, unit.removesuffix(".service")) == unit
+        assert await acts.subject_of(house, unit) == unit
         near = await rig.ask("service_start", subject=unit.replace(".service", ".servce"))
         assert (near.ok, near.hint) == (False, f"did you mean {unit!r}?")
         for name in ("nope.service", "qqqqqqqq"):
@@ -225,7 +227,7 @@ def test_followers_hear_what_they_asked_for_and_a_slow_one_is_let_go() -> None:
         assert heard == ["mine"]
         for _ in range(FOLLOWER_QUEUE_MAX // EMIT_MAX + 1):
             await rig.do("emit", events=[{"type": "a.b"}] * EMIT_MAX)
-        assert len(verbs._followers) == 1
+        assert len(verbs.house.followers) == 1
         task.cancel()
         await slow.aclose()  # type: ignore[attr-defined]
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed, ask, follow, lives
-from aios.control.filters import EventFilter
 from aios.control.protocol import BadRequest, parse_request
 from aios.control.server import ControlServer
 from aios.errors import Refused
+from aios.events.filters import EventFilter
 from aios.ports import Answer, Peer
 
 DEADLINE_S = 20.0

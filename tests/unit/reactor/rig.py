@@ -23,7 +23,7 @@ from aios.testing.looker import SimLooker
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
-from aios.verbs import Verbs
+from aios.verbs.handler import Verbs
 from tests.simulation import assembly
 from tests.simulation.wiring import machine_with_hands
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -223,7 +224,7 @@ def test_a_run_that_the_world_forgot_is_taken_back_from_the_journal(monkeypatch:
         async def recall(wanted: str) -> list[Event]:
             return [s.event for s in rig.stored() if str(s.event.data.get("run", "")).startswith(wanted)]
 
-        rig.daemon.verbs.recall = recall
+        rig.daemon.verbs.house = replace(rig.daemon.verbs.house, recall=recall)
         assert "no run" in (await rig.ask("rollback", run="deadbeef")).error
         await rig.do("rollback", run=run[:8])
         back = await rig.until_event("run.rolled_back", subject="job:1")

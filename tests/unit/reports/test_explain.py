@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from aios.journal.query import History
 from aios.reports.explain import LET_GO, NOBODY, look_back, tell
-from aios.verbs import History
 from tests.unit.reactor.rig import Rig, play, playbook
 
 Row = Mapping[str, Any]
@@ -406,7 +406,7 @@ class NoBlobs:
 
 
 def history(rig: Rig) -> History:
-    return rig.daemon.verbs.history
+    return rig.daemon.verbs.house.history
 
 
 # --- what may be asked for --------------------------------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""Runs and dead letters: shown, tried again, ended, taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from aios.errors import MachineError, Refused
+from aios.events.event import SYSTEM, Draft, Event, Position, Stored
+from aios.events.filters import EventFilter
+from aios.playbooks.model import Playbook
+from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import fits, run_id, unfit
+from aios.playbooks.run_table import ROLLBACK, RUN_SHOWN
+from aios.ports import Peer
+from aios.verbs import asked
+from aios.verbs.house import House
+from aios.verbs.shown import run_summary
+
+ROLLBACK_WAIT_S = 10.0
+"""How long a person waits for what comes of a rollback; a longer one goes on, and they are told so."""
+
+
+async def listed(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    limit = asked.number(args, "limit", 50)
+    open_runs = [run_summary(run) for run in house.world.runs.values()]
+    if args.get("open"):
+        return {"runs": open_runs[:limit]}
+    ended = [run_summary(run) for run in reversed(house.world.recent.values())]
+    return {"runs": (open_runs + ended)[:limit]}
+
+
+async def show(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    run = house.run(args)
+    return {**run_summary(run), "run": run.to_json()}
+
+
+async def retry(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The same event once more: of a run, `from` a step if that is named, or of a dead letter."""
+    if (letter := house.world.dead.get(asked.text(args, "run"))) is not None:
+        return await retry_dead(house, peer, {"letter": letter.letter})
+    run = house.run(args)
+    if not run.ended:
+        raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
+    left = leave_out(run, _in_force(house, run), asked.text(args, "from")) if args.get("from") else NOTHING_LEFT_OUT
+    answer = held(house, await open_again(house, run, peer, by="", approved=None, reason=asked.reason(args), left=left))
+    return {**answer, "left_out": list(left.told)} if left.told else answer
+
+
+def _in_force(house: House, run: Run) -> Playbook:
+    playbook = house.reactor.shelf.by_name.get(run.playbook)
+    if playbook is None:
+        raise Refused(f"playbook {run.playbook} is not in force any more")
+    return playbook
+
+
+async def open_again(
+    house: House,
+    run: Run,
+    peer: Peer,
+    *,
+    by: str,
+    approved: Mapping[str, str] | None,
+    reason: str,
+    left: LeftOut = NOTHING_LEFT_OUT,
+) -> dict[str, Any]:
+    playbook = _in_force(house, run)
+    if (run.playbook, run.subject) in house.world.open_pairs:
+        raise Refused(f"a run of {run.playbook} is open on {run.subject}", "aios runs list --open shows it")
+    again = 1
+    while (new := run_id(run.event, run.playbook, again)) in house.world.runs or new in house.world.recent:
+        again += 1
+    lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
+    opened = house.reactor.opening_for(
+        run, playbook, lineage, by=by, approved=approved, again=again, kept=left.kept, passed=left.passed
+    )
+    if reason:
+        opened = opened._replace(data={**opened.data, "reason": reason})
+    if why := unfit(opened):
+        raise Refused(why)
+    await house.emit(opened._replace(source=f"control/{peer.name}"))
+    return {"run": new}
+
+
+def held(house: House, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer that lets a run act, with the pause that it waits for all the same."""
+    paused = house.world.paused if house.world.is_paused(house.clock.now()) else None
+    return {**answer, "paused": paused} if paused else answer
+
+
+async def cancel(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    run = house.run(args)
+    if not await house.reactor.runner.cancel(run, peer.name):
+        raise Refused(f"run {run.id} is over: {run.status}", "aios runs rollback takes back what an ended run did")
+    return run_summary(run)
+
+
+async def rollback(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    run = await _run_of_any_age(house, args)
+    if not run.ended:
+        raise Refused(f"run {run.id} is open", "aios runs cancel ends it and takes back what it did")
+    if not run.acted:
+        raise Refused(f"run {run.id} did not act: there is nothing to take back")
+    if (run.results.get(ROLLBACK) or {}).get("ok"):
+        raise Refused(f"run {run.id} was taken back already")
+    if run.id not in house.world.recent:
+        run = await _know_again(house, run, peer)
+    wanted = EventFilter.from_args({"types": ["run.step_done", "run.rolled_back"], "subject": run.subject})
+    with house.followers.news(wanted) as news:
+        if not await house.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
+            raise Refused(f"run {run.id} is being taken back already")
+        return {**run_summary(run), **await _rolled_back(news, run.id)}
+
+
+async def _run_of_any_age(house: House, args: Mapping[str, Any]) -> Run:
+    """Also one that ended so long ago that only the journal knows it."""
+    try:
+        return house.run(args)
+    except Refused:
+        wanted = asked.text(args, "run")
+        run = _folded(await house.recall(wanted)) if len(wanted) >= RUN_SHOWN else None
+        if run is None:
+            raise
+        return run
+
+
+async def _know_again(house: House, run: Run, peer: Peer) -> Run:
+    """Have the world know a run again that it had forgotten: by an event, so that a replay does, too."""
+    state = run.for_rollback()
+    if not fits(state):
+        raise Refused(
+            f"run {run.id} is too long to be taken up again", f"its snapshots are below runs/{run.id} in the state folder"
+        )
+    data = {"run": run.id, "state": state, "by": peer.name}
+    await house.emit(Draft(type="daemon.run_recalled", subject=run.subject, data=data, causationid=run.id))
+    return house.world.recent[run.id]
+
+
+async def dead_letters(house: House, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dead_letters": [asdict(letter) for letter in house.world.dead.list()], "older": house.world.dead.older}
+
+
+async def retry_dead(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    letter = house.world.dead.get(asked.text(args, "letter"))
+    if letter is None:
+        raise Refused(f"there is no dead letter {args['letter']!r}", "aios dead list shows them")
+    position = Position.parse(letter.position)
+    if house.reader.at(position) is None:
+        raise Refused("the journal does not hold its event any more", "its age is over; emit the event anew")
+    await house.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.letter, "by": peer.name}))
+    house.reactor.take_again(position)
+    return {"letter": letter.letter}
+
+
+def _folded(events: Sequence[Event]) -> Run | None:
+    """The run that these events tell; None where they are not one run's, or its beginning is gone."""
+    run: Run | None = None
+    for event in events:
+        if event.type == "run.opened":
+            if run is not None:
+                return None
+            run = Run(event.data["run"], incident=event.correlationid)
+        if run is not None and event.data["run"] == run.id:
+            try:
+                run.fold(event.type, event.data, event.taken)
+            except MachineError:
+                continue  # it was told torn: what the world made of that it made, too
+    return run
+
+
+async def _rolled_back(news: asyncio.Queue[Stored], run: str) -> dict[str, Any]:
+    """What came of a rollback, from the run's events as they become durable; `goes_on` when it takes longer than one waits."""
+    evidence: list[Any] = []
+    try:
+        async with asyncio.timeout(ROLLBACK_WAIT_S):
+            while True:
+                event = (await news.get()).event
+                data = event.data
+                if data.get("run") == run and event.type == "run.rolled_back":
+                    return {"rolled_back": {**data, "evidence": evidence}}
+                if data.get("run") == run and data.get("step") == ROLLBACK:
+                    evidence = list(data.get("evidence") or [])
+    except TimeoutError:
+        pass
+    return {"goes_on": True}
