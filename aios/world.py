@@ -103,12 +103,13 @@ def call_of(event: Event) -> Call | None:
 
 def _question(event: Event) -> str:
     acts, run = event.data["acts"], str(event.data["run"])[:RUN_SHOWN]
+    differs = f"  {event.data['differs']}" if event.data.get("differs") else ""
     if isinstance(choices := event.data.get("choices"), Mapping):
-        return f"{event.data['playbook']} asks: {event.data['question']}  aios runs answer {run} {'|'.join(choices)}"
+        return f"{event.data['playbook']} asks: {event.data['question']}  aios runs answer {run} {'|'.join(choices)}{differs}"
     calls = [call_words(act, CALL_SHOWN) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
     named = "; ".join((*calls[:ACTS_SHOWN], *([f"and {len(calls) - ACTS_SHOWN} more"] if len(calls) > ACTS_SHOWN else [])))
     named = named or "act"
-    return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}"
+    return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}{differs}"
 
 
 class Incident(NamedTuple):
@@ -488,6 +489,11 @@ class World:
     def _on_kept(self, event: Event) -> None:
         self.kept[event.data["playbook"]] = event.data["manifest"]
 
+    def _on_changed_since_good(self, event: Event) -> None:
+        changed = event.data["changed"]
+        if (run := self.runs.get(event.data["run"])) is not None:
+            run.since_good(changed if isinstance(changed, list) else (), event.data["files"])  # a long one went to a blob
+
     def _on_timer(self, event: Event) -> None:
         self.timers[event.data["timer"]] = parse_time(event.data["planned"])
 
@@ -598,6 +604,7 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "playbook.disabled": World._on_disabled,
     "playbook.loaded": World._on_loaded,
     "playbook.kept": World._on_kept,
+    "playbook.changed_since_good": World._on_changed_since_good,
     "playbook.promoted": World._on_promoted,
     "playbook.demoted": World._on_promoted,
     "timer.due": World._on_timer,

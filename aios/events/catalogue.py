@@ -496,6 +496,7 @@ CATALOGUE: Mapping[str, EventType] = {
         question=(STR, "what it asks; missing: it asks before it acts"),
         choices=(MAP, "choice -> what it means; missing: yes or no"),
         evidence=(LIST, "what it has seen so far: step, and what that said, in short"),
+        differs=(STR, "which of its files are not as in their last-good copy; missing: none"),
     ),
     "approval.given": _t(
         "A person said yes, or which way.",

@@ -331,25 +331,25 @@ class Run(RunState):
                 (self._skip(step, {"would": {"step": step.id, "skill": ASK, "params": {"question": text, "choices": choices}}}),)
             )
         until = env.now + (question.expires_s or self._answer_s(env))
-        said = {"step": step.id, "question": text, "choices": choices, "evidence": self._evidence()}
+        said = {"step": step.id, "question": text, "choices": choices, **self._evidence()}
         asked = self._draft("approval.requested", acts=[], plan=digest([text, choices]), until=format_time(until), **said)
         return Say((asked, self._waiting_event("approval", until, step.id)))
 
     def _answer_s(self, env: Env) -> float:
         return env.approval_expires_s if env.playbook.answer_s is None else env.playbook.answer_s
 
-    def _evidence(self) -> list[dict[str, str]]:
+    def _evidence(self) -> dict[str, Any]:
         """What was seen so far, in short: whoever is asked shall not have to look for it."""
         seen = [(step, r) for step, r in self.results.items() if r["kind"] != ASK and not r.get("skipped")]
-        return [{"step": step, "said": in_short(r)} for step, r in seen[-EVIDENCE_MAX:]]
+        said = {"evidence": [{"step": step, "said": in_short(r)} for step, r in seen[-EVIDENCE_MAX:]]}
+        return {**said, "differs": self.differs} if self.differs else said
 
     def _request(self, env: Env) -> Command:
         acts = self.plan(env)
         if not fits(acts):
             return self._give_up("unknown", "what it would ask for is too long to be written down")
         until = env.now + self._answer_s(env)
-        evidence = self._evidence()
-        asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until), evidence=evidence)
+        asked = self._draft("approval.requested", acts=acts, plan=digest(acts), until=format_time(until), **self._evidence())
         return Say((asked, self._waiting_event("approval", until, acts[0]["step"] if acts else "")))
 
     def plan(self, env: Env) -> list[dict[str, Any]]:
@@ -419,7 +419,8 @@ class Run(RunState):
     def _climb(self, env: Env) -> Command:
         rungs = self.rungs(env)
         if self.rung >= len(rungs):
-            return Say((self._draft("run.escalated", why=self.why, asked=[f"{r.what}: {r.value}" for r in rungs]),))
+            why = f"{self.why}; {self.differs}" if self.differs else self.why
+            return Say((self._draft("run.escalated", why=why, asked=[f"{r.what}: {r.value}" for r in rungs]),))
         rung, step = rungs[self.rung], f"{RUNG}{self.rung}"
         if rung.after_s and self.rung_awaited < self.rung:
             return Say((self._waiting_event("ladder", env.now + rung.after_s, step),))
@@ -427,9 +428,10 @@ class Run(RunState):
             return Say((self._waiting_event("rung", env.now + 86400.0, ""),))
         if (over := self._told_already(step)) is not None:
             return Say((self._draft("run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=over),))
-        put_back = f"; its files: aios keep diff {self.subject}" if env.playbook.keep is not None else ""
-        cure = f"aios runs show {self.id[:RUN_SHOWN]}; when it is mended: aios runs retry {self.id[:RUN_SHOWN]}{put_back}"
-        message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})  {cure}"
+        kept = f"its files: aios keep diff {self.subject}" if env.playbook.keep is not None else ""
+        short = self.id[:RUN_SHOWN]
+        cures = (f"aios runs show {short}", f"when it is mended: aios runs retry {short}", self.differs or kept)
+        message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})  {'; '.join(filter(None, cures))}"
         return Say((self._intend(step, "notify", {"message": message, "level": "critical"}, Touches()),))
 
     def _told_already(self, step: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from aios.errors import MachineError
 from aios.playbooks.run_opening import digest
 from aios.playbooks.run_table import RESERVED_STEPS, ROLLBACK, RUNG, SYMPTOM, TABLE, WELL, Status
+
+DIFFERING_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class RunState:
     rollback_base: int = 0
     """Attempts of a rollback that were made before a person asked for one (again): these count anew."""
     by: str = ""
+    differs: str = ""
+    """Which of its files were not as in their last-good copy when it opened, in words: what calls a person says so."""
 
     # --- reading ---
 
@@ -139,6 +143,13 @@ class RunState:
             acts=list(self.acts),
             chosen=dict(self.chosen),
         )
+
+    def since_good(self, changed: Sequence[Any], files: int) -> None:
+        """These files differ from their last-good copy, the first of them by name."""
+        named = [str(path) for path in changed[:DIFFERING_SHOWN]]
+        more = ["…"] if files > len(named) else []
+        what = "1 file is" if files == 1 else f"{files} files are"
+        self.differs = f"{what} not as when it was last well: {', '.join(named + more)} (aios keep diff {self.subject})"
 
     def tear(self, why: str, at: float) -> None:
         """End it where its history has a hole: nobody can say any more all that it did, so a person has to look."""

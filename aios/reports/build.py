@@ -17,6 +17,7 @@ from math import inf
 from aios.events.event import SYSTEM, Event, Stored, format_time
 from aios.events.origin import IMPORT_PREFIX
 from aios.reports import model
+from aios.reports.held_back import HeldBacks
 from aios.reports.model import (
     Alarm,
     Outcomes,
@@ -148,9 +149,11 @@ class _Fold:
     rollbacks: deque[Rollback] = field(default_factory=lambda: deque(maxlen=ROLLBACKS_SHOWN))
     waits: Waits = field(default_factory=Waits)
     watch: Watch = field(init=False)
+    held_back: HeldBacks = field(init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.start, self.end)
+        self.held_back = HeldBacks(self.start, self.end)
 
     # --- events, one by one
 
@@ -159,6 +162,7 @@ class _Fold:
             self._see_in_time(event, counted=day >= self.first_day)
         if event.type.startswith(("run.", "approval.", "scheduler.", "reactor.", "playbook.", "daemon.")):
             self.waits.see(event, self._life(event).trigger if event.type.startswith(("run.", "approval.")) else "")
+            self.held_back.see(event)
         elif is_closing(event.type):
             self.waits.well(event.subject, event.type)
         if event.type in _ENDS:
@@ -347,6 +351,7 @@ class _Fold:
         if self.watch.silent and self._lasts_until(now):
             self._say_silent()
         waits, beyond, after = self._waits(now)
+        held_back = self.held_back.lines()
         lines = sorted((track.line(subject) for subject, track in self.watch.tracks.items()), key=_worst_first)
         return Report(
             first_day=self.first_day,
@@ -379,6 +384,8 @@ class _Fold:
             waits_after=after,
             playbooks=tuple(self.playbooks[name].line(plain(name)) for name in sorted(self.playbooks)),
             rollbacks=tuple(self.rollbacks),
+            held_back=held_back,
+            held_back_beyond=self.held_back.beyond,
         )
 
     def _state(self) -> State:

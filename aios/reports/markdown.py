@@ -12,7 +12,19 @@ from itertools import chain
 
 from aios.events.event import parse_time
 from aios.reports import model
-from aios.reports.model import Alarm, Blind, Outcomes, PlaybookLine, Report, Rollback, RunLine, ScoreLine, Times, Wait
+from aios.reports.model import (
+    Alarm,
+    Blind,
+    HeldBack,
+    Outcomes,
+    PlaybookLine,
+    Report,
+    Rollback,
+    RunLine,
+    ScoreLine,
+    Times,
+    Wait,
+)
 from aios.reports.text import escaped, plain, span, width
 from aios.reports.waits import PAUSED
 from aios.scores.symptoms import is_level
@@ -41,6 +53,7 @@ def to_markdown(report: Report) -> str:
         _waits(report),
         _figures(report),
         _alarms(report),
+        _held_back(report),
         _playbooks(report),
         _runs(report),
         _scores(report),
@@ -225,6 +238,23 @@ def _standing(alarm: Alarm) -> str:
     if alarm.standing:
         return "STANDS"
     return "over" if is_level(alarm.type) else _NOTHING
+
+
+def _held_back(report: Report) -> Iterator[str]:
+    """What explains that nothing was done about an alarm."""
+    if not report.held_back:
+        return
+    yield from ("## Held back", "")
+    rows = [
+        (_clock(report, one.since), _until(report, one), one.kind, escaped(one.subject, 40), escaped(one.what))
+        for one in report.held_back
+    ]
+    yield from table(("from", "to", "by", "what", "why"), rows)
+    yield from _more(report.held_back_beyond)
+
+
+def _until(report: Report, one: HeldBack) -> str:
+    return _NOTHING if one.kind == "demotion" else _clock(report, one.until) if one.until else "LASTS"
 
 
 def _playbooks(report: Report) -> Iterator[str]:

@@ -90,6 +90,18 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """AIOS might do less for this time: `kind` is storm, silence, pause or demotion (which has no end of its own)."""
+
+    kind: str
+    subject: str
+    since: str
+    until: str
+    """Empty: it lasts."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Something that a person has to answer, with the commands that do."""
 
@@ -160,5 +172,7 @@ class Report:
     waits_beyond: int
     playbooks: tuple[PlaybookLine, ...]
     rollbacks: tuple[Rollback, ...]
+    held_back: tuple[HeldBack, ...] = ()
+    held_back_beyond: int = 0
     waits_after: int = 0
     """What waits now, but began to only after these days."""

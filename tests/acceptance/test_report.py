@@ -8,7 +8,7 @@ from typing import Any
 
 from aios.events.codec import decode_json, encode_json
 from aios.events.event import Event, Position, Stored, day_of, format_time, parse_time
-from aios.reports import Report, build, to_json, to_markdown
+from aios.reports import Report, build, from_json, to_json, to_markdown
 
 DAY = "2026-02-24"
 T0 = parse_time(f"{DAY}T00:00:00Z")
@@ -238,3 +238,49 @@ def test_the_report_is_narrow_enough_and_its_columns_stand_below_one_another() -
             bars = [[m.start() for m in re.finditer(r"(?<!\\)\|", row)] for row in table]
             assert all(row == bars[0] for row in bars), "\n".join(table)
             table = []
+
+
+def silenced(days: Days, silence: str, subject: str, playbook: str, until: str) -> None:
+    days.see("daemon.silenced", silence=silence, playbook=playbook, until=until, by="ann", reason="")
+    days.events[-1].data["subject"] = subject
+
+
+def held_back_day() -> Days:
+    days = Days().alive(0, 31 * HOUR)
+    silenced(days.at(-HOUR), "s0", "old.service", "", format_time(T0 - 60))
+    silenced(days.at(-60), "s1", "*", "web-down", format_time(T0 + 9 * HOUR))
+    days.at(HOUR).see("reactor.storm_began", ill=3, known=5, subjects=["a"], why="3 of 5 subjects are ill")
+    days.at(2 * HOUR).see("reactor.storm_over", ill=0, known=5)
+    days.at(3 * HOUR).see("daemon.silence_ended", silence="s1", by="bob")
+    days.at(4 * HOUR).see("daemon.paused", by="ann", reason="upgrade", until="")
+    told = {"playbook": "web-down", "hash": "h", "before": "auto", "to": "approve", "by": "", "earned": False}
+    days.at(5 * HOUR).see("playbook.demoted", **told, reason="1 of 10 healed")
+    return days.at(25 * HOUR).see("reactor.storm_began", ill=3, known=5, subjects=["a"], why="tomorrow")
+
+
+def test_storms_silences_pauses_and_demotions_of_the_day_are_listed() -> None:
+    """They explain why nothing was done about an alarm; what reaches into the day is of it, what was over before is not."""
+    report = held_back_day().report()
+    assert [(one.kind, one.subject, one.since[11:16], one.until[11:16]) for one in report.held_back] == [
+        ("silence", "web-down", "23:59", "03:00"),
+        ("storm", "system", "01:00", "02:00"),
+        ("pause", "system", "04:00", ""),
+        ("demotion", "web-down", "05:00", "05:00"),
+    ]
+    text = to_markdown(report)
+    (pause,) = [line for line in text.splitlines() if "| pause " in line]
+    assert "LASTS" in pause
+    assert "by ann: upgrade" in pause
+    assert "auto → approve: 1 of 10 healed" in text
+    assert from_json(decode_json(encode_json(to_json(report)))) == report
+
+
+def test_what_held_back_is_bounded_and_the_rest_is_counted() -> None:
+    days = Days()
+    for number in range(700):
+        silenced(days.at(number), f"s{number}", "*", "", "")
+    report = days.report()
+    assert len(report.held_back) == 50
+    assert report.held_back_beyond == 650
+    assert report.held_back[-1].since == format_time(T0 + 699)
+    assert "And 650 more" in to_markdown(report)

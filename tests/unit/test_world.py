@@ -400,3 +400,20 @@ def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_on
         assert world.attributed(subject, ended - 3600.0, 10.0, {}) is None
         assert world.incident_of(subject, ended) is not None
         assert world.incident_of(subject, ended - 3600.0) is None
+
+
+def test_what_differs_from_the_last_good_copy_is_known_to_the_open_run_and_to_the_question() -> None:
+    """Also after a checkpoint; of a run that is over nothing is noted, and a list that went to a blob is only counted."""
+    journal = Journal()
+    run = journal.opened(journal.add("service.down", "web.service"))
+    about = {"run": run, "playbook": "mend", "generation": 1, "blob": "b"}
+    journal.add("playbook.changed_since_good", "web.service", {**about, "changed": ["/srv/a"], "files": 1})
+    again = World.from_json(decode_json(encode_json(journal.world.to_json())), Scores.from_json)
+    said = "1 file is not as when it was last well: /srv/a (aios keep diff web.service)"
+    assert again.runs[run].differs == journal.world.runs[run].differs == said
+    asked = {"run": run, "playbook": "mend", "plan": "p", "acts": [], "until": "", "differs": said}
+    event = journal.add("approval.requested", "web.service", asked)
+    assert journal.world.uncalled[event.id].why.endswith(said)
+    journal.add("playbook.changed_since_good", "web.service", {**about, "changed": {"blob": "x", "bytes": 9}, "files": 3})
+    assert journal.world.runs[run].differs.startswith("3 files are not as when it was last well: … (")
+    journal.add("playbook.changed_since_good", "web.service", {**about, "run": "gone", "changed": [], "files": 1})

@@ -611,3 +611,20 @@ def test_the_call_says_what_verify_saw_last_and_what_to_type() -> None:
     assert "connection refused" in message
     assert f"aios runs retry {short}" in message
     assert "aios keep diff web.service" in message
+
+
+def test_every_call_says_which_files_are_not_as_when_it_was_last_well() -> None:
+    """A spoiled file is the likeliest cause, so who is woken reads of it at once, however they are called."""
+    said = "2 files are not as when it was last well: /srv/a, /srv/b (aios keep diff web.service)"
+    story = Story(playbook(keep=Keep(("/srv",))), verdicts=["not_well", "not_well"])
+    story.run.since_good(["/srv/a", "/srv/b"], 2)
+    story.end()
+    message = next(d["params"]["message"] for k, d in story.events if k == "run.step_intended" and d["skill"] == "notify")
+    assert said in message
+    assert message.count("keep diff") == 1
+    assert next(d["why"] for k, d in story.events if k == "run.escalated").endswith(said)
+    asking = Story(playbook(keep=Keep(("/srv",))), mode="approve", verdicts=["not_well"])
+    asking.run.since_good(["/srv/a"] * 4, 4)
+    asking.until(Wait)
+    requested = next(d for k, d in asking.events if k == "approval.requested")
+    assert requested["differs"].startswith("4 files are not as when it was last well: /srv/a, /srv/a, /srv/a, … (")
