@@ -1,6 +1,6 @@
 """The daemon's process: makes the real `Outside`, runs `Daemon`, and turns how it ended into an exit code.
 
-Called by `aios run`. What is wired to what stands in `daemon.assemble`; this page says what the ports are on a real machine.
+Called by `aios run`. What is wired to what stands in `daemon/assemble.py`; this page says what the ports are on a real machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from aios.blobs.store import BlobFolder
 from aios.clock import Clock, SystemClock
 from aios.control.server import ControlServer
-from aios.daemon import Daemon, Outside, assemble
+from aios.daemon.assemble import assemble
+from aios.daemon.life import Daemon
+from aios.daemon.outside import Outside
 from aios.disk import OsFiles, make_dirs, write_small
 from aios.entropy import SystemEntropy
 from aios.errors import ConfigError

@@ -1,6 +1,6 @@
 """Where the settings file and the state folder are.
 
-Apart from `settings.py` so that a short command (`aios status`) finds the control socket without loading pydantic. What is
+Apart from `settings` so that a short command (`aios status`) finds the control socket without loading pydantic. What is
 more particular wins: an option, then a variable, then the file, then what systemd says, then the checkout, then the system.
 """
 

@@ -91,7 +91,7 @@ def backtest(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
-    from aios.daemon import rules_of  # the whole engine: only here
+    from aios.daemon.rules import rules_of  # the settings and the guards: only here
 
     _refuse_nonsense(args)
     now = terminal.clock.now()

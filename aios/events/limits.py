@@ -1,7 +1,7 @@
 """What a step may use at most: values that travel from a playbook, a skill and the settings to hands. Pure.
 
 `limits: {memory: 512M, processes: 64, cpu: 50%, output: 1M, file_size: 1G}`. Read by `playbooks/read_limits.py` and
-`settings.py`, laid over one another and held in `hands/`. Its time is a step's `timeout`.
+`settings`, laid over one another and held in `hands/`. Its time is a step's `timeout`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.blobs.store import BlobFolder
-from aios.daemon import Daemon, Outside, assemble
+from aios.daemon.assemble import assemble
+from aios.daemon.life import Daemon
+from aios.daemon.outside import Outside
 from aios.disk import make_dirs
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillSpec, Touches

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aios import daemon
 from aios.clock import Clock
+from aios.daemon import assemble as daemon_assembly
 from aios.errors import AiosError
 from aios.events.event import Event, Position
 from aios.hands import attempt, rollback, snapshot
@@ -273,14 +273,14 @@ BUGS: Mapping[str, Bug] = {
         "How often a step was tried is forgotten at a restart.",
         "attempts_are_counted",
         replace(KILLS, kinds=("slow", "hang", "idempotent")),
-        [Patch(daemon, "_remember", _forgets(_attempts))],
+        [Patch(daemon_assembly, "remember", _forgets(_attempts))],
     ),
     "lost_wakeup": Bug("A wait begins and nothing ends it.", "every_run_ends", WORK, [Patch(Runner, "_wait", _without_timer)]),
     "wall_clock": Bug(
         "Acts are timed by a clock that may leap.",
         "timeouts_are_kept",
         replace(WORK, leap_s=20.0),
-        [Patch(daemon, "RunnerPorts", _by_the_wall)],
+        [Patch(daemon_assembly, "RunnerPorts", _by_the_wall)],
     ),
     "restore_unchecked": Bug(
         "A rollback says that it held, and nobody looked.",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.daemon import Daemon
+from aios.daemon.life import Daemon
 from aios.events.calls import SkillCall
 from aios.events.event import Event, Position, Stored
 from aios.hands.attempt import MANIFEST

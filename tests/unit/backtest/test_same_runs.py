@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aios.backtest import Backtest, backtest
-from aios.daemon import rules_of
+from aios.daemon.rules import rules_of
 from aios.playbooks.load import load_many
 from aios.settings import Settings
 from tests.simulation.assembly import SETTINGS, skills

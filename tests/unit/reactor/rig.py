@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from aios.daemon import Daemon, assemble
+from aios.daemon.assemble import assemble
+from aios.daemon.life import Daemon
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillCall, SkillResult
 from aios.events.event import Draft, Event, Stored

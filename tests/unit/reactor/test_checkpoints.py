@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aios.daemon import CHECKPOINT_EVERY_S, CHECKPOINT_FEW, CHECKPOINT_FEW_EVERY_S
+from aios.daemon.life import CHECKPOINT_EVERY_S, CHECKPOINT_FEW, CHECKPOINT_FEW_EVERY_S
 from tests.unit.reactor.rig import Rig, play, playbook
 
 FOLDER = "/state/checkpoints"

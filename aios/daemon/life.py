@@ -1,54 +1,29 @@
-"""The daemon: one visible page of wiring (`assemble`), and the order of its life (`Daemon`).
-
-`Outside` is everything that the daemon touches, as ports; `main` makes it from the real machine, the simulator from its twins.
-Nothing below this file knows which of the two it is.
-"""
+"""The daemon: the order of its life, and what goes on in it all the time. Made by `assemble`; its process calls `run`."""
 
 from __future__ import annotations
 
 import asyncio
 from asyncio import Future, Task
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aios import __version__
-from aios.clock import Clock
-from aios.cron import parse_cron
-from aios.entropy import Entropy
-from aios.errors import MachineError
-from aios.events.calls import SkillCatalogue
+from aios.daemon.outside import Outside, StartedControl
 from aios.events.codec import encode_json, encode_sorted
-from aios.events.durations import format_duration
-from aios.events.event import HOST, SYSTEM, Draft, Event, Position, Stored, day_of, format_time
-from aios.events.origin import InboxCursor
-from aios.events.redact import Redactor
-from aios.journal.query import History
-from aios.journal.retention import Upkeep
+from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.journal.tending import Tending
-from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
-from aios.playbooks.maintenance import CalendarWindow, CronWindow, WindowSet, calendar, zone_of
-from aios.playbooks.model import Playbook, lesser_mode
-from aios.playbooks.run import Run
-from aios.playbooks.run_words import Env
-from aios.playbooks.trust import Rule
-from aios.ports import Blobs, Emit, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
+from aios.ports import Inbox, JournalWriter
 from aios.reactor.aside import Aside
-from aios.reactor.holding import Around, Rules, held_before_act
-from aios.reactor.keep import LastGood, SinceGood
+from aios.reactor.keep import LastGood
 from aios.reactor.pump import Reactor
-from aios.reactor.runs import Runner, RunnerPorts
-from aios.reactor.shelf import Shelf, names_of
-from aios.scheduler.queue import EventQueue
-from aios.scheduler.slots import Slots
-from aios.scores.scores import Scores
+from aios.reactor.shelf import Shelf
 from aios.settings import Settings
 from aios.spine import Spine
 from aios.verbs.handler import Verbs
-from aios.verbs.house import House
 from aios.world import Call, World, call_of
 
 if TYPE_CHECKING:
@@ -71,76 +46,7 @@ MESSAGE_MAX = 2000
 STILL_S, STILL_WITHIN_S = 0.2, 1.0
 """Playbooks are read once their folder has been still for so long, or has not been for the other: editors empty a file first."""
 DEPENDENTS_MAX = 1000
-DECISIONS = ("run.opened", "reactor.decided", "scheduler.dead_letter")
 JUDGED = ("run.", "probe.", "service.", "resource.", "endpoint.", "agent.", "host.", "score.")
-
-
-class Checkpoints(Protocol):
-    def save(self, position: Position, payload: Any) -> None: ...
-    def load(self, usable: Callable[[Position], bool]) -> tuple[Position, Any] | None: ...
-
-
-class StartedHands(Hands, Protocol):
-    def open(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class StartedControl(Protocol):
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-class StartableServices(Services, Protocol):
-    async def to_start(self) -> Sequence[str]:
-        """Once they are watched: those that the daemon itself is to start."""
-        ...
-
-
-async def _forgotten(_run: str) -> Sequence[Event]:
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """The machine, as ports. Every field has a twin in `aios.testing`."""
-
-    clock: Clock
-    entropy: Entropy
-    files: Files
-    blobs: Blobs
-    reader: JournalReader
-    make_writer: Callable[[Callable[[Draft], None]], JournalWriter]
-    make_inbox: Callable[[Mapping[str, InboxCursor], Callable[[], None]], Inbox]
-    """Of the cursors, and of what to call when something came into it."""
-    checkpoints: Checkpoints
-    upkeep: Upkeep
-    """Tends the journal's files: indexes, archives, digests, removal."""
-    hands: StartedHands
-    looker: Looker
-    skills: SkillCatalogue
-    services: StartableServices
-    make_sensors: Callable[[World], Sequence[Sensor]]
-    read_playbooks: Callable[[], Mapping[str, str]]
-    watch_playbooks: Callable[[Callable[[], None]], None]
-    watch_files: Callable[[Sequence[str], Callable[[], None]], None]
-    """Calls back when one of these files (of a last-good copy) changed."""
-    make_control: Callable[[Verbs], StartedControl]
-    write_report: Callable[[str], None]
-    """Writes the report of this UTC day below `reports/`."""
-    notify: Callable[[str], bool]
-    offload: Callable[[Callable[[], None]], Awaitable[None]]
-    """Runs what syncs to the disk away from the loop."""
-    call_env: Mapping[str, Any]
-    since_good: SinceGood | None = None
-    """What differs from the last-good copy; none: nobody looks."""
-    make_collector: Callable[[], Collector] | None = None
-    """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
-    recall: Callable[[str], Awaitable[Sequence[Event]]] = _forgotten
-    """The events of a run by (the beginning of) its id, however old; here and now nobody knows any."""
-    boot_id: str = ""
-    pid: int = 0
-    rss_kb: Callable[[], int] = lambda: 0
-    watchdog_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -442,7 +348,7 @@ class Daemon:
         """At the set time of the machine's own day, the report of the day before."""
         clock = self.outside.clock
         while True:
-            due = next_morning(clock.now(), self.settings.report_at)
+            due = _next_morning(clock.now(), self.settings.report_at)
             while (left_s := due - clock.now()) > 0:  # in short stretches, since the wall clock may leap
                 await clock.sleep_until(clock.monotonic() + min(left_s, 3600.0))
             day = day_of(due - 86400.0)
@@ -490,232 +396,11 @@ class Daemon:
                 self.outside.watch_files(playbook.keep.files, self.keeper.start)
 
 
-# --- wiring -----------------------------------------------------------------------------------------------------------
-
-
-def assemble(settings: Settings, outside: Outside) -> Daemon:
-    """Put the daemon together: the world from checkpoint and journal, then everything around it."""
-    texts = outside.read_playbooks()
-    troubles = _Troubles()
-    writer = outside.make_writer(troubles.tell)
-    remembered = _remember(settings, outside)
-    world, queue = remembered.world, remembered.queue
-    shelf = Shelf(outside.blobs, outside.skills)
-    playbooks_before = None
-    if world.playbooks and names_of(texts) != frozenset(world.playbooks.values()):
-        playbooks_before = shelf.recall(world.playbooks, world.playbook_paths)
-    first_words = (*remembered.torn, *shelf.reload(texts))
-    redactor = Redactor((*settings.redact.values, *settings.notify.headers.values()))
-    spine = Spine(outside.clock, outside.entropy, writer, world, redactor, outside.blobs, f"aios/{HOST}")
-    rules = rules_of(settings)
-    aside = Aside(spine.emit, outside.hands, outside.skills, outside.entropy, outside.call_env)
-    ports = RunnerPorts(outside.clock, outside.entropy, spine.emit, outside.hands, outside.looker, outside.skills)
-    around = Around()
-    env_of = partial(_env_of, settings, outside, world, shelf, rules, around)
-    runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
-    reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
-    reactor.decided_since, reactor.undecided_types = remembered.decided_since, remembered.types
-    reactor.around = around
-    runner.open_fallback = reactor.open_fallback
-    keeper = LastGood(
-        shelf,
-        outside.skills,
-        outside.services,
-        outside.looker,
-        outside.files,
-        aside,
-        spine.emit,
-        outside.clock,
-        outside.since_good,
-    )
-    daemon_box: list[Daemon] = []
-    house = House(
-        settings,
-        world,
-        reactor,
-        aside,
-        outside.services,
-        outside.hands,
-        outside.looker,
-        outside.skills,
-        outside.reader,
-        spine.emit,
-        outside.clock,
-        outside.call_env,
-        lambda: daemon_box[0]._reload(),
-        lambda reason: daemon_box[0].stop(reason),
-        outside.recall,
-        outside.clock.now(),
-        outside.pid,
-        History(outside.files, f"{settings.data}/events"),
-        outside.offload,
-    )
-    verbs = Verbs(house)
-    inbox_wake = asyncio.Event()
-    inbox = outside.make_inbox(world.cursors, inbox_wake.set)
-    control = outside.make_control(verbs)
-    daemon = Daemon(
-        settings,
-        outside,
-        world,
-        spine,
-        reactor,
-        shelf,
-        aside,
-        keeper,
-        writer,
-        control,
-        verbs,
-        inbox,
-        inbox_wake,
-        world.alive_at,
-        first_words,
-        playbooks_before,
-    )
-    daemon._since_checkpoint = remembered.folded
-    daemon_box.append(daemon)
-    troubles.emit = spine.emit
-    return daemon
-
-
-@dataclass(slots=True)
-class _Troubles:
-    """What the writer has to tell goes through the same door as everything else; at first that door is not there yet."""
-
-    emit: Emit | None = None
-
-    def tell(self, draft: Draft) -> None:
-        assert self.emit is not None
-        self.emit(draft)
-
-
-class _Remembered(NamedTuple):
-    """The world as it was; what was decided since of all that the checkpoint's queue calls spilled, and must not be again; the
-    type of each event that nothing in the journal says was decided; whom to call about runs that a damaged line has torn; how
-    many events stood after the checkpoint.
-    """
-
-    world: World
-    queue: EventQueue
-    decided_since: frozenset[str]
-    types: Mapping[str, str]
-    torn: tuple[Draft, ...]
-    folded: int
-
-
-def _remember(settings: Settings, outside: Outside) -> _Remembered:
-    """The newest checkpoint, then every event after it."""
-    targets = settings.score.latency_target_ms
-    new_scores = partial(Scores, window_s=settings.score.window_s, targets_ms=targets)
-    old_scores = partial(Scores.from_json, window_s=settings.score.window_s, targets_ms=targets)
-    now = outside.clock.monotonic()
-    found = outside.checkpoints.load(lambda position: outside.reader.at(position) is not None)
-    if found is None:
-        world, queue = World(new_scores()), EventQueue(settings.queue_max)
-    else:
-        world = World.from_json(found[1]["world"], old_scores)
-        queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
-    world.correlator.recall = outside.blobs.get
-    decided_since = set()
-    torn: dict[str, Draft] = {}
-    types: dict[str, str] = {}
-    folded = 0
-    for event, position in outside.reader.read(world.position if found else None):
-        folded += 1
-        if queue.spilled and event.type in DECISIONS:
-            decided_since.add(str(event.data["event"]))
-        try:
-            world.apply(event, position)
-        except MachineError:  # a line of this run was damaged, and not counted: nobody else may have to suffer for it
-            run = world.tear(event)
-            torn[run.id] = _torn(run)
-        if event.type == "reactor.called":  # told already, by a life before
-            torn.pop(event.causationid, None)
-        if event.id in world.undecided:
-            types[event.id] = event.type
-        elif event.type == "daemon.heartbeat":  # it says up to where all is decided
-            types = {one: types[one] for one in world.undecided if one in types}
-    return _Remembered(world, queue, frozenset(decided_since), types, tuple(torn.values()), folded)
-
-
-def _torn(run: Run) -> Draft:
-    data = {"playbook": run.playbook, "guard": "torn", "why": f"run {run.id} of {run.playbook} was ended: {run.why}"}
-    return Draft(type="reactor.called", subject=run.subject, data=data, causationid=run.id, correlationid=run.incident)
-
-
-def rules_of(settings: Settings) -> Rules:
-    """What the settings say of guards."""
-    needs = {service.subject: frozenset(service.needs) for service in settings.service if service.needs}
-    for subject, more in settings.depends_on.items():
-        needs[subject] = needs.get(subject, frozenset()) | frozenset(more)
-    return Rules(
-        settings.mode_max,
-        settings.acts_per_hour,
-        settings.settle_s,
-        frozenset(settings.protected),
-        concurrency=settings.concurrency,
-        windows=windows_of(settings),
-        needs=needs,
-        storm_share=settings.storm.share,
-        storm_at_least=settings.storm.at_least,
-        trust=Rule(settings.trust.runs, settings.trust.earned, settings.trust.lost),
-    )
-
-
-def windows_of(settings: Settings) -> WindowSet:
-    """The machine's own maintenance windows."""
-    made: dict[str, list[CronWindow | CalendarWindow]] = {"only": [], "never": []}
-    for s in settings.window:
-        zone = zone_of(s.timezone) if s.timezone else None
-        if s.cron is not None and s.for_s is not None:
-            text = f"{s.name} ({s.cron} for {format_duration(s.for_s)})"
-            made[s.acts].append(CronWindow(parse_cron(s.cron), s.for_s, zone, text))
-        else:
-            begins, ends = calendar(s.begins, zone, end=False), calendar(s.ends, zone, end=True)
-            made[s.acts].append(CalendarWindow(begins, ends, f"{s.name} ({s.begins} to {s.ends})"))
-    return WindowSet(tuple(made["only"]), tuple(made["never"]))
-
-
-def _env_of(
-    settings: Settings,
-    outside: Outside,
-    world: World,
-    shelf: Shelf,
-    rules: Rules,
-    around: Around,
-    run: Run,
-    playbook: Playbook,
-    chance: float,
-) -> Env:
-    """What a run may know and do, as it is now: its text is its own, its permission is that of the playbook in force."""
-    now = outside.clock.now()
-    in_force = shelf.by_name.get(run.playbook)
-    more = frozenset(settings.protected)
-    return Env(
-        now=now,
-        playbook=playbook,
-        skills=outside.skills,
-        mode_max=lesser_mode(settings.mode_max, world.trust.mode_of(in_force or playbook)),
-        watch_s=settings.trust.watch_s,
-        paused=world.is_paused(now),
-        resumes_at=world.paused_until,
-        disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
-        protected=lambda resources: protected(resources, more),
-        acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
-        held_now=lambda: held_before_act(in_force or playbook, run, world, rules, around, now),
-        score=world.scores.value(run.subject, now),
-        system_score=world.scores.value(SYSTEM, now),
-        chance=chance,
-        call_env=outside.call_env,
-        approval_expires_s=settings.approval_expires_s,
-    )
-
-
 def _collect_into(told: list[Collected], collector: Collector, now: float, open_runs: frozenset[str], memory: bytes) -> None:
     told.append(collector.collect(now, open_runs, memory))
 
 
-def next_morning(now: float, report_at: str) -> float:
+def _next_morning(now: float, report_at: str) -> float:
     """The next time that the machine's own clock shows HH:MM, in seconds since the epoch."""
     hour, minute = (int(part) for part in report_at.split(":"))
     today = datetime.fromtimestamp(now).astimezone()
