@@ -19,6 +19,8 @@ from aios.ports import Files
 BULK, PACKED = ".bulk", ".bulk.zst"
 LEVEL = 1
 PIECE = 1 << 20
+GATHERED = 64 << 10
+"""Small writes go out together: a call of the disk for each costs as much as all else that is done for a small file."""
 
 
 class BulkFile:
@@ -33,6 +35,8 @@ class BulkFile:
         self._written = 0
         self._on_disk = 0
         self._packer: Any = _packer() if pack else None
+        self._small: list[bytes] = []
+        self._small_length = 0
         self._taken = ""
         """The hash of what was taken from a file as a whole."""
 
@@ -43,12 +47,28 @@ class BulkFile:
 
     def write(self, data: bytes | memoryview) -> None:
         """Raises OSError."""
-        self._hash.update(data)
         self._written += len(data)
+        if len(data) < GATHERED and isinstance(data, bytes):  # another piece may be of a buffer that is filled anew
+            self._small.append(data)
+            self._small_length += len(data)
+            if self._small_length >= GATHERED:
+                self._flush()
+        else:
+            self._flush()
+            self._take_in(data)
+
+    def _flush(self) -> None:
+        if self._small:
+            data, self._small, self._small_length = b"".join(self._small), [], 0
+            self._take_in(data)
+
+    def _take_in(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
         self._put(self._packer.compress(data) if self._packer else data)
 
     def skip(self, length: int) -> None:
         """Zeros that take no room. Raises OSError."""
+        self._flush()
         zeros = bytes(min(length, PIECE))
         for start in range(0, length, PIECE):
             part = zeros[: min(PIECE, length - start)]
@@ -77,6 +97,7 @@ class BulkFile:
     def commit(self) -> str:
         """Its name; durable when it returns. Raises OSError."""
         try:
+            self._flush()
             if self._packer:
                 self._put(self._packer.flush())
             self._files.fsync(self._fd)

@@ -23,7 +23,8 @@ class Entry(NamedTuple):
     kind: file, folder, link, absent; fifo, socket, device, other (noted, and left alone). `blob` is the SHA-256 of a file's
     bytes, `at` where they lie: (bulk, offset, stored, packed); nothing: the blob of that name. `data` are the parts [offset,
     length] of a sparse file that are no holes. `links` is how many names the inode has; `hard` the first of those in this tree,
-    when it is more than one. `ctime_ns` 0: it changed while it was read.
+    when it is more than one. The times were seen before the bytes were read: a change meanwhile has
+    left a younger `ctime_ns`.
     """
 
     path: str
@@ -102,6 +103,8 @@ def _of_first_version(raw: Mapping[str, Any]) -> Entry:
 
 def name_to_json(name: str) -> str | list[str]:
     """A name that is no UTF-8 (Python holds it with surrogates, JSON cannot) as its bytes in base64, in a list of one."""
+    if name.isascii():
+        return name
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -45,6 +45,8 @@ def keep_copy(
     changed = max(entry.ctime_ns for entry in entries) / 1e9
     if changed >= params.get("older_than", float("inf")):
         return failed("a file changed after its subject had started, so it is not known to be good", kept=False, changed=changed)
+    if snapshot.labels_now(manifest) != snapshot.labels(manifest):
+        return failed("a file changed while it was copied, so the copy is not known to be good", kept=False)
     folder = folder_of(state_dir, params["playbook"], params["subject"])
     make_dirs(files, folder)
     result = _write_generation(folder, manifest, list(params["files"]), files, blobs)

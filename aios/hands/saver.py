@@ -28,18 +28,17 @@ _ALONE = (0, -1, 0)
 
 
 class Saver:
-    """A `Keep` for one snapshot. `pack_name` is known, and all of it durable, after `finish`."""
+    """A `Keep` for one snapshot. All of it is durable after `finish`, and only then do contents say in which pack they lie."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._pack: BlobSink | None = None
         self._zstd: Any = None
-        self._in_pack: dict[str, tuple[object, ...]] = {}
-        self.pack_name = ""
+        self._in_pack: dict[str, list[object]] = {}
 
     def content(self, fd: int, seen: os.stat_result) -> Content:
         if seen.st_size <= LARGE:
-            data = read_whole(fd, LARGE + 1)
+            data = read_whole(fd, seen.st_size, LARGE + 1)
             if len(data) <= LARGE:
                 return self._small(data, fd, seen)
         return self._large(fd, seen)
@@ -47,17 +46,15 @@ class Saver:
     def finish(self) -> None:
         """Raises OSError."""
         if self._pack is not None:
-            self.pack_name = self._pack.commit()
+            name = self._pack.commit()
             self._pack = None
+            for at in self._in_pack.values():
+                at[0] = name
 
     def drop(self) -> None:
         if self._pack is not None:
             self._pack.drop()
             self._pack = None
-
-    def placed(self, entry: Entry) -> Entry:
-        """With the pack's name, once it has one."""
-        return entry._replace(at=(self.pack_name, *entry.at[1:])) if entry.at and entry.at[0] == "" else entry
 
     def _small(self, data: bytes, fd: int, seen: os.stat_result) -> Content:
         blob = sha256(data).hexdigest()
@@ -66,7 +63,7 @@ class Saver:
             if self._pack is None:
                 self._pack = self._blobs.sink()
             packed = self._packed(data)
-            at = self._in_pack[blob] = ("", self._pack.length, len(packed or data), int(packed is not None))
+            at = self._in_pack[blob] = ["", self._pack.length, len(packed or data), int(packed is not None)]
             self._pack.write(packed or data)
         return Content(blob, at, len(data), extents_of(fd, seen))
 

@@ -54,6 +54,11 @@ class Content(NamedTuple):
     data: Extents | None
 
 
+_REPLACED = frozenset({errno.ELOOP, errno.ENXIO, errno.ESTALE})
+"""What opening says to whom a link, a socket or a FIFO stands in the way."""
+NO_CONTENT = Content("", (), 0, None)
+
+
 class Keep(Protocol):
     """What is done with the bytes of an open file. Raises OSError."""
 
@@ -65,7 +70,7 @@ class Hasher:
 
     def content(self, fd: int, seen: os.stat_result) -> Content:
         if seen.st_size <= PIECE:
-            data = read_whole(fd, PIECE + 1)
+            data = read_whole(fd, seen.st_size, PIECE + 1)
             if len(data) <= PIECE:
                 return Content(sha256(data).hexdigest(), (), len(data), None)
         digest, size = Digest(), 0
@@ -89,6 +94,10 @@ class Known:
         self._before = {entry.path: entry for entry in entries if entry.kind == "file"}
         self._rested_ns = seen_ns - SETTLED_NS
         self._compare = compare
+
+    def about(self, path: str) -> bool:
+        """Whether anything is known of it."""
+        return path in self._before
 
     def differs(self, path: str, seen: os.stat_result) -> bool:
         """By its size; of a large file, also by the time of its last change: reading it costs as much as writing it anew."""
@@ -139,12 +148,10 @@ class Scan:
         return self._entries
 
     def _one(self, folder: int, name: str, path: str, depth: int) -> None:
-        self._count += 1
-        if self._count > self._bounds.files or depth > DEPTH_MAX:
-            raise TooMuch(f"more than {self._bounds.files} files or {DEPTH_MAX} levels", path)
+        self._counted(path, depth)
         seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISREG(seen.st_mode):
-            self._file(folder, name, path, seen)
+            self._add(self._file(folder, name, path, seen))
         elif stat.S_ISDIR(seen.st_mode):
             self._folder(folder, name, path, depth)
         elif stat.S_ISLNK(seen.st_mode):
@@ -152,35 +159,39 @@ class Scan:
         else:
             self._entries.append(_noted(path, seen))
 
-    def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> None:
+    def _counted(self, path: str, depth: int) -> None:
+        self._count += 1
+        if self._count > self._bounds.files or depth > DEPTH_MAX:
+            raise TooMuch(f"more than {self._bounds.files} files or {DEPTH_MAX} levels", path)
+
+    def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> Entry:
         entry = self._known.unchanged(path, seen)
         if entry is None and self._known.differs(path, seen):
-            entry = entry_of(path, "file", seen)._replace(blob=ANOTHER)
-        elif entry is None:
-            fd = open_to_read(folder, name)
-            try:
-                entry = self._read(fd, path or name)._replace(path=path)
-            finally:
-                os.close(fd)
-        elif entry.hard or entry.links != seen.st_nlink:
-            entry = entry._replace(hard="", links=seen.st_nlink)
+            return entry_of(path, "file", seen)._replace(blob=ANOTHER)
+        if entry is None:
+            return self._read(folder, name, path)
+        if entry.hard or entry.links != seen.st_nlink:
+            return entry._replace(hard="", links=seen.st_nlink)
+        return entry
+
+    def _add(self, entry: Entry) -> None:
         if entry.links > 1:
             self._inodes.setdefault((entry.device, entry.inode), []).append(len(self._entries))
         self._charge(entry)
         self._entries.append(entry)
 
-    def _read(self, fd: int, path: str) -> Entry:
-        seen = os.fstat(fd)
-        if not stat.S_ISREG(seen.st_mode):
-            raise OSError(errno.ESTALE, "it was replaced while it was read", path)
-        if self._bytes + min(seen.st_size, seen.st_blocks * 512) > self._bounds.bytes:
-            self._refuse_bytes(path)
-        content = self._keep.content(fd, seen)
-        entry = entry_of(path, "file", seen, read_xattrs(fd))._replace(**content._asdict())
-        after = os.fstat(fd)
-        if (after.st_ctime_ns, after.st_size) != (seen.st_ctime_ns, content.size):
-            entry = entry._replace(ctime_ns=0)
-        return entry
+    def _read(self, folder: int, name: str, path: str) -> Entry:
+        fd = open_to_read(folder, name)
+        try:
+            seen = os.fstat(fd)
+            if not stat.S_ISREG(seen.st_mode):
+                raise OSError(errno.ESTALE, "it was replaced while it was read", path or name)
+            if self._bytes + min(seen.st_size, seen.st_blocks * 512) > self._bounds.bytes:
+                self._refuse_bytes(path or name)
+            content = self._keep.content(fd, seen)
+            return entry_of(path, "file", seen, read_xattrs(fd), content)
+        finally:
+            os.close(fd)
 
     def _charge(self, entry: Entry) -> None:
         held = entry.size if entry.data is None else sum(length for _, length in entry.data)
@@ -199,18 +210,34 @@ class Scan:
         try:
             self._entries.append(entry_of(path, "folder", os.fstat(fd), read_xattrs(fd)))
             below = path + "/" if path else ""
-            for child in sorted(os.listdir(fd)):
+            with os.scandir(fd) as found:
+                names = sorted((child.name, child.is_file(follow_symlinks=False)) for child in found)
+            for child, plain in names:
                 if not is_ours(child):
-                    self._child(fd, child, below + child, depth + 1)
+                    self._child(fd, child, below + child, depth + 1, plain=plain and not self._known.about(below + child))
         finally:
             os.close(fd)
 
-    def _child(self, folder: int, name: str, path: str, depth: int) -> None:
+    def _child(self, folder: int, name: str, path: str, depth: int, *, plain: bool) -> None:
         """What goes away while it is looked at was not there. Only where the root itself does is the root absent."""
         try:
+            if plain and self._plain(folder, name, path, depth):
+                return
             self._one(folder, name, path, depth)
         except FileNotFoundError:
             return
+
+    def _plain(self, folder: int, name: str, path: str, depth: int) -> bool:
+        """A file, as its folder said, of which nothing is known: it is not asked twice. False: it is something else by now."""
+        try:
+            entry = self._read(folder, name, path)
+        except OSError as error:
+            if error.errno in _REPLACED:
+                return False
+            raise
+        self._counted(path, depth)
+        self._add(entry)
+        return True
 
     def _tie(self) -> None:
         """Names of one inode name the first of them."""
@@ -221,7 +248,13 @@ class Scan:
                     self._entries[place] = self._entries[place]._replace(hard=first or ".")
 
 
-def entry_of(path: str, kind: str, seen: os.stat_result, xattrs: Mapping[str, str] = NO_XATTRS) -> Entry:
+def entry_of(
+    path: str,
+    kind: str,
+    seen: os.stat_result,
+    xattrs: Mapping[str, str] = NO_XATTRS,
+    content: Content = NO_CONTENT,
+) -> Entry:
     return Entry(
         path,
         kind,
@@ -231,10 +264,13 @@ def entry_of(path: str, kind: str, seen: os.stat_result, xattrs: Mapping[str, st
         seen.st_mtime_ns,
         seen.st_atime_ns,
         seen.st_ctime_ns,
-        0,
+        content.size,
         seen.st_dev,
         seen.st_ino,
         seen.st_nlink if kind == "file" else 1,
+        content.blob,
+        content.at,
+        content.data,
         xattrs=xattrs,
     )
 
@@ -262,10 +298,10 @@ def open_to_read(folder: int, name: str) -> int:
         return os.open(name, flags, dir_fd=folder)
 
 
-def read_whole(fd: int, limit: int) -> bytes:
-    """From its beginning, at most `limit` bytes."""
-    data = os.pread(fd, limit, 0)
-    if not data or len(data) == limit:
+def read_whole(fd: int, size: int, limit: int) -> bytes:
+    """From its beginning, at most `limit` bytes. `size` is how many there should be: with one more asked for, one call tells."""
+    data = os.pread(fd, min(size + 1, limit), 0)
+    if len(data) == size or len(data) == limit:
         return data
     parts = [data]
     length = len(data)

@@ -84,7 +84,7 @@ def _roots(paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf) -
     finally:
         saver.drop()
     return [
-        {"path": path, "real": real, "missing": missing, "rows": rows_of(map(saver.placed, entries))}
+        {"path": path, "real": real, "missing": missing, "rows": rows_of(entries)}
         for (path, real, missing), entries in zip(places, found, strict=True)
     ]
 

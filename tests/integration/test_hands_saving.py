@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from aios.digest import Digest
 from aios.disk import OsFiles, make_dirs, write_small
 from aios.events.calls import Touches
 from aios.events.codec import encode_json
-from aios.hands import latest, saver, scan, snapshot
+from aios.hands import keep, latest, saver, scan, snapshot
 from aios.hands.attempt import MANIFEST
+from aios.hands.entry import entries_of
 from aios.ports import ServiceActs
 
+Happenings = list[Callable[[], object]]
 MINUTES_LATER = 10**18 * 4
 """Wall time, far enough after the files of a test were changed."""
 
@@ -101,6 +104,101 @@ def test_what_had_not_rested_when_it_was_saved_is_read_again(place: Place, read:
     read.clear()
     place.save()
     assert read == [2]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Happenings:
+    """What somebody else does while the next file is saved, after its bytes were read."""
+    todo: Happenings = []
+    real = saver.Saver.content
+
+    def content(self: saver.Saver, fd: int, seen: os.stat_result) -> scan.Content:
+        found = real(self, fd, seen)
+        if todo:
+            todo.pop()()
+        return found
+
+    monkeypatch.setattr(saver.Saver, "content", content)
+    return todo
+
+
+def test_what_changed_while_it_was_saved_is_read_again(place: Place, meanwhile: Happenings) -> None:
+    """However long it rests after that: its time of change is that of before."""
+    file = place.root / "a"
+    file.write_text("aa")
+    scan_begins = file.stat().st_ctime_ns
+
+    def changed() -> None:
+        while file.stat().st_ctime_ns == scan_begins:
+            file.write_text("bb")
+
+    meanwhile.append(changed)
+    place.save()
+    second = place.save()
+    file.unlink()
+    assert snapshot.restore(second, place.blobs, no_services) == []
+    assert file.read_text() == "bb"
+
+
+def test_a_file_that_changed_while_it_was_copied_is_no_last_good_copy(place: Place, meanwhile: Happenings) -> None:
+    """Half of what was and half of what comes is a configuration that nobody has ever proven."""
+    file = place.root / "a"
+    file.write_text("aa")
+    params = {"playbook": "p", "subject": "s", "files": [str(file)]}
+    meanwhile.append(lambda: file.write_text("bb"))
+    refused = keep.keep_copy(params, place.state, OsFiles(), place.blobs)
+    assert "changed while it was copied" in refused.error
+    assert refused.result["kept"] is False
+    assert not Path(keep.folder_of(place.state, "p", "s")).exists()
+    assert keep.keep_copy(params, place.state, OsFiles(), place.blobs).ok
+
+
+@pytest.mark.parametrize("became", ["a link", "a socket", "gone", "a folder"])
+def test_what_the_folder_called_a_file_may_be_something_else_when_it_is_opened(
+    place: Place, meanwhile: Happenings, became: str
+) -> None:
+    """It is saved as what it is by then; a machine that lives is no reason not to act."""
+    (place.root / "a").write_text("first")
+    second = place.root / "b"
+    second.write_text("second")
+
+    def replaced() -> None:
+        second.unlink()
+        if became == "a link":
+            second.symlink_to("a")
+        elif became == "a folder":
+            second.mkdir()
+        elif became == "a socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(second))
+
+    meanwhile.append(replaced)
+    [root] = place.save()["roots"]
+    kinds = {entry.path: entry.kind for entry in entries_of(root)}
+    assert kinds.pop("") == "folder"
+    wanted = {"a link": "link", "a socket": "socket", "a folder": "folder"}
+    assert kinds == {"a": "file", **({"b": wanted[became]} if became in wanted else {})}
+
+
+def test_many_small_files_go_to_the_disk_in_few_writes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each comes back as it was, wherever the writes were cut."""
+    contents = {f"{n}": os.urandom(n * 7 % 3000) for n in range(400)}
+    for name, data in contents.items():
+        (place.root / name).write_bytes(data)
+    writes: list[int] = []
+    real = OsFiles.write
+
+    def write(self: OsFiles, fd: int, data: bytes) -> int:
+        writes.append(len(data))
+        return real(self, fd, data)
+
+    monkeypatch.setattr(OsFiles, "write", write)
+    manifest = place.save()
+    assert len(writes) < 20
+    for name in contents:
+        (place.root / name).unlink()
+    assert snapshot.restore(manifest, place.blobs, no_services) == []
+    assert {path.name: path.read_bytes() for path in place.root.iterdir()} == contents
 
 
 @pytest.mark.parametrize("change", ["another inode", "a new name for it", "an older time"])
