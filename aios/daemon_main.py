@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import signal
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -47,6 +48,7 @@ from aios.journal.thread import JournalGone, ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.log import configure, get_logger
 from aios.places import SYSTEM_PLAYBOOKS
+from aios.playbooks.yaml_strict import unreadable
 from aios.ports import Blobs, Inbox, JournalWriter, Sensor, Services, UnitState
 from aios.sensors.alarm import Limits
 from aios.sensors.asking import Probe
@@ -468,31 +470,43 @@ def _host_limits(settings: Settings) -> HostLimits:
 
 
 def read_playbooks(folders: Sequence[str]) -> dict[str, str]:
-    """Path -> text of every `.yaml` and `.yml` in these folders. A file that cannot be read stands there as one that cannot be
-    used, with the reason in it: it is not gone, and its folder waits for it."""
+    """Path -> text of every `.yaml` and `.yml` in these folders. A file or folder that cannot be read stands there as one that
+    cannot be used, with the reason: it is not gone, and what was in force of its folder stays so."""
     found: dict[str, str] = {}
     for folder in folders:
         try:
             names = sorted(os.listdir(folder))
-        except OSError as error:
-            if folder != SYSTEM_PLAYBOOKS or os.path.exists(folder):  # not everybody has playbooks of his own
-                log.warning("a folder of playbooks cannot be read", folder=folder, error=str(error))
+        except FileNotFoundError:
+            if folder != SYSTEM_PLAYBOOKS:  # not everybody has playbooks of his own
+                log.warning("there is no such folder of playbooks", folder=folder)
             continue
-        for name in names:
-            if name.endswith((".yaml", ".yml")) and not name.startswith(".") and len(found) < PLAYBOOKS_MAX:
-                _read_playbook(f"{folder}/{name}", found)
+        except OSError as error:
+            found[f"{folder}/"] = unreadable(f"this folder of playbooks cannot be read: {error.strerror}")
+            continue
+        wanted = [name for name in names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
+        if len(wanted) > PLAYBOOKS_MAX:
+            log.warning("more playbooks than are read from one folder", folder=folder, found=len(wanted), read=PLAYBOOKS_MAX)
+        for name in wanted[:PLAYBOOKS_MAX]:
+            if (text := _read_playbook(f"{folder}/{name}")) is not None:
+                found[f"{folder}/{name}"] = text
     return found
 
 
-def _read_playbook(path: str, found: dict[str, str]) -> None:
+def _read_playbook(path: str) -> str | None:
+    """None: it was removed just now. A pipe or a device that somebody called so is not waited for."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            found[path] = file.read(PLAYBOOK_MAX + 1)
-    except FileNotFoundError:
-        return  # removed just now
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return unreadable("cannot be read: it is no file")
+            raw = file.read(PLAYBOOK_MAX + 1)
     except OSError as error:
-        log.warning("a playbook cannot be read", path=path, error=str(error))
-        found[path] = f"# it cannot be read: {error.strerror}\n"
+        gone = isinstance(error, FileNotFoundError) and not os.path.islink(path)
+        return None if gone else unreadable(f"cannot be read: {error.strerror}")
+    try:
+        return raw.decode("utf-8", "ignore" if len(raw) > PLAYBOOK_MAX else "strict")  # the cut may split a character
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return unreadable(f"is not UTF-8 in line {line}: save it as UTF-8")
 
 
 def _watch_folders(waker: Waker, folders: Sequence[str], changed: Callable[[], None]) -> None:

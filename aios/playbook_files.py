@@ -56,7 +56,8 @@ def read_texts(paths: Iterable[str]) -> tuple[dict[str, str], list[ConfigError]]
 
 def _read(file: str) -> str:
     with open(file, "rb") as opened:
-        return opened.read(FILE_BYTES_MAX + 1).decode("utf-8")
+        raw = opened.read(FILE_BYTES_MAX + 1)
+    return raw.decode("utf-8", "ignore" if len(raw) > FILE_BYTES_MAX else "strict")  # the cut may split a character
 
 
 def files_of(path: str) -> list[str]:

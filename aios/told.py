@@ -68,7 +68,7 @@ def _correlated(event: Event) -> str:
 
 def _invalid(event: Event) -> str:
     data = event.data
-    place = ":".join(str(data.get(name, "")) for name in ("path", "line", "column"))
+    place = ":".join(str(data[name]) for name in ("path", "line", "column") if data.get(name))
     waiting = data.get("waiting")
     also = f"; other changes in its folder wait ({len(waiting)})" if isinstance(waiting, list) and waiting else ""
     return f"playbook refused, what was in force stays: {place}: {data.get('message', '')}{also}"

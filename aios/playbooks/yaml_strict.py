@@ -20,6 +20,8 @@ BYTES_MAX = 256 * 1024
 EVENTS_MAX = 20_000
 DEPTH_MAX = 32
 SNIPPET_MAX = 200
+_UNREADABLE = "\ud800"
+"""Begins what stands for the text of a file that cannot be read; no file can hold it."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
@@ -104,8 +106,15 @@ class Source:
         return line, index - (before.rfind("\n") + 1) + 1
 
 
+def unreadable(why: str) -> str:
+    """What to give as the text of a file that is there and cannot be read: it is refused with this reason."""
+    return _UNREADABLE + why
+
+
 def parse(source: Source) -> Node:
     """The one document of the file. Raises ConfigError at the first thing that cannot stand."""
+    if source.text.startswith(_UNREADABLE):
+        raise ConfigError(source.path, source.text.removeprefix(_UNREADABLE), hint="make it readable, or remove it")
     _refuse_unreadable(source)
     return _Builder(source).document()
 

@@ -139,7 +139,8 @@ class Waits:
 
     def _invalid(self, event: Event, _trigger: str) -> None:
         path = str(event.data.get("path", ""))
-        what = f"{path}:{event.data.get('line', 0)}: {event.data.get('message', '')}"
+        line = event.data.get("line")
+        what = f"{path}{f':{line}' if line else ''}: {event.data.get('message', '')}"
         wait = _wait("playbook", event, what, (f"aios playbook lint {argument(path)}",))
         self.add(path, wait, event.subject, since=event.taken)
 

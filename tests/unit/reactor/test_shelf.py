@@ -8,6 +8,7 @@ import pytest
 
 from aios.events.event import Draft
 from aios.playbooks.run import Run
+from aios.playbooks.yaml_strict import unreadable
 from aios.reactor import shelf as shelf_room
 from aios.reactor.shelf import Shelf, names_of
 from aios.testing.blobs import SimBlobs
@@ -120,6 +121,16 @@ def test_a_folder_that_was_broken_while_the_daemon_was_down_stays_as_it_was_befo
     shelf.recall(told.data["playbooks"], told.data["paths"])
     shelf.reload({"/p/a.yaml": "[", "/p/b.yaml": text("b", "x.y"), "/p/c.yaml": text("c")})
     assert {name: playbook.types for name, playbook in shelf.by_name.items()} == {"a": ("a.b",), "b": ("a.b",)}
+
+
+def test_a_folder_that_cannot_be_read_changes_nothing() -> None:
+    """Neither what it holds nor that it holds nothing is known."""
+    shelf = Shelf(SimBlobs(), SKILLS)
+    shelf.reload({"/p/a.yaml": text("a"), "/q/b.yaml": text("b")})
+    (invalid, told) = shelf.reload({"/p/": unreadable("it cannot be read"), "/q/b.yaml": text("b", "x.y")})
+    assert (invalid.data["path"], invalid.data["message"]) == ("/p/", "it cannot be read")
+    assert set(loaded((told,))) == {"a", "b"}
+    assert shelf.by_name["b"].types == ("x.y",)
 
 
 def test_a_removed_file_leaves_even_when_it_was_broken() -> None:
