@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = 4 << 20
 OUT = "imported-playbooks"
+SCHEMA_FILE = "playbook.schema.json"
 
 _EXAMPLES = """
 aios playbook import ~/old-aios/data/playbooks.json
@@ -47,6 +48,8 @@ def import_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
     _refuse_twice(carried)
     _refuse_what_would_not_load(carried, args.out)
     written = _write(carried, args.out, args.force)
+    if written:
+        write_schema(args.out)
     if wants_json(args):
         rows = [
             {"file": path, "playbook": one.name, "carried": list(one.carried), "left_out": list(one.left_out)}
@@ -109,6 +112,18 @@ def write_new(path: str, text: str, force: bool = False) -> None:
         os.unlink(path)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def write_schema(folder: str) -> str:
+    """The schema that the first line of what we write names, beside it; its path, or empty where it lies there already."""
+    from aios.events.codec import encode_json
+    from aios.playbooks.schema import schema
+
+    path = os.path.join(folder, SCHEMA_FILE)
+    if os.path.lexists(path):
+        return ""
+    write_new(path, encode_json(schema(catalogue())).decode() + "\n")
+    return path
 
 
 def _show(carried: Sequence[Carried], written: Sequence[str], terminal: Terminal) -> None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from aios.cli import exits
 from aios.cli.journal import reader
 from aios.cli.parser import UsageError, add_verb
-from aios.cli.playbook_import import write_new
+from aios.cli.playbook_import import write_new, write_schema
 from aios.cli.reach import folder, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import Terminal
 from aios.errors import Refused
 from aios.events.event import Event
-from aios.journal.query import Query
 from aios.nearest import nearest
 from aios.playbooks.model import MODES
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from aios.playbooks.drafting import Wanted
 
 _PROG = "aios playbook new"
-SCHEMA_FILE = "playbook.schema.json"
 ANSWER_MAX = 500
 _EXAMPLES = """
 aios playbook new                                      asks a few questions
@@ -40,7 +38,11 @@ def arguments(group: Verbs) -> None:
     help = "write a first version of a playbook: it loads, lints, and passes its own test"
     parser = add_verb(group, "new", help, new, examples=_EXAMPLES)
     parser.add_argument("name", nargs="?", default="", help="its name (default: made of what it answers)")
-    parser.add_argument("--from-event", metavar="ID", help="for this event of the journal: its type, subject and data")
+    parser.add_argument(
+        "--from-event",
+        metavar="ID",
+        help="for this event of the journal (or the beginning of its id): its type, subject and data",
+    )
     parser.add_argument("--type", default="", help="the type of event that it answers: service.down")
     parser.add_argument("--subject", default="", help="only for this subject: nginx.service (default: any)")
     acting = parser.add_mutually_exclusive_group()
@@ -59,16 +61,13 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
 
     text = checked_draft(wanted, catalogue())
     path = os.path.join(args.out, f"{wanted.title}.yaml")
-    schema = os.path.join(args.out, SCHEMA_FILE)
     folder_is_new = not os.path.isdir(args.out)
     try:
         os.makedirs(args.out, exist_ok=True)
         write_new(path, text, args.force)
     except FileExistsError:
         raise Refused(f"{path} is there already", f"give it another name ({_PROG} NAME …), or --force writes over it") from None
-    schema_is_new = not os.path.lexists(schema)
-    if schema_is_new:
-        _write_schema(schema)
+    schema = write_schema(args.out)
     if wants_json(args):
         terminal.json({"file": path, "playbook": wanted.title, "subject": wanted.subject, "text": text})
         return exits.OK
@@ -80,7 +79,7 @@ def new(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say(f"{args.subject} is called {wanted.subject} in events, so that is what it answers.")
     if folder_is_new:
         terminal.say(f"The folder {args.out} was not there: it is made.")
-    if schema_is_new:
+    if schema:
         terminal.say(f"{schema} lies beside it, so that your editor completes and checks what you type.")
     terminal.say(f"{path} is written: it loads, and its test passes. Next:", "green")
     terminal.say(f"  aios playbook backtest {path}      when would it have run this last month?")
@@ -146,11 +145,9 @@ def _from_event(wanted: Wanted, event: Event) -> Wanted:
 
 
 def _event(event_id: str, args: argparse.Namespace, terminal: Terminal) -> Event:
-    found = reader(folder(args, terminal)).read(Query(text=event_id), back=True)
-    event = next((stored.event for stored in found if stored.event.id == event_id), None)
-    if event is None:
-        raise Refused(f"no event {event_id!r} in the journal", "look for its id with: aios events --json")
-    return event
+    from aios.reports.explain import find_event  # the playbooks' whole room: only who names an event pays
+
+    return find_event(reader(folder(args, terminal)), event_id).event
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -191,13 +188,3 @@ def _ask(terminal: Terminal, question: str, usual: str) -> str:
         terminal.say()
         raise Refused("no answer: nothing is written", f"{_PROG} --type TYPE asks nothing")
     return line.strip() or usual
-
-
-# --- what is written --------------------------------------------------------------------------------------------------
-
-
-def _write_schema(path: str) -> None:
-    from aios.events.codec import encode_json
-    from aios.playbooks.schema import schema
-
-    write_new(path, encode_json(schema(catalogue())).decode() + "\n")

@@ -125,7 +125,7 @@ def explain(state_dir: str | os.PathLike[str], wanted: str, skills: SkillCatalog
 
 def look_back(history: History, wanted: str, blobs: Blobs, skills: SkillCatalogue, known: Known) -> Past:
     """Raises Refused where the journal knows nothing of that id; OSError."""
-    found = _find(history, wanted)
+    found = find_event(history, wanted)
     past = _of_run(history, found) if found.event.type == "run.opened" else _of_event(history, found)
     before = _Before(history, past.position, parse_time(past.event.arrival) if past.event.arrival else 0.0)
     _decisions(history, past)
@@ -134,8 +134,8 @@ def look_back(history: History, wanted: str, blobs: Blobs, skills: SkillCatalogu
     return past
 
 
-def _find(history: History, wanted: str) -> Stored:
-    """The event, run or dead letter that is meant."""
+def find_event(history: History, wanted: str) -> Stored:
+    """The event, run or dead letter that is meant, by its id or the beginning of it. Raises Refused."""
     near: dict[str, Stored] = {}
     for stored in history.read(Query(text=wanted), back=True):
         event = stored.event

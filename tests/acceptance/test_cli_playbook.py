@@ -211,6 +211,11 @@ def test_results_are_written_for_a_ci_server(books: Path) -> None:
     assert counts == {"good.yaml": ("1", "0", "0"), "worse.yaml": ("1", "1", "0"), "broken.yaml": ("1", "0", "1")}
     (failure,) = suites.iter("failure")
     assert "+   look" in (failure.text or "")
+    assert (failure.text or "").splitlines()[0].endswith("worse.yaml:11")
+    assert (suites.attrib["tests"], suites.attrib["failures"], suites.attrib["errors"]) == ("3", "1", "1")
+    known = {"testsuites": {"name", "tests", "failures", "errors"}, "testsuite": {"name", "tests", "failures", "errors"}}
+    known |= {"testcase": {"name", "classname"}, "failure": {"type", "message"}, "error": {"type", "message"}}
+    assert all(set(one.attrib) == known[one.tag] for one in suites.iter()), "what strict readers know (Jenkins' xUnit schema)"
     assert [case.attrib["name"] for case in suites.iter("testcase")][1].startswith("a <b> & ?")
 
 

@@ -54,7 +54,8 @@ def test_what_comes_over_loads_lints_and_passes_its_own_test(tmp_path: Path) -> 
     """Without a warning; a remark that a type is somebody else's may stand."""
     assert taken(tmp_path, original(), RESTART, TELLS).code == 0
     skills = load_catalogue()
-    loaded = load_many({path.name: path.read_text() for path in (tmp_path / "new").iterdir()}, skills)
+    loaded = load_many({path.name: path.read_text() for path in (tmp_path / "new").glob("*.yaml")}, skills)
+    assert (tmp_path / "new" / "playbook.schema.json").is_file(), "the first line of each names it"
     assert [playbook.name for playbook in loaded.playbooks] == ["pb-1-net", "pb-2-web", "pb-3-tell"]
     assert {(finding.level, finding.code) for finding in lint(loaded, skills)} <= {("info", "unknown-type")}
     results = [try_playbook(playbook, test, skills) for playbook in loaded.playbooks for test in playbook.tests]
@@ -128,7 +129,7 @@ def test_a_file_that_is_no_list_of_playbooks_is_refused_in_a_sentence(tmp_path: 
 def test_two_of_one_name_get_two_files(tmp_path: Path) -> None:
     """The second is numbered."""
     assert taken(tmp_path, original(), original()).code == 0
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["pb-1-net-2.yaml", "pb-1-net.yaml"]
+    assert sorted(path.name for path in (tmp_path / "new").glob("*.yaml")) == ["pb-1-net-2.yaml", "pb-1-net.yaml"]
 
 
 HOSTILE = (

@@ -89,6 +89,15 @@ def test_a_playbook_for_this_is_made_of_an_event(tmp_path: Path) -> None:
     assert "the event abc" in (tmp_path / "shop-down.yaml").read_text()
 
 
+def test_the_beginning_of_an_events_id_is_enough(tmp_path: Path) -> None:
+    """Tables show no more of it; one that is none is told."""
+    write_journal(tmp_path, event("service.down", "shop1.service", NOON - 60, "abcd-123"))
+    done = made(tmp_path, "--from-event", "abcd-1")
+    assert done.code == 0, done.err
+    assert sound(tmp_path / "shop1-down.yaml").match == {"subject": ["shop1.service"]}
+    assert "no event 'abcd-9'" in made(tmp_path, "--from-event", "abcd-9").err
+
+
 @pytest.mark.parametrize("evil", ["x\n- y: 1", '"], x: ["', "${event.id}", "a b#c", "a\u2028b", "é😀", "../../etc/x", "*", "&a"])
 def test_no_event_gets_out_of_its_place(tmp_path: Path, evil: str) -> None:
     """Subjects and data come from anybody: the file loads and says just that, and lies where it should."""
