@@ -17,7 +17,7 @@ from aios.hands.attempt import MANIFEST
 from aios.playbooks.run import Run
 from aios.ports import Peer
 from aios.testing.bodies import Effect, read_effects
-from aios.testing.disk import Fault
+from aios.testing.faults import Fault
 from aios.testing.hands import Mishap
 from aios.testing.loop import outside
 from aios.testing.machine import STATE_DIR, SimMachine

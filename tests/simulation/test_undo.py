@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillCall, SkillResult, Touches
 from aios.ports import UnitState
-from aios.testing.disk import Fault
+from aios.testing.faults import Fault
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess

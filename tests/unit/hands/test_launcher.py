@@ -14,7 +14,8 @@ from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, launcher, recovery
 from aios.ports import Files, ProcessId
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from aios.testing.loop import Killed, Life, VirtualClock, VirtualLoop, run_virtual
 
 STATE = "/state"

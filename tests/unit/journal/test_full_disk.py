@@ -17,7 +17,8 @@ from aios.journal.fullness import Fullness, Reserve, class_of
 from aios.journal.thread import JournalGone, ThreadedWriter
 from aios.journal.writer import JournalFile
 from aios.scheduler.priority import P0, P1, P2, P3
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from tests.unit.journal.test_journal_writer import FOLDER, NOW, QUARANTINE, disk, event, lines, numbers, opened
 
 FULL = OSError(errno.ENOSPC, "no space left")

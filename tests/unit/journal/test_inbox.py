@@ -19,7 +19,8 @@ from aios.journal.inbox import InboxFolder, emit_offline
 from aios.journal.reader import FolderReader
 from aios.journal.writer import JournalFile
 from aios.ports import Files
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from tests.unit.journal.failing import Crash, FailingFiles
 from tests.unit.journal.test_journal_writer import FOLDER, NOW, QUARANTINE, disk
 

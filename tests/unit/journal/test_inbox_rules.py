@@ -14,7 +14,8 @@ from aios.journal.ids import IdMemory
 from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.pace import BURST_S, PaceLimits, Paces
 from aios.ports import Files
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from tests.unit.journal.test_inbox import INBOX, QUARANTINE, as_event, folded, inbox_disk, line, numbers
 from tests.unit.journal.test_journal_writer import NOW
 

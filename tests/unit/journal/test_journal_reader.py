@@ -9,7 +9,8 @@ import pytest
 from aios.events.codec import encode
 from aios.events.event import Position
 from aios.journal.reader import FolderReader
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from tests.unit.journal.test_journal_writer import DAY, FOLDER, NOW, commit_until_taken, disk, event, lines, numbers, opened
 
 PART = f"{FOLDER}/2026-02-24.1.jsonl"

@@ -15,7 +15,8 @@ from aios.journal.parts import BATCH_BYTES_MAX
 from aios.journal.reader import FolderReader
 from aios.journal.writer import JournalFile
 from aios.ports import Files
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from tests.unit.journal.failing import Crash, FailingFiles, ShortWrites
 
 FOLDER, QUARANTINE = "/s/events", "/s/quarantine"

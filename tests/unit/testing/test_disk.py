@@ -8,7 +8,8 @@ import os
 import pytest
 
 from aios.entropy import SeededEntropy
-from aios.testing.disk import Fault, SimDisk
+from aios.testing.disk import SimDisk
+from aios.testing.faults import Fault
 from aios.testing.loop import Killed, Life, VirtualLoop
 
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND

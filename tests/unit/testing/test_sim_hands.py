@@ -13,7 +13,7 @@ from aios.events.calls import SkillCall, SkillResult, Touches
 from aios.ports import AttemptFate
 from aios.testing.blobs import SimBlobs
 from aios.testing.bodies import SKILLS, read_effects
-from aios.testing.disk import Fault
+from aios.testing.faults import Fault
 from aios.testing.hands import Mishap
 from aios.testing.loop import VirtualClock, VirtualLoop, run_virtual
 from aios.testing.machine import STATE_DIR, SimMachine
