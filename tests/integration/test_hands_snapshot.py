@@ -334,26 +334,6 @@ def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds:
     assert not list((tmp_path / "blobs").glob("*/*")), "nothing is left of it"
 
 
-def test_a_file_that_goes_away_while_its_folder_is_saved_does_not_make_the_folder_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a rollback would remove all of it."""
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "stays").write_text("x")
-    (mine / "goes").write_text("x")
-    real = os.listdir
-
-    def listed(path: Any) -> list[str]:
-        names = real(path)
-        (mine / "goes").unlink(missing_ok=True)
-        return names
-
-    monkeypatch.setattr(os, "listdir", listed)
-    manifest = saved(str(mine), BlobFolder(OsFiles(), str(tmp_path / "blobs")))
-    assert snapshot.labels(manifest).keys() == {str(mine), f"{mine}/stays"}
-
-
 # --- services -------------------------------------------------------------------------------------------------------
 
 
