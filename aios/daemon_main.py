@@ -570,16 +570,16 @@ RECALLED_MAX = 20_000
 """No run has so many events."""
 
 
-async def _recall(state: str, run: str) -> Sequence[Event]:
+async def _recall(state: str, name: str, value: str) -> Sequence[Event]:
     """Of all days that are at hand, archived ones too: seconds, where there are many."""
     from aios.events.filters import EventFilter
     from aios.journal.query import History, Query  # only where somebody asks for what is old
 
-    query = Query(EventFilter.from_args({"types": ["run.*", "approval.*"]}), text=run, imported=False)
+    query = Query(EventFilter.from_args({"types": ["run.*", "approval.*"]}), text=value, imported=False)
     found: list[Event] = []
 
     def read() -> None:
-        wanted = (event for event, _ in History.of(state).read(query) if str(event.data.get("run", "")).startswith(run))
+        wanted = (event for event, _ in History.of(state).read(query) if str(event.data.get(name, "")).startswith(value))
         found.extend(islice(wanted, RECALLED_MAX))
 
     await _offload(read)

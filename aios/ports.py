@@ -205,12 +205,13 @@ Fate = Literal["done", "running", "died", "voided", "hands_lost"]
 class AttemptFate(NamedTuple):
     """What became of an attempt that a crash left open.
 
-    done: its result is here. running: its launcher lives; its end will be told. died: it had started and left no
-    result. voided: it had never started, and now never will.
+    done: its result is here, written `at` (wall time; 0.0: not known). running: its launcher lives; its end will be told.
+    died: it had started and left no result. voided: it had never started, and now never will.
     """
 
     fate: Fate
     result: SkillResult | None = None
+    at: float = 0.0
 
 
 class Hands(Protocol):

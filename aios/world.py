@@ -33,6 +33,7 @@ RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
+SETTLE_S = 10.0
 LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 LIFTED = "lifted"
 """The guard of what a person has let go on, until it is offered again."""
@@ -131,7 +132,9 @@ class World:
     open_pairs: dict[tuple[str, str], str] = field(default_factory=dict)
     shared_pairs: set[tuple[str, str]] = field(default_factory=set)
     acting: dict[str, Run] = field(default_factory=dict)
-    """Runs that have acted and are open, or have ended within the settle time."""
+    """Runs that have acted and are open, or had ended within the settle time at the newest own event."""
+    settle_s: float = SETTLE_S
+    """For so long after a run, what is seen on its resources is put down to it."""
     guards: GuardBook = field(default_factory=GuardBook)
     trust: TrustBook = field(default_factory=TrustBook)
     symptoms: OrderedDict[tuple[str, str], Symptom] = field(default_factory=OrderedDict)
@@ -258,6 +261,7 @@ class World:
 
     def _apply_own(self, event: Event, position: Position) -> None:
         self.alive_at = event.taken
+        self._let_settle(event.taken)
         kind = event.type
         if kind.startswith(("run.", "approval.")):
             self._apply_run(event)
@@ -279,6 +283,7 @@ class World:
                 return
             run = self.runs[run_id] = Run(run_id, incident=event.correlationid)
             run.fold(event.type, data, at)
+            self._number(run)
             self._take_pair(run)
             self.held.pop((run.playbook, run.subject), None)
             self._touch_incident(event)
@@ -305,6 +310,12 @@ class World:
             self.trust.watched(found, bool(data["by_itself"]), at)
         self._touch_incident(event)
         self._settle(found, at)
+
+    def _number(self, run: Run) -> None:
+        """That a person had this one opened, too, is remembered by all that are known of its event and playbook."""
+        for one in (*self.runs.values(), *self.recent.values()) if run.again else ():
+            if (one.event, one.playbook) == (run.event, run.playbook):
+                one.retried = max(one.retried, run.again)
 
     def _settle(self, run: Run, at: float) -> None:
         """Open runs stand in `runs`, ended ones in `recent`; a person may wake an ended one to take it back."""
@@ -513,14 +524,18 @@ class World:
 
     # --- causes ---
 
-    def attributed(self, subject: str, now: float, settle_s: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
-        """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
-        for run in [run for run in self.acting.values() if run.ended and not lasts(run.ended_at, settle_s, now)]:
+    def _let_settle(self, at: float) -> None:
+        """Whoever ended longer ago is nobody's cause any more, also if the clock should be put back to just that time."""
+        for run in [run for run in self.acting.values() if not self._stirs(run, at)]:
             del self.acting[run.id]
-        return next(
-            (r for r in self.acting.values() if subject in r.resources or subject in dependents.get(r.id, ())),
-            None,
-        )
+
+    def _stirs(self, run: Run, now: float) -> bool:
+        return not run.ended or lasts(run.ended_at, self.settle_s, now)
+
+    def attributed(self, subject: str, now: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
+        """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
+        near = (run for run in self.acting.values() if subject in run.resources or subject in dependents.get(run.id, ()))
+        return next((run for run in near if self._stirs(run, now)), None)
 
     # --- checkpoints ---
 
@@ -533,6 +548,7 @@ class World:
             "scores": self.scores.to_json(),
             "runs": [run.to_json() for run in self.runs.values()],
             "recent": [run.to_json() for run in self.recent.values()],
+            "acting": list(self.acting),
             "guards": self.guards.to_json(),
             "trust": self.trust.to_json(),
             "ill": {subject: sorted(kinds) for subject, kinds in self.ill.items()},
@@ -563,7 +579,8 @@ class World:
         for run in world.runs.values():
             world._take_pair(run)
         world.recent = OrderedDict((r["id"], Run.from_json(r)) for r in raw["recent"])
-        world.acting = {run.id: run for run in (*world.runs.values(), *world.recent.values()) if run.reached_an_act}
+        known = {**world.recent, **world.runs}
+        world.acting = {name: known[name] for name in raw.get("acting", known) if name in known and known[name].reached_an_act}
         world.guards = GuardBook.from_json(raw["guards"])
         world.trust = TrustBook.from_json(raw["trust"])
         for subject, kind, event, since, position in raw["symptoms"]:

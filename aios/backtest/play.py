@@ -21,7 +21,7 @@ from aios.reactor.holding import Rules
 
 WITHIN_S = 600.0
 """A symptom that closes within ten minutes without an act of ours went away by itself."""
-RULES = Rules("auto", 60, 10.0, frozenset())
+RULES = Rules("auto", 60, frozenset())
 
 
 def backtest(

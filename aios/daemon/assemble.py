@@ -29,6 +29,7 @@ from aios.settings import Settings
 from aios.spine import Spine
 from aios.verbs.handler import Verbs
 from aios.verbs.house import House
+from aios.verbs.known import KnownRuns
 from aios.world import World
 
 
@@ -83,7 +84,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.call_env,
         lambda: daemon_box[0]._reload(),
         lambda reason: daemon_box[0].stop(reason),
-        outside.recall,
+        KnownRuns(world, outside.recall, spine.emit),
         outside.clock.now(),
         outside.pid,
         History(outside.files, f"{settings.data}/events"),

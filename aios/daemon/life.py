@@ -144,7 +144,6 @@ class Daemon:
             self._spawn(self._ping())
         self._spawn(self._start_services())
         self._spawn(self._learn_watched())
-        self.world.attributed("", self.outside.clock.now(), self.settings.settle_s, {})  # leaves only those that still count
         for run_id in list(self.world.acting):
             self._spawn(self._learn_dependents(run_id))
         for cause, call in uncalled:

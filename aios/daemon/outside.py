@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aios.clock import Clock
 from aios.entropy import Entropy
 from aios.events.calls import SkillCatalogue
-from aios.events.event import Draft, Event, Position
+from aios.events.event import Draft, Position
 from aios.events.origin import InboxCursor
 from aios.journal.retention import Upkeep
 from aios.ports import Blobs, Files, Hands, Inbox, JournalReader, JournalWriter, Looker, Sensor, Services
 from aios.reactor.keep import SinceGood
 from aios.verbs.handler import Verbs
+from aios.verbs.known import Recall, forgotten
 from aios.world import World
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ class StartableServices(Services, Protocol):
     async def to_start(self) -> Sequence[str]:
         """Once they are watched: those that the daemon itself is to start."""
         ...
-
-
-async def _forgotten(_run: str) -> Sequence[Event]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,8 @@ class Outside:
     """What differs from the last-good copy; none: nobody looks."""
     make_collector: Callable[[], Collector] | None = None
     """Deletes what ended runs left, once nothing needs it; none: nothing is deleted."""
-    recall: Callable[[str], Awaitable[Sequence[Event]]] = _forgotten
-    """The events of a run by (the beginning of) its id, however old; here and now nobody knows any."""
+    recall: Recall = forgotten
+    """The events of runs, however old; here and now nobody knows any."""
     boot_id: str = ""
     pid: int = 0
     rss_kb: Callable[[], int] = lambda: 0

@@ -44,7 +44,7 @@ def remember(settings: Settings, outside: Outside) -> Remembered:
     else:
         world = World.from_json(found[1]["world"], old_scores)
         queue = EventQueue.from_json(found[1]["queue"], now, settings.queue_max)
-    world.correlator.recall = outside.blobs.get
+    world.correlator.recall, world.settle_s = outside.blobs.get, settings.settle_s
     decided_since = set()
     torn: dict[str, Draft] = {}
     types: dict[str, str] = {}

@@ -18,7 +18,6 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         settings.mode_max,
         settings.acts_per_hour,
-        settings.settle_s,
         frozenset(settings.protected),
         concurrency=settings.concurrency,
         windows=_windows_of(settings),

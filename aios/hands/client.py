@@ -272,7 +272,8 @@ class HandsClient:
             self._settle_lost(attempt, fate, result, who, message.get("error", ""))
         asked = self._asked.pop(key, None)
         if asked is not None and not asked[1].done():
-            self._answer(asked[0], asked[1], fate, result, who, message.get("error", ""))
+            done = AttemptFate("done", result, float(message.get("at") or 0.0))
+            self._answer(asked[0], asked[1], fate, done, who, message.get("error", ""))
 
     def _settle_lost(self, attempt: _Attempt, fate: str, result: SkillResult | None, who: ProcessId | None, error: str) -> None:
         """An attempt of this daemon's life that was lost sight of."""
@@ -297,7 +298,7 @@ class HandsClient:
         call: SkillCall,
         future: asyncio.Future[AttemptFate],
         fate: str,
-        result: SkillResult | None,
+        done: AttemptFate,
         who: ProcessId | None,
         error: str,
     ) -> None:
@@ -307,7 +308,7 @@ class HandsClient:
             self._watch(attempt, who)
             future.set_result(AttemptFate("running"))
         elif fate == "done":
-            future.set_result(AttemptFate("done", result))
+            future.set_result(done)
         elif fate == "died":
             future.set_result(AttemptFate("died"))
         elif fate == "voided":

@@ -14,11 +14,12 @@ from aios.ports import Fate, Files, ProcessId
 
 
 class Found(NamedTuple):
-    """As `AttemptFate`; `who` is the launcher while the fate is `running`."""
+    """As `AttemptFate`; `who` is the launcher while the fate is `running`, `at` is when the result was written (wall time)."""
 
     fate: Fate
     result: SkillResult | None = None
     who: ProcessId | None = None
+    at: float = 0.0
 
 
 def recover(
@@ -53,12 +54,16 @@ def _of_started(
         return Found("voided")
     if alive(started.who):
         result = attempt.read_result(files, folder)
-        return Found("done", result) if result else Found("running", who=started.who)
+        return _done(files, folder, result) if result else Found("running", who=started.who)
     # It is gone, so what it wrote is all it will ever have written: look for the result only now.
     acting = attempt.read_acting(files, folder)
     result = attempt.read_result(files, folder)
     if result is None and acting is not None:
         end_session(acting.leader)
     if result is not None:
-        return Found("done", result)
+        return _done(files, folder, result)
     return Found("died" if attempt.may_have_begun(files, folder) else "voided")
+
+
+def _done(files: Files, folder: str, result: SkillResult) -> Found:
+    return Found("done", result, at=files.stat(f"{folder}/{attempt.RESULT}").mtime_ns / 1e9)

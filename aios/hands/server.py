@@ -277,4 +277,4 @@ def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acti
         return
     result = found.result.to_json() if found.result else None
     who = found.who._asdict() if found.who else None
-    tell(link, {"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who})
+    tell(link, {"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who, "at": found.at})

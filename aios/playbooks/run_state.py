@@ -60,6 +60,10 @@ class RunState:
     passed: list[str] = field(default_factory=list)
     """Acts that a person left out when they had this retried from a later step."""
     again: int = 0
+    retried: int = 0
+    """The highest `again` that a run of its event and playbook has had: no number comes twice, and with it no id."""
+    recalled: bool = False
+    """The world had forgotten it, and knows of it only what a rollback needs."""
     fallbacks: dict[str, list[Any]] = field(default_factory=dict)
     """How runs that this one opened as its fallbacks ended: id -> [healed, why]."""
     cancelled: bool = False
@@ -110,7 +114,7 @@ class RunState:
     def for_rollback(self) -> dict[str, Any]:
         """What a rollback needs to know of an ended run: all but what came of its steps, so that one line holds it."""
         taken_back = {name: result for name, result in self.results.items() if name == ROLLBACK}
-        return {**self.to_json(), "results": taken_back, "trigger": {**self.trigger, "data": {}}}
+        return {**self.to_json(), "results": taken_back, "trigger": {**self.trigger, "data": {}}, "recalled": True}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:

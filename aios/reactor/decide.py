@@ -144,7 +144,7 @@ def decide(
         why = f"held with {holding.event} by guard {holding.guard}"
         return _decided("coalesced", event, position, best, incident_id, guard=holding.guard, why=why, considered=considered)
 
-    lineages = _lineages(event, world, rules, now, dependents)
+    lineages = _lineages(event, world, now, dependents)
     mode = lesser_mode(world.trust.mode_of(best), rules.mode_max)
     held = _guards(best, event, lineages, mode, world, rules, now, in_flight, around)
     if held is not None:
@@ -206,11 +206,9 @@ def _touched(params: Template, spec: SkillSpec, known: Mapping[str, Any]) -> fro
         return frozenset()
 
 
-def _lineages(
-    event: Event, world: World, rules: Rules, now: float, dependents: Mapping[str, frozenset[str]]
-) -> list[list[list[str]]]:
+def _lineages(event: Event, world: World, now: float, dependents: Mapping[str, frozenset[str]]) -> list[list[list[str]]]:
     """What led to this event, each a line of runs: the run that acts on its subject, and the run that it names as its cause."""
-    acting = world.attributed(event.subject, now, rules.settle_s, dependents)
+    acting = world.attributed(event.subject, now, dependents)
     causes = event.data["causes"] if event.type == CORRELATED else (event.causationid,)
     named = [world.runs.get(cause) or world.recent.get(cause) for cause in causes]
     return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, *named) if run is not None]

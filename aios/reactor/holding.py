@@ -40,7 +40,6 @@ class Rules:
 
     mode_max: str
     acts_per_hour: int
-    settle_s: float
     protected: frozenset[str]
     concurrency: int = 0
     """Runs that may act, open at once on the whole machine; 0: as many as there are slots and room."""
@@ -87,8 +86,8 @@ def held_before_act(playbook: Playbook, run: Run, world: World, rules: Rules, ar
     """What keeps a run from its first act just now: as above, a storm, or that others have taken the places since it waited."""
     if held := storm_holds(world) or held_now(playbook, run.subject, world, rules, around, now):
         return held
-    if run.parent or (playbook.guard.concurrency is None and not rules.concurrency):
-        return None  # a fallback's place is that of the run whose ladder it is on
+    if playbook.guard.concurrency is None and not rules.concurrency:
+        return None
     return crowded(playbook, run.trigger, world, around.opening, rules, but=run.id)
 
 
@@ -166,9 +165,13 @@ def taken(place: str, playbook: Playbook | None, world: World, opening: Opening,
 
 
 def holds_place(run: Run) -> bool:
-    """Who may act, but not who waits for a guard before its first act: what that waits for may need the place to end."""
-    waits = run.wait is not None and run.wait["for"] == "guard" and not run.acted
-    return not waits and (bool(run.by) or run.mode in ("approve", "auto"))
+    """Who may act, but not who waits before its first act (for a guard, which may need the place to end; for a person, who may
+    take a day) or on its ladder (what it did is taken back; its fallback has a place of its own). What could not begin for want
+    of room or of hands is brought again in a moment, and keeps its place.
+    """
+    waits = run.wait["for"] if run.wait is not None else ""
+    left = waits in ("rung", "ladder") or (waits not in ("", "hands") and not run.acted)
+    return not left and (bool(run.by) or run.mode in ("approve", "auto"))
 
 
 # --- storms -----------------------------------------------------------------------------------------------------------

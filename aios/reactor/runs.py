@@ -342,7 +342,7 @@ class Runner:
     def _act(self, run: Run, command: Act) -> None:
         call = command.call
         self._busy[run.id] = "act"
-        self._acts[call.key] = (run.id, call.step, call.attempt, self.ports.clock.monotonic())
+        self._acts[call.key] = (run.id, call.step, call.attempt, self._began(run))
         self._watch(call.key, command.deadline_s, partial(self._overdue, command))
         if run.id in self._recovering:
             self._recovering.discard(run.id)
@@ -350,6 +350,14 @@ class Runner:
         else:
             self.acts_started += 1
             self.ports.hands.start(call)
+
+    def _began(self, run: Run) -> float:
+        """When the act under way began, by the monotonic clock; of one that an earlier daemon began its intent says so."""
+        now = self.ports.clock.monotonic()
+        if run.id not in self._recovering or run.in_flight is None:
+            return now
+        since = float(run.in_flight.get("since") or self.ports.clock.now())
+        return now - max(0.0, self.ports.clock.now() - since)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -378,7 +386,8 @@ class Runner:
         if call.key not in self._acts:
             return
         if fate.fate == "done" and fate.result is not None:
-            self._act_done(call.key, fate.result)
+            waited_s = max(0.0, self.ports.clock.now() - fate.at) if fate.at else 0.0
+            self._act_done(call.key, fate.result, waited_s)
         elif fate.fate in ("died", "voided"):
             self._act_over(call.key, CutOff(call.step, call.attempt, voided=fate.fate == "voided"))
         elif fate.fate == "hands_lost":
@@ -386,7 +395,8 @@ class Runner:
         else:  # it runs, and hands will tell its end
             self._watch(call.key, command.deadline_s, partial(self._overdue, command))
 
-    def _act_done(self, key: str, result: SkillResult) -> None:
+    def _act_done(self, key: str, result: SkillResult, waited_s: float = 0.0) -> None:
+        """`waited_s`: so long ago it ended, while no daemon was there to hear of it."""
         known = self._acts.get(key)
         if known is None:
             return  # an old attempt's result: nobody waits for it any more
@@ -397,7 +407,7 @@ class Runner:
         if result.result.get("begun") is False and "retry" in result.next:
             self._act_over(key, CutOff(step, attempt, voided=True, why=result.error))
             return
-        took_ms = (self.ports.clock.monotonic() - began) * 1000.0
+        took_ms = max(0.0, self.ports.clock.monotonic() - began - waited_s) * 1000.0
         self._act_over(key, StepEnded(step, attempt, result, took_ms))
 
     def _act_over(self, key: str, happening: Happening) -> None:

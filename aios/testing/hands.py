@@ -37,6 +37,8 @@ class Found(Protocol):
     def result(self) -> SkillResult | None: ...
     @property
     def who(self) -> ProcessId | None: ...
+    @property
+    def at(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +385,7 @@ class SimLink:
             return 0
         result = found.result.to_json() if found.result else None
         who = found.who._asdict() if found.who else None
-        self._tell({"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who})
+        self._tell({"say": "fate", "key": call.key, "fate": found.fate, "result": result, "who": who, "at": found.at})
         return 0
 
 

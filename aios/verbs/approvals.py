@@ -31,7 +31,7 @@ async def deny(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, A
 
 
 async def _answer(house: House, peer: Peer, args: Mapping[str, Any], word: str) -> dict[str, Any]:
-    run, reason = house.run(args), asked.reason(args)
+    run, reason = await house.known.find_whole(asked.text(args, "run")), asked.reason(args)
     choices = (run.asked or {}).get("choices", {})
     if word not in choices and word not in (YES, NO) and (run.asked is not None or run.answered is None):
         known = did_you_mean(word, [*choices, NO], f"it takes {', '.join(choices or (YES, NO))}")
@@ -71,11 +71,11 @@ async def _answer_suggestion(house: House, run: Run, peer: Peer, word: str, reas
 
 async def _turn_into_run(house: House, run: Run, peer: Peer, reason: str) -> dict[str, Any]:
     """A suggestion becomes a run that may do just what was suggested. Once: a second yes is no second act."""
-    known = (*house.world.runs.values(), *house.world.recent.values())
-    if taken := next((one for one in known if one.parent == run.id and one.by), None):
+    further = await house.known.further(run)
+    if taken := next((one for one in further if one.parent == run.id and one.by), None):
         why = f"{taken.by} approved it already: see run {taken.id}"
         await _note_refused(house, run, peer, YES, reason, why)
         raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
     would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
     approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
-    return await runs.open_again(house, run, peer, by=peer.name, approved=approved, reason=reason)
+    return await runs.open_again(house, run, peer, further, by=peer.name, approved=approved, reason=reason)

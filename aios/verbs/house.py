@@ -1,28 +1,26 @@
-"""What the verbs may reach of the daemon, and how a run or a playbook that a person names is found in it.
+"""What the verbs may reach of the daemon, and how a playbook that a person names is found in it.
 
 `daemon.assemble` makes it; each verb is a function of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aios.clock import Clock
 from aios.errors import Refused
 from aios.events.calls import SkillCatalogue
-from aios.events.event import Event
 from aios.journal.query import History
 from aios.nearest import did_you_mean
 from aios.playbooks.model import Playbook
-from aios.playbooks.run import Run
 from aios.ports import Emit, Hands, JournalReader, Looker, Services
 from aios.reactor.aside import Aside
 from aios.reactor.pump import Reactor
 from aios.settings import Settings
-from aios.verbs import asked
 from aios.verbs.followers import Followers
+from aios.verbs.known import KnownRuns
 from aios.world import World
 
 
@@ -44,25 +42,12 @@ class House:
     call_env: Mapping[str, Any]
     reload: Callable[[], Awaitable[list[dict[str, Any]]]]
     stop: Callable[[str], None]
-    recall: Callable[[str], Awaitable[Sequence[Event]]]
-    """The events of a run by (the beginning of) its id, from all that is at hand of the journal."""
+    known: KnownRuns
     started_at: float
     pid: int
     history: History
     offload: Callable[[Callable[[], None]], Awaitable[None]]
     followers: Followers = field(default_factory=Followers)
-
-    def run(self, args: Mapping[str, Any]) -> Run:
-        """By id, or by a beginning of it that is no other's."""
-        wanted = asked.text(args, "run")
-        known = {**self.world.recent, **self.world.runs}
-        if wanted in known:
-            return known[wanted]
-        found = [run for name, run in known.items() if name.startswith(wanted)]
-        if len(found) == 1 and len(wanted) >= 4:
-            return found[0]
-        why = f"{len(found)} runs begin with {wanted!r}" if found else f"there is no run {wanted!r} that is open or recent"
-        raise Refused(why, "aios runs list shows them")
 
     def playbook(self, name: str) -> Playbook:
         playbook = self.reactor.shelf.by_name.get(name)

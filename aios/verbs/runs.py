@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from aios.errors import MachineError, Refused
-from aios.events.event import SYSTEM, Draft, Event, Position, Stored
+from aios.errors import Refused
+from aios.events.event import SYSTEM, Draft, Position, Stored
 from aios.events.filters import EventFilter
 from aios.playbooks.model import Playbook
 from aios.playbooks.retry import NOTHING_LEFT_OUT, LeftOut, leave_out
 from aios.playbooks.run import Run
-from aios.playbooks.run_opening import fits, run_id, unfit
-from aios.playbooks.run_table import ROLLBACK, RUN_SHOWN
+from aios.playbooks.run_opening import unfit
+from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Peer
 from aios.verbs import asked
 from aios.verbs.house import House
+from aios.verbs.known import Further
 from aios.verbs.shown import run_summary
 
 ROLLBACK_WAIT_S = 10.0
@@ -34,7 +35,7 @@ async def listed(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str
 
 
 async def show(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    run = house.run(args)
+    run = house.known.find(asked.text(args, "run"))
     return {**run_summary(run), "run": run.to_json()}
 
 
@@ -42,11 +43,12 @@ async def retry(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, 
     """The same event once more: of a run, `from` a step if that is named, or of a dead letter."""
     if (letter := house.world.dead.get(asked.text(args, "run"))) is not None:
         return await retry_dead(house, peer, {"letter": letter.letter})
-    run = house.run(args)
+    run = await house.known.find_whole(asked.text(args, "run"))
     if not run.ended:
         raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
     left = leave_out(run, _in_force(house, run), asked.text(args, "from")) if args.get("from") else NOTHING_LEFT_OUT
-    answer = held(house, await open_again(house, run, peer, by="", approved=None, reason=asked.reason(args), left=left))
+    further = await house.known.further(run)
+    answer = held(house, await open_again(house, run, peer, further, reason=asked.reason(args), left=left))
     return {**answer, "left_out": list(left.told)} if left.told else answer
 
 
@@ -61,18 +63,17 @@ async def open_again(
     house: House,
     run: Run,
     peer: Peer,
+    further: Sequence[Further],
     *,
-    by: str,
-    approved: Mapping[str, str] | None,
+    by: str = "",
+    approved: Mapping[str, str] | None = None,
     reason: str,
     left: LeftOut = NOTHING_LEFT_OUT,
 ) -> dict[str, Any]:
     playbook = _in_force(house, run)
     if (run.playbook, run.subject) in house.world.open_pairs:
         raise Refused(f"a run of {run.playbook} is open on {run.subject}", "aios runs list --open shows it")
-    again = 1
-    while (new := run_id(run.event, run.playbook, again)) in house.world.runs or new in house.world.recent:
-        again += 1
+    again = 1 + max(run.again, run.retried, *(one.again for one in further))
     lineage = [pair for pair in run.lineage if pair != [run.playbook, run.subject]]
     opened = house.reactor.opening_for(
         run, playbook, lineage, by=by, approved=approved, again=again, kept=left.kept, passed=left.passed
@@ -82,7 +83,7 @@ async def open_again(
     if why := unfit(opened):
         raise Refused(why)
     await house.emit(opened._replace(source=f"control/{peer.name}"))
-    return {"run": new}
+    return {"run": opened.id}
 
 
 def held(house: House, answer: dict[str, Any]) -> dict[str, Any]:
@@ -92,51 +93,26 @@ def held(house: House, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def cancel(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    run = house.run(args)
+    run = await house.known.find_any(asked.text(args, "run"))
     if not await house.reactor.runner.cancel(run, peer.name):
         raise Refused(f"run {run.id} is over: {run.status}", "aios runs rollback takes back what an ended run did")
     return run_summary(run)
 
 
 async def rollback(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    run = await _run_of_any_age(house, args)
+    run = await house.known.find_any(asked.text(args, "run"))
     if not run.ended:
         raise Refused(f"run {run.id} is open", "aios runs cancel ends it and takes back what it did")
     if not run.acted:
         raise Refused(f"run {run.id} did not act: there is nothing to take back")
     if (run.results.get(ROLLBACK) or {}).get("ok"):
         raise Refused(f"run {run.id} was taken back already")
-    if run.id not in house.world.recent:
-        run = await _know_again(house, run, peer)
+    run = await house.known.know_again(run, peer.name)
     wanted = EventFilter.from_args({"types": ["run.step_done", "run.rolled_back"], "subject": run.subject})
     with house.followers.news(wanted) as news:
         if not await house.reactor.runner.take_back(run, peer.name, force=bool(args.get("force"))):
             raise Refused(f"run {run.id} is being taken back already")
         return {**run_summary(run), **await _rolled_back(news, run.id)}
-
-
-async def _run_of_any_age(house: House, args: Mapping[str, Any]) -> Run:
-    """Also one that ended so long ago that only the journal knows it."""
-    try:
-        return house.run(args)
-    except Refused:
-        wanted = asked.text(args, "run")
-        run = _folded(await house.recall(wanted)) if len(wanted) >= RUN_SHOWN else None
-        if run is None:
-            raise
-        return run
-
-
-async def _know_again(house: House, run: Run, peer: Peer) -> Run:
-    """Have the world know a run again that it had forgotten: by an event, so that a replay does, too."""
-    state = run.for_rollback()
-    if not fits(state):
-        raise Refused(
-            f"run {run.id} is too long to be taken up again", f"its snapshots are below runs/{run.id} in the state folder"
-        )
-    data = {"run": run.id, "state": state, "by": peer.name}
-    await house.emit(Draft(type="daemon.run_recalled", subject=run.subject, data=data, causationid=run.id))
-    return house.world.recent[run.id]
 
 
 async def dead_letters(house: House, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,22 +129,6 @@ async def retry_dead(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[
     await house.emit(Draft(type="scheduler.retried", subject=SYSTEM, data={"letter": letter.letter, "by": peer.name}))
     house.reactor.take_again(position)
     return {"letter": letter.letter}
-
-
-def _folded(events: Sequence[Event]) -> Run | None:
-    """The run that these events tell; None where they are not one run's, or its beginning is gone."""
-    run: Run | None = None
-    for event in events:
-        if event.type == "run.opened":
-            if run is not None:
-                return None
-            run = Run(event.data["run"], incident=event.correlationid)
-        if run is not None and event.data["run"] == run.id:
-            try:
-                run.fold(event.type, event.data, event.taken)
-            except MachineError:
-                continue  # it was told torn: what the world made of that it made, too
-    return run
 
 
 async def _rolled_back(news: asyncio.Queue[Stored], run: str) -> dict[str, Any]:

@@ -43,11 +43,11 @@ class FirstAct(NamedTuple):
 
 
 def _first_acts(events: Sequence[Event]) -> Iterator[FirstAct]:
-    """Runs that a person or another run's ladder opened are none of the guards'."""
+    """Runs that a person made of a suggestion are none of the guards'; a ladder's and a retry's are."""
     opened: dict[str, Event] = {}
     for event in events:
         run = str(event.data.get("run", ""))
-        if event.type == "run.opened" and not event.data.get("by") and not event.data.get("parent"):
+        if event.type == "run.opened" and not event.data.get("by"):
             opened.setdefault(run, event)
         elif event.type == "run.step_intended" and run in opened and not event.data["step"].startswith(RESERVED):
             began = opened.pop(run)

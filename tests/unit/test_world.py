@@ -345,18 +345,18 @@ def test_what_is_seen_while_a_run_acts_and_ten_seconds_on_is_its_doing() -> None
     """On its own resources and on their dependents; a checkpoint in between changes nothing."""
     journal = Journal()
     run = journal.opened(journal.add("work.odd", "db.service"))
-    assert journal.world.attributed("db.service", journal.now, 10.0, {}) is None
+    assert journal.world.attributed("db.service", journal.now, {}) is None
     journal.intended(run)
     journal.done(run)
     journal.of_run("run.healed", run, proof=[], acts=["act"])
     ended = journal.now
     for world in (through_a_checkpoint(journal.world), journal.world):
         for subject in ("db.service", "web.service"):
-            found = world.attributed(subject, ended + 9.9, 10.0, {run: frozenset({"web.service"})})
+            found = world.attributed(subject, ended + 9.9, {run: frozenset({"web.service"})})
             assert found is not None
             assert found.id == run
-        assert world.attributed("other.service", ended + 1.0, 10.0, {}) is None
-        assert world.attributed("db.service", ended + 10.0, 10.0, {}) is None
+        assert world.attributed("other.service", ended + 1.0, {}) is None
+        assert world.attributed("db.service", ended + 10.0, {}) is None
 
 
 def test_resume_forgives_the_breakers_that_hold_and_no_others() -> None:
@@ -386,6 +386,23 @@ def test_a_checkpoint_of_another_version_is_refused() -> None:
         World.from_json({"version": 99}, Scores.from_json)
 
 
+def test_a_clock_that_comes_to_the_end_of_a_run_a_second_time_puts_nothing_down_to_it() -> None:
+    """The run settled long before the clock was put back to just that time: neither a checkpoint nor the journal revives it."""
+    journal = Journal()
+    run = journal.opened(journal.add("service.down", "a"))
+    journal.intended(run)
+    journal.done(run)
+    journal.of_run("run.healed", run, ms=1, proof=[], acts=["act"])
+    ended = journal.now
+    journal.now += 60.0
+    journal.add("daemon.heartbeat", "system")
+    journal.now = ended - 5.0
+    journal.add("daemon.heartbeat", "system")
+    for world in (journal.world, through_a_checkpoint(journal.world)):
+        assert run in world.recent
+        assert world.attributed("a", ended + 1.0, {}) is None
+
+
 def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_one() -> None:
     """A run ended an hour ahead of now: neither the life that saw it nor one from its checkpoint takes it for a cause."""
     journal = Journal()
@@ -396,8 +413,8 @@ def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_on
     for world in (through_a_checkpoint(journal.world), journal.world):
         ended = world.recent[run].ended_at
         subject = world.recent[run].subject
-        assert world.attributed(subject, ended + 1.0, 10.0, {}) is not None
-        assert world.attributed(subject, ended - 3600.0, 10.0, {}) is None
+        assert world.attributed(subject, ended + 1.0, {}) is not None
+        assert world.attributed(subject, ended - 3600.0, {}) is None
         assert world.incident_of(subject, ended) is not None
         assert world.incident_of(subject, ended - 3600.0) is None
 

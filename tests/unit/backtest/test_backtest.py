@@ -328,7 +328,7 @@ def test_settings_lower_the_mode_and_whoever_asks_may_lift_it(tmp_path: Path) ->
     """`--mode auto` asks how it would do if it might."""
     past = Past(tmp_path)
     past.tell(0, "service.down", failures=1)
-    rules = Rules("observe", 60, 10.0, frozenset())
+    rules = Rules("observe", 60, frozenset())
     assert played(past, down(), rules=rules).runs[0].mode == "observe"
     assert played(past, down(), rules=rules, mode="auto").runs[0].mode == "auto"
 

@@ -22,7 +22,7 @@ from aios.world import World
 NOW = START_OF_TIME
 AT = Position("2026-02-24", 1, 0)
 SKILLS: Mapping[str, SkillSpec] = specs()
-RULES = Rules("auto", 30, 10.0, frozenset())
+RULES = Rules("auto", 30, frozenset())
 
 
 def event(subject: str = "web.service", **data: Any) -> Event:
@@ -46,7 +46,7 @@ def test_a_run_is_named_by_event_and_playbook_so_that_a_replay_opens_no_second_o
 
 def test_the_mode_in_force_is_the_lesser_of_the_playbooks_and_the_settings() -> None:
     for mode, mode_max, in_force in (("auto", "suggest", "suggest"), ("shadow", "auto", "shadow"), ("auto", "auto", "auto")):
-        rules = Rules(mode_max, 30, 10.0, frozenset())
+        rules = Rules(mode_max, 30, frozenset())
         assert decided([playbook("a", f"mode: {mode}\n")], rules=rules).drafts[0].data["mode"] == in_force
 
 
@@ -73,7 +73,7 @@ def test_what_only_looks_is_held_by_no_guard() -> None:
     """Paused or protected: looking goes on."""
     world = World(Scores())
     world.paused = {"by": "ann", "until": ""}
-    rules = Rules("auto", 30, 10.0, frozenset({"web.service"}))
+    rules = Rules("auto", 30, frozenset({"web.service"}))
     assert decided([playbook("a", "mode: observe\n")], rules=rules, world=world).verdict == "opened"
     assert decided([playbook("a")], rules=rules, world=world).verdict == "held"
 

@@ -157,6 +157,50 @@ def test_what_waited_for_guards_goes_on_one_after_the_other() -> None:
     play(story, only, depends_on={"a.service": ["needed-by-a"], "b.service": ["needed-by-b"]})
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_all_that_need_a_yes_ask_at_once_and_then_act_one_after_the_other(restarts: bool) -> None:
+    """A question that nobody answers for a day keeps nobody else waiting; two that were answered share the one place."""
+
+    async def story(rig: Rig) -> None:
+        rig.look_s = rig.busy_s = 2.0
+        for n in (1, 2, 3):
+            await ill(rig, f"job:{n}")
+        await rig.until_event("approval.requested", count=3)
+        if restarts:
+            await rig.restart()
+        for subject in ("job:3", "job:1"):
+            await rig.do("approve", run=rig.run_of("asker", subject).id)
+        await rig.until_event("run.healed", count=2)
+        words = [e.type for e in rig.events("run.step_intended", "run.healed")]
+        assert words == ["run.step_intended", "run.healed"] * 2
+        assert rig.run_of("asker", "job:2").asked is not None
+        assert len(rig.events("approval.requested")) == 3
+
+    play(story, playbook("asker", mode="approve", guard="{cooldown: 0s, limit: none, concurrency: 1}"))
+
+
+def test_who_waits_on_its_ladder_keeps_no_place_and_its_fallback_takes_one() -> None:
+    """A rung of an hour holds nobody else up; the fallback waits for whoever has the place by then."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        await ill(rig, "job:1")
+        await rig.until(lambda: any(e.data["waits_for"] == "ladder" for e in rig.events("run.waiting")))
+        rig.mends, rig.busy_s = True, 8.0
+        await asyncio.sleep(3595.0)
+        await ill(rig, "job:2")
+        await rig.until(lambda: rig.events("run.step_intended", subject="job:2"))
+        await rig.until_event("run.healed", "job:1", within_s=120.0)
+        healed = [e.subject for e in rig.events("run.healed")]
+        assert healed == ["job:2", "job:1"]
+        assert rig.acts[-2:] == ["job:2 by first", "job:1 by second"]
+        waited = [e for e in rig.events("run.waiting", subject="job:1") if e.data.get("on") == "concurrency"]
+        assert [e.data["playbook"] for e in waited] == ["second"]
+
+    first = playbook("first", more="on_failure: [{fallback: second, after: 1h}]")
+    play(story, first, playbook("second", "never.seen"), concurrency=1)
+
+
 # --- silences ---------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -221,10 +220,7 @@ def test_a_run_that_the_world_forgot_is_taken_back_from_the_journal(monkeypatch:
         await rig.until(lambda: run not in rig.daemon.world.recent)
         assert "no run" in (await rig.ask("rollback", run=run)).error
 
-        async def recall(wanted: str) -> list[Event]:
-            return [s.event for s in rig.stored() if str(s.event.data.get("run", "")).startswith(wanted)]
-
-        rig.daemon.verbs.house = replace(rig.daemon.verbs.house, recall=recall)
+        remembering(rig)
         assert "no run" in (await rig.ask("rollback", run="deadbeef")).error
         await rig.do("rollback", run=run[:8])
         back = await rig.until_event("run.rolled_back", subject="job:1")
@@ -233,6 +229,99 @@ def test_a_run_that_the_world_forgot_is_taken_back_from_the_journal(monkeypatch:
         await rig.restart()
         await rig.until_quiet()
         assert rig.died == []
+
+    play(story, playbook("mender"))
+
+
+def remembering(rig: Rig) -> None:
+    """What the real daemon reads from its journal's days is read from this one's."""
+
+    async def recall(name: str, value: str) -> list[Event]:
+        return [s.event for s in rig.stored() if str(s.event.data.get(name, "")).startswith(value)]
+
+    rig.daemon.verbs.house.known.recall = recall
+
+
+def test_a_run_that_the_world_forgot_is_tried_again_under_a_new_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also when it was retried before, and taken back since: no id comes twice, so no attempt's folder is found in use."""
+    monkeypatch.setattr("aios.world.RECENT_RUNS_MAX", 1)
+
+    async def story(rig: Rig) -> None:
+        async def forget(run: str) -> None:
+            number = len(rig.events("run.healed"))
+            await rig.falls_ill(f"other:{number}")
+            await rig.until_event("run.healed", subject=f"other:{number}")
+            await rig.until(lambda: run not in rig.daemon.world.recent)
+
+        async def retried(run: str) -> str:
+            rig.ill.add("job:1")
+            opened = str((await rig.do("retry", run=run[:8]))["run"])
+            await rig.until(lambda: opened in rig.daemon.world.recent)
+            return opened
+
+        rig.ill.add("job:1")
+        await rig.emit(subject="job:1", data={"n": 7})
+        first = str((await rig.until_event("run.healed")).data["run"])
+        second = await retried(first)
+        await forget(second)
+        assert "no run" in (await rig.ask("retry", run=first)).error
+        remembering(rig)
+        third = await retried(first)
+        await forget(third)
+        await rig.do("rollback", run=first)
+        await rig.until(lambda: first in rig.daemon.world.recent)
+        fourth = await retried(first)
+        opened = [e for e in rig.events("run.opened") if e.subject == "job:1"]
+        assert [e.data["run"] for e in opened] == [first, second, third, fourth]
+        assert len({first, second, third, fourth}) == 4
+        assert [e.data["trigger"]["data"] for e in opened] == [{"n": 7}] * 4
+        assert [e.data["again"] for e in opened] == [0, 1, 2, 3]
+        assert "no step" in (await rig.ask("retry", run=first, **{"from": "nowhere"})).error
+
+    play(story, playbook("mender"))
+
+
+def test_a_suggestion_that_the_world_forgot_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does what was suggested; who comes second hears who was first, however long ago both were."""
+    monkeypatch.setattr("aios.world.RECENT_RUNS_MAX", 1)
+
+    async def story(rig: Rig) -> None:
+        rig.ill |= {"job:1", "job:2", "job:3"}
+        await rig.emit(subject="job:1")
+        first = str((await rig.until_event("run.suggested")).data["run"])
+        await rig.emit(subject="job:2")
+        await rig.until_event("run.suggested", subject="job:2")
+        remembering(rig)
+        await rig.do("approve", run=first, reason="still ill")
+        await rig.until_event("run.healed")
+        assert rig.acts == ["job:1 by proposer"]
+        await rig.emit(subject="job:3")
+        await rig.until_event("run.suggested", subject="job:3")
+        assert "approved already" in (await rig.ask("approve", run=first)).error
+        assert len(rig.events("approval.refused")) == 1
+        assert rig.acts == ["job:1 by proposer"]
+
+    play(story, playbook("proposer", mode="suggest"))
+
+
+@pytest.mark.parametrize("down_s", [1.0, 300.0])
+def test_an_act_that_outlives_the_daemon_took_as_long_as_it_took(down_s: float) -> None:
+    """From its intent to its result, whichever daemon heard of that, and however long none was there."""
+
+    async def story(rig: Rig) -> None:
+        rig.busy_s = 6.0
+        rig.ill.add("job:1")
+        await rig.emit()
+        await rig.until_event("run.step_intended")
+        await asyncio.sleep(1.0)
+        rig.kill()
+        await asyncio.sleep(down_s)
+        await rig.start()
+        await rig.until_event("run.healed")
+        (act,) = [e for e in rig.events("run.step_done") if e.data["step"] == "act"]
+        assert 5900.0 < act.data["ms"] < 6500.0
 
     play(story, playbook("mender"))
 
