@@ -236,12 +236,16 @@ ALWAYS_PROTECTED = (
     "dbus-broker.service",
     "init.scope",
     "systemd-journald.service",
+    "systemd-journald-audit.socket",
+    "systemd-journald-dev-log.socket",
     "systemd-logind.service",
     "systemd-networkd.service",
     "systemd-resolved.service",
     "NetworkManager.service",
     "networking.service",
 )
+STARTERS = (".socket", ".timer", ".path")
+"""What starts a service is as protected as the service itself."""
 PROTECTED_SUFFIXES = (".mount", ".automount", ".swap", ".slice", ".scope", ".target")
 PROTECTED_FILES = ("/proc", "/sys", "/dev", "/boot", "/etc/passwd", "/etc/shadow", "/etc/sudoers", "/etc/fstab", "/etc/ssh")
 
@@ -255,6 +259,7 @@ def protected(resources: frozenset[str], more: frozenset[str]) -> str:
                 return resource
         elif resource in ALWAYS_PROTECTED or resource.endswith(PROTECTED_SUFFIXES):
             return resource
-        if resource in more:
+        started = resource.rpartition(".")[0] + ".service" if resource.endswith(STARTERS) else resource
+        if resource in more or started in more or started in ALWAYS_PROTECTED:
             return resource
     return ""

@@ -15,10 +15,10 @@ from fnmatch import fnmatchcase
 from aios.backoff import delay_s
 from aios.ports import UnitState
 from aios.services.systemd_bus import (
+    KINDS,
     MANAGER,
     MANAGER_RULE,
     PROPERTIES,
-    SERVICE,
     UNIT,
     Bus,
     BusError,
@@ -72,7 +72,7 @@ class SystemdServices:
         unit = self._units.get(subject)
         if unit is not None and unit.complete:
             return unit.state()
-        if not subject.endswith(_SUFFIX):
+        if not subject.endswith(KINDS):
             return UnitState(subject, "missing", "systemd", detail="no service")
         if self._bus is None:
             word, why = ("missing", self.absent) if self.absent else ("unknown", "the system bus is lost just now")
@@ -193,12 +193,12 @@ class SystemdServices:
 
     async def _ask(self, bus: Bus, unit: WatchedUnit) -> UnitState:
         try:
-            of_service, of_unit = await asyncio.gather(bus.properties(unit.name, SERVICE), bus.properties(unit.name, UNIT))
+            known = await bus.properties_of(unit.name)
         except BusLost:
             return replace(unit.state(), state="unknown", detail="the system bus is lost just now")
         except BusError as error:
             return UnitState(unit.name, "missing", "systemd", detail=str(error))
-        unit.learn({**of_service, **of_unit})
+        unit.learn(known)
         return unit.state()
 
     # --- what happens

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aios.errors import Permanent, Temporary
 from aios.ports import Limits, UnitState
-from aios.services.systemd_bus import MANAGER, MANAGER_RULE, SERVICE, UNIT, Bus, BusError, BusLost, Signal, open_bus
+from aios.services.systemd_bus import KINDS, MANAGER, MANAGER_RULE, Bus, BusError, BusLost, Signal, open_bus
 from aios.services.systemd_units import WatchedUnit
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ _GONE = "org.freedesktop.systemd1.LoadFailed"
 
 
 class SystemdActs:
-    """Implements `ServiceActs` for `.service` units."""
+    """Implements `ServiceActs` for services, and for the sockets, timers and paths that start them."""
 
     def __init__(self, address: str | None = None) -> None:
         self._address = address
@@ -62,8 +62,8 @@ class SystemdActs:
         self._run(subject, _reload)
 
     def _run(self, subject: str, act: Callable[[Bus], Awaitable[T]]) -> T:
-        if not subject.endswith(".service"):
-            raise Permanent(f"{subject} is no unit of systemd; a service's subject ends with .service")
+        if not subject.endswith(KINDS):
+            raise Permanent(f"{subject} is no unit that can be acted on; its name ends with {', '.join(KINDS)}")
         return asyncio.run(self._connected(subject, act))
 
     async def _connected(self, subject: str, act: Callable[[Bus], Awaitable[T]]) -> T:
@@ -88,14 +88,23 @@ async def _start(bus: Bus, subject: str, timeout_s: float) -> UnitState:
     before = await _properties(bus, subject)
     if before.get("ActiveState") == "active":
         return _as_state(subject, before)
+    await _lift_what_it_gave_up(bus, subject, before)
     await _job(bus, subject, "StartUnit", timeout_s)
     return await _proven_running(bus, subject, None)
 
 
 async def _restart(bus: Bus, subject: str, timeout_s: float) -> UnitState:
     before = await _properties(bus, subject)
+    await _lift_what_it_gave_up(bus, subject, before)
     await _job(bus, subject, "RestartUnit", timeout_s)
     return await _proven_running(bus, subject, before)
+
+
+async def _lift_what_it_gave_up(bus: Bus, subject: str, before: Mapping[str, Any]) -> None:
+    """A unit that systemd gave up after its own restarts, or is about to, would refuse ours too, and under the name of the fault that it
+    had before (`exit-code`), not of the limit. So it is given a start, as by `systemctl reset-failed`; how often, our own guards say."""
+    if before.get("ActiveState") in ("failed", "activating"):
+        await bus.manager("ResetFailedUnit", "s", subject)
 
 
 async def _stop(bus: Bus, subject: str, timeout_s: float) -> UnitState:
@@ -164,8 +173,7 @@ async def _state(bus: Bus, subject: str) -> UnitState:
 
 
 async def _properties(bus: Bus, subject: str) -> dict[str, Any]:
-    of_service, of_unit = await asyncio.gather(bus.properties(subject, SERVICE), bus.properties(subject, UNIT))
-    return {**of_service, **of_unit}
+    return await bus.properties_of(subject)
 
 
 def _as_state(subject: str, properties: Mapping[str, Any]) -> UnitState:

@@ -17,6 +17,8 @@ MANAGER = "org.freedesktop.systemd1.Manager"
 UNIT = "org.freedesktop.systemd1.Unit"
 SERVICE = "org.freedesktop.systemd1.Service"
 PROPERTIES = "org.freedesktop.DBus.Properties"
+KINDS = (".service", ".socket", ".timer", ".path")
+"""The units that can be asked about, started and stopped. Only services are watched: of the others nothing tells that they fall."""
 
 CALL_TIMEOUT_S = 25.0
 _BUS = "org.freedesktop.DBus"
@@ -74,6 +76,12 @@ class Bus:
         """All properties of a unit; systemd loads a unit that is not loaded to answer."""
         (found,) = await self.call(unit_path(unit), PROPERTIES, "GetAll", "s", interface)
         return dict(found)
+
+    async def properties_of(self, unit: str) -> dict[str, Any]:
+        """Those of its kind (`…systemd1.Timer`) and those that all units have."""
+        kind = f"{SYSTEMD}.{unit.rpartition('.')[2].capitalize()}"
+        of_kind, of_unit = await asyncio.gather(self.properties(unit, kind), self.properties(unit, UNIT))
+        return {**of_kind, **of_unit}
 
     def variant(self, signature: str, value: Any) -> Any:
         """A value that says its own type, as `v` in a signature wants it."""

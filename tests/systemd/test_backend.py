@@ -393,6 +393,51 @@ def test_the_start_limit_is_lifted_and_waited_out(box: Box) -> None:
     assert acts.start(unit, 10.0).state == "up"
 
 
+def test_a_timer_and_a_socket_are_asked_about_started_and_stopped_like_services(box: Box) -> None:
+    """What starts a service may be what broke: a stopped timer, a socket that gave up."""
+    box.unit("aiost-when.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n", enable=False)
+    box.unit("aiost-when.timer", "[Timer]\nOnActiveSec=1h\n[Install]\nWantedBy=timers.target\n")
+    box.unit("aiost-on@.service", "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n", enable=False)
+    box.unit("aiost-on.socket", "[Socket]\nListenStream=/run/aiost-on\nAccept=yes\n[Install]\nWantedBy=sockets.target\n")
+    acts = SystemdActs(box.bus_address)
+    for unit in ("aiost-when.timer", "aiost-on.socket"):
+        assert acts.state(unit).state == "stopped"
+        assert acts.start(unit, 10.0).state == "up"
+        assert box.systemctl("is-active", unit) == "active"
+        assert acts.restart(unit, 10.0).state == "up", "another invocation proves it"
+        assert seen_by_the_daemon(box, unit).state == "up"
+        assert acts.stop(unit, 10.0).state == "stopped"
+    with pytest.raises(Permanent, match=r"its name ends with \.service, \.socket, \.timer, \.path"):
+        acts.restart("multi-user.target", 5.0)
+
+
+def seen_by_the_daemon(box: Box, unit: str) -> UnitState:
+    async def look() -> UnitState:
+        services = SystemdServices(address=box.bus_address)
+        await services.start(lambda state: None)
+        try:
+            return await services.state(unit)
+        finally:
+            await services.close()
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize("verb", ["restart", "start"])
+def test_what_systemd_gave_up_after_its_own_restarts_is_started_at_once(box: Box, verb: str) -> None:
+    """The commonest night: a bad file, `Restart=on-failure`, five falls in a second. Once the file is mended the first start counts,
+    though systemd still names the fault (exit-code) and not the limit that it holds against any start."""
+    unit, mended = f"aiost-gave-up-{verb}.service", f"/run/aiost-mended-{verb}"
+    text = f"[Service]\nExecStart=/bin/sh -c 'test -e {mended} && exec sleep infinity; exit 1'\nRestart=on-failure\nRestartSec=20ms\n"
+    box.unit(unit, "[Unit]\nStartLimitIntervalSec=600\n" + text, enable=False)
+    box.systemctl("start", unit, check=False)
+    box.run("sh", "-c", f"until systemctl is-failed -q {unit}; do sleep 0.05; done")
+    assert box.run("systemctl", "start", unit, check=False).returncode != 0, "systemd itself refuses any start by now"
+    box.run("touch", mended)
+    assert getattr(SystemdActs(box.bus_address), verb)(unit, 10.0).state == "up"
+    assert box.systemctl("is-active", unit) == "active"
+
+
 def test_masked_and_unknown_units_are_refused_with_the_cure(box: Box) -> None:
     """What cannot work by trying again says so, and what to do."""
     unit = sleeper(box, "mask")

@@ -132,6 +132,8 @@ def test_loops_are_cut_at_the_same_playbook_and_subject_and_at_eight_runs() -> N
         "file:/etc/ssh/sshd_config",
         "file:/etc/passwd",
         "mine.service",
+        "mine.timer",
+        "sshd.socket",
     ],
 )
 def test_protected_resources_are_named(resource: str) -> None:
@@ -139,7 +141,7 @@ def test_protected_resources_are_named(resource: str) -> None:
     assert protected(frozenset({"web.service", resource}), frozenset({"mine.service"})) == resource
 
 
-@pytest.mark.parametrize("resource", ["web.service", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"])
+@pytest.mark.parametrize("resource", ["web.service", "backup.timer", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"])
 def test_other_resources_are_not(resource: str) -> None:
     assert protected(frozenset({resource}), frozenset({"mine.service"})) == ""
 
