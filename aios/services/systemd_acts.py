@@ -101,8 +101,8 @@ async def _restart(bus: Bus, subject: str, timeout_s: float) -> UnitState:
 
 
 async def _lift_what_it_gave_up(bus: Bus, subject: str, before: Mapping[str, Any]) -> None:
-    """A unit that systemd gave up after its own restarts, or is about to, would refuse ours too, and under the name of the fault that it
-    had before (`exit-code`), not of the limit. So it is given a start, as by `systemctl reset-failed`; how often, our own guards say."""
+    """What systemd gave up after its own restarts, or is about to, would not start by ours either, and names the fault it had
+    before (`exit-code`), not the limit. So it is given a start, as by `systemctl reset-failed`; how often, our own guards say."""
     if before.get("ActiveState") in ("failed", "activating"):
         await bus.manager("ResetFailedUnit", "s", subject)
 

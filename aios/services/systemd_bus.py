@@ -18,7 +18,7 @@ UNIT = "org.freedesktop.systemd1.Unit"
 SERVICE = "org.freedesktop.systemd1.Service"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 KINDS = (".service", ".socket", ".timer", ".path")
-"""The units that can be asked about, started and stopped. Only services are watched: of the others nothing tells that they fall."""
+"""The units that can be asked about, started and stopped. Only services are watched for falls."""
 
 CALL_TIMEOUT_S = 25.0
 _BUS = "org.freedesktop.DBus"

@@ -157,8 +157,8 @@ def test_a_file_that_changed_while_it_was_copied_is_no_last_good_copy(place: Pla
 def test_what_the_folder_called_a_file_may_be_something_else_when_it_is_opened(
     place: Place, meanwhile: Happenings, became: str
 ) -> None:
-    """It is saved as what it is by then: a machine that lives is no reason not to act. The folder stays there whatever goes away in
-    it, else a rollback would remove all of it."""
+    """It is saved as what it is by then: a machine that lives is no reason not to act. The folder stays there whatever goes
+    away in it, else a rollback would remove all of it."""
     (place.root / "a").write_text("first")
     second = place.root / "b"
     second.write_text("second")

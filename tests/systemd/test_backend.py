@@ -425,10 +425,11 @@ def seen_by_the_daemon(box: Box, unit: str) -> UnitState:
 
 @pytest.mark.parametrize("verb", ["restart", "start"])
 def test_what_systemd_gave_up_after_its_own_restarts_is_started_at_once(box: Box, verb: str) -> None:
-    """The commonest night: a bad file, `Restart=on-failure`, five falls in a second. Once the file is mended the first start counts,
-    though systemd still names the fault (exit-code) and not the limit that it holds against any start."""
+    """The commonest night: a bad file, `Restart=on-failure`, five falls in a second. Once the file is mended the first start
+    counts, though systemd still names the fault (exit-code) and not the limit that it holds against any start."""
     unit, mended = f"aiost-gave-up-{verb}.service", f"/run/aiost-mended-{verb}"
-    text = f"[Service]\nExecStart=/bin/sh -c 'test -e {mended} && exec sleep infinity; exit 1'\nRestart=on-failure\nRestartSec=20ms\n"
+    text = f"[Service]\nExecStart=/bin/sh -c 'test -e {mended} && exec sleep infinity; exit 1'\n"
+    text += "Restart=on-failure\nRestartSec=20ms\n"
     box.unit(unit, "[Unit]\nStartLimitIntervalSec=600\n" + text, enable=False)
     box.systemctl("start", unit, check=False)
     box.run("sh", "-c", f"until systemctl is-failed -q {unit}; do sleep 0.05; done")

@@ -141,7 +141,9 @@ def test_protected_resources_are_named(resource: str) -> None:
     assert protected(frozenset({"web.service", resource}), frozenset({"mine.service"})) == resource
 
 
-@pytest.mark.parametrize("resource", ["web.service", "backup.timer", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"])
+@pytest.mark.parametrize(
+    "resource", ["web.service", "backup.timer", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"]
+)
 def test_other_resources_are_not(resource: str) -> None:
     assert protected(frozenset({resource}), frozenset({"mine.service"})) == ""
 
