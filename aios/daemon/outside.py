@@ -1,4 +1,4 @@
-"""What the daemon touches, as ports: `daemon_main` makes it of the real machine, the simulator of its twins.
+"""What the daemon touches, as ports: `machine` makes it of the real one, the simulator of its twins.
 
 Nothing in this room knows which of the two it is.
 """

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aios.daemon_main import managed_services, read_playbooks
 from aios.errors import ConfigErrors
+from aios.machine.given import managed_services
+from aios.machine.playbooks import read_playbooks
 from aios.playbooks.load import load as load_playbook
 from aios.settings import load
 
