@@ -107,7 +107,8 @@ def _show_held(held: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
 def _until(held: Mapping[str, Any], terminal: Terminal) -> str:
     if held.get("until"):
         return terminal.local(held["until"])
-    return f"{held['on']} is well" if held.get("on") else "a person lifts it"
+    ends = {"paused": "aios resume", "storm": "the storm is over", "concurrency": "a run of it ends"}
+    return ends.get(str(held["guard"])) or (f"{held['on']} is well" if held.get("on") else "a person lifts it")
 
 
 def _waits(run: Mapping[str, Any]) -> str:

@@ -214,6 +214,11 @@ def _lineages(event: Event, world: World, now: float, dependents: Mapping[str, f
     return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, *named) if run is not None]
 
 
+def _paused(paused: Mapping[str, Any]) -> str:
+    said = f"acts are paused by {paused.get('by', 'a person')}"
+    return f"{said}: {paused['reason']}"[:500] if paused.get("reason") else said
+
+
 def _guards(
     best: Playbook,
     event: Event,
@@ -233,7 +238,7 @@ def _guards(
     if not best.acts or MODES.index(mode) < MODES.index("approve"):
         return None  # it only looks
     if world.is_paused(now):
-        return Held("paused", world.paused_until, f"acts are paused by {(world.paused or {}).get('by', 'a person')}", on="paused")
+        return Held("paused", world.paused_until, _paused(world.paused or {}), on="paused")
     if protected(frozenset((subject,)), rules.protected):
         return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
     if world.guards.storming and len(world.runs) + len(in_flight.runs) >= STORM_LOOKS_MAX:

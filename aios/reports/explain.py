@@ -35,6 +35,7 @@ from aios.playbooks.load import load
 from aios.playbooks.model import Playbook, lesser_mode, variables
 from aios.playbooks.trust import TrustBook
 from aios.ports import Blobs
+from aios.reports.text import argument
 from aios.skills.catalogue import load_catalogue
 
 __all__ = ["Past", "Present", "explain", "look_back", "tell"]
@@ -42,6 +43,7 @@ __all__ = ["Past", "Present", "explain", "look_back", "tell"]
 ANSWERS = ("reactor.decided", "run.opened")
 DECISIONS = (*ANSWERS, "reactor.called", "scheduler.dead_letter")
 DECISIONS_MAX = 100
+BROKEN_SHOWN = 3
 PREFIX_MIN, NEAR_MAX = 4, 100
 """Characters that name an event by its beginning, and how many are looked for that share it."""
 UNSAID = "when cannot say: "
@@ -272,6 +274,8 @@ def _in_force(before: _Before, past: Past, blobs: Blobs, skills: SkillCatalogue,
     if loaded is None:
         return
     past.loaded = loaded.arrival
+    if broken := _broken(before, loaded):
+        past.notes.append(_not_asked(broken))
     paths = _whole(loaded.data.get("paths", {}), blobs)
     for name, text in sorted(_whole(loaded.data["playbooks"], blobs).items()):
         try:
@@ -294,6 +298,20 @@ def _whole(told: Mapping[str, Any], blobs: Blobs) -> Mapping[str, Any]:
     except (KeyError, ValueError):
         return {}
     return found
+
+
+def _broken(before: _Before, loaded: Event) -> list[str]:
+    """Files that could not be used then."""
+    told = loaded.data.get("invalid")
+    since = [event.data["path"] for event, holds in before.all("playbook.invalid") if holds and event.taken > loaded.taken]
+    return sorted({str(path) for path in [*(told if isinstance(told, list) else ()), *since]})
+
+
+def _not_asked(broken: Sequence[str]) -> str:
+    what = "1 file of playbooks" if len(broken) == 1 else f"{len(broken)} files of playbooks"
+    more = f", and {len(broken) - BROKEN_SHOWN} more" if len(broken) > BROKEN_SHOWN else ""
+    named = " ".join(argument(path) for path in broken[:BROKEN_SHOWN])
+    return f"{what} could not be used then, so what stands there was not asked: aios playbook lint {named}{more}"
 
 
 def _switched_off(before: _Before) -> frozenset[str]:

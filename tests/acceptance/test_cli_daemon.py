@@ -82,6 +82,23 @@ def test_status_shows_what_is_stuck_and_what_guards_hold(tmp_path: Path) -> None
         assert "aios resume" not in aios("status", data=tmp_path).out
 
 
+@pytest.mark.parametrize(
+    ("guard", "on", "ends"),
+    [
+        ("concurrency", "web-down eu", "a run of it ends"),
+        ("storm", "storm", "the storm is over"),
+        ("paused", "paused", "aios resume"),
+        ("depends_on", "db.service", "db.service is well"),
+        ("protected", "", "a person lifts it"),
+    ],
+)
+def test_status_says_what_ends_a_guard_that_no_time_ends(tmp_path: Path, guard: str, on: str, ends: str) -> None:
+    """Only a subject can become well."""
+    held = {**HELD, "guard": guard, "on": on, "resume": False}
+    with daemon(tmp_path, {"status": {**ILL, "symptoms": [], "needs_you": [], "guards": [held], "paused": None}}):
+        assert f"web.service  service.down  {ends}\n" in aios("status", data=tmp_path).out
+
+
 def test_status_says_how_it_is(tmp_path: Path) -> None:
     """Well: exit code 0. The queue shows what waits in memory and in the journal."""
     with daemon(tmp_path, {"status": WELL}):

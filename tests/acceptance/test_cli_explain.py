@@ -47,6 +47,27 @@ def test_what_a_playbook_needs_is_said_in_a_sentence_with_its_conditions(tmp_pat
     assert 'it needs subject is "b", needs "a"; data.failures is 1, needs >= 2' in out
 
 
+def test_files_that_could_not_be_used_then_are_told(tmp_path: Path) -> None:
+    """Whoever wrote the playbook and wonders looks here first; what broke later has nothing to do with it."""
+    loaded = in_force(tmp_path, NOON - 90)
+    loaded.data["invalid"] = ["/p/a b.yaml"]
+    broke, later = (
+        {"path": path, "line": 1, "column": 1, "message": "m", "hint": "", "waiting": []} for path in ("/p/b", "/p/c")
+    )
+    write_journal(
+        tmp_path,
+        loaded,
+        event("playbook.invalid", "system", NOON - 80, **broke),
+        event("tool.odd", "b", NOON - 60, "e123"),
+        event("playbook.invalid", "system", NOON - 50, **later),
+    )
+    note = (
+        "2 files of playbooks could not be used then, so what stands there was not asked: aios playbook lint '/p/a b.yaml' /p/b"
+    )
+    assert note in explained(tmp_path, "e123")["notes"]
+    assert "could not be used then" in aios("explain", "e123", data=tmp_path).out
+
+
 @pytest.mark.parametrize("archives", [False, True])
 def test_an_old_event_is_explained_by_the_playbooks_of_its_day(tmp_path: Path, archives: bool) -> None:
     """Raw or archived: it is the text of then that counts, not the one that came later."""

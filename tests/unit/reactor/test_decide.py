@@ -72,10 +72,11 @@ def test_a_score_that_nobody_knows_is_no_yes() -> None:
 def test_what_only_looks_is_held_by_no_guard() -> None:
     """Paused or protected: looking goes on."""
     world = World(Scores())
-    world.paused = {"by": "ann", "until": ""}
+    world.paused = {"by": "ann", "until": "", "reason": "an upgrade"}
     rules = Rules("auto", 30, frozenset({"web.service"}))
     assert decided([playbook("a", "mode: observe\n")], rules=rules, world=world).verdict == "opened"
-    assert decided([playbook("a")], rules=rules, world=world).verdict == "held"
+    held = decided([playbook("a")], rules=rules, world=world)
+    assert (held.verdict, held.drafts[0].data["why"]) == ("held", "acts are paused by ann: an upgrade")
 
 
 def test_a_run_locks_its_subject_and_all_that_its_acts_touch() -> None:
