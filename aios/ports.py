@@ -280,8 +280,11 @@ class UnitState:
 class Services(Protocol):
     """Services and agents of this machine, seen. Two backends: systemd over D-Bus, and managed."""
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
-        """Begin to watch; first every ill unit is told (levels), then every change (edges). Told on the loop."""
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
+        """Begin to watch; first every ill unit is told (levels), then every change (edges). Told on the loop.
+
+        `on_doubt()`: from here on `relations` or `list` may say something else than before.
+        """
         ...
 
     async def state(self, subject: str) -> UnitState:
@@ -290,8 +293,11 @@ class Services(Protocol):
 
     async def list(self) -> list[UnitState]: ...
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        """Subjects that suffer when this one does (systemd's RequiredBy, WantedBy, BoundBy; `needs` in the settings)."""
+    async def relations(self) -> Mapping[str, frozenset[str]] | None:
+        """Subject -> those that suffer when it does: systemd's RequiredBy, WantedBy, BoundBy and ConsistsOf, and our `needs`.
+
+        None while nobody can say; subjects with whom nobody suffers may be left out.
+        """
         ...
 
     async def close(self) -> None: ...

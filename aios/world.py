@@ -13,13 +13,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aios.events.call_words import call_words
-from aios.events.catalogue import CLOSES, CORRELATED, is_own
+from aios.events.catalogue import CLOSES, CORRELATED, LEARNED, is_own
 from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, Stored, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.breaker import lasts
 from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook, Storm
+from aios.playbooks.relations import Relations
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import RESERVED_STEPS, RUN_SHOWN
 from aios.playbooks.silences import silence_of
@@ -159,6 +160,8 @@ class World:
     timers: dict[str, float] = field(default_factory=dict)
     correlator: Correlator = field(default_factory=Correlator)
     """Playbooks that wait for several events: what they have seen."""
+    relations: Relations = field(default_factory=Relations)
+    """Who is watched, and who suffers with whom."""
     named_own: frozenset[str] = frozenset()
     """Own types that a playbook in force names exactly: these are queued like what is seen outside."""
 
@@ -497,6 +500,9 @@ class World:
             return {}  # what was in force is not known any more; what is, stands in the folders
         return found
 
+    def _on_relations(self, event: Event) -> None:
+        self.relations.apply(event.data, event.arrival[:10])
+
     def _on_kept(self, event: Event) -> None:
         self.kept[event.data["playbook"]] = event.data["manifest"]
 
@@ -532,10 +538,13 @@ class World:
     def _stirs(self, run: Run, now: float) -> bool:
         return not run.ended or lasts(run.ended_at, self.settle_s, now)
 
-    def attributed(self, subject: str, now: float, dependents: Mapping[str, frozenset[str]]) -> Run | None:
+    def attributed(self, subject: str, now: float) -> Run | None:
         """The run that is acting on this subject, or has just now, or on something that this subject depends on."""
-        near = (run for run in self.acting.values() if subject in run.resources or subject in dependents.get(run.id, ()))
+        near = (run for run in self.acting.values() if self._is_of(run, subject))
         return next((run for run in near if self._stirs(run, now)), None)
+
+    def _is_of(self, run: Run, subject: str) -> bool:
+        return subject in run.resources or any(self.relations.suffers(subject, of=one) for one in run.resources)
 
     # --- checkpoints ---
 
@@ -567,6 +576,7 @@ class World:
             "kept": self.kept,
             "timers": self.timers,
             "correlator": self.correlator.to_json(),
+            "relations": self.relations.to_json(),
         }
 
     @classmethod
@@ -598,6 +608,8 @@ class World:
         world.playbook_paths, world.named_own = dict(raw["playbook_paths"]), frozenset(raw["named_own"])
         world.timers = dict(raw["timers"])
         world.correlator = Correlator.from_json(raw["correlator"])
+        if "relations" in raw:  # a checkpoint of a daemon that did not know them: they are learnt anew
+            world.relations = Relations.from_json(raw["relations"])
         return world
 
 
@@ -622,6 +634,7 @@ _HANDLERS: Mapping[str, Callable[[World, Event], None]] = {
     "playbook.loaded": World._on_loaded,
     "playbook.kept": World._on_kept,
     "playbook.changed_since_good": World._on_changed_since_good,
+    LEARNED: World._on_relations,
     "playbook.promoted": World._on_promoted,
     "playbook.demoted": World._on_promoted,
     "timer.due": World._on_timer,

@@ -12,12 +12,15 @@ from dataclasses import replace
 from heapq import merge
 from sys import intern
 
-from aios.events.catalogue import CLOSES, is_own
+from aios.events.catalogue import CLOSES, LEARNED, is_own
 from aios.events.event import START, Event, Position, Stored
 from aios.events.filters import EventFilter
 from aios.journal.query import EVERYTHING, Asked, History, Query, Watch
 from aios.playbooks.model import Playbook
 from aios.playbooks.run_opening import run_id
+
+STORMS = ("reactor.storm_began", "reactor.storm_over")
+"""Facts only where the journal does not say who was watched: then nobody can tell a storm again."""
 
 SAID_TO_US = frozenset(
     {
@@ -30,11 +33,11 @@ SAID_TO_US = frozenset(
         "timer.due",
         "score.degraded",
         "score.recovered",
-        "reactor.storm_began",
-        "reactor.storm_over",
+        LEARNED,
+        *STORMS,
     }
 )
-"""Of AIOS's own types those that are facts here: what a person or a clock said, and how ill the whole machine was then."""
+"""Of AIOS's own types those that are facts here: what a person, a clock or systemd said, and how well the whole machine was."""
 
 GRANTS = frozenset({"playbook.promoted", "playbook.demoted"})
 """Another mode for a playbook, by a person or by what it has shown."""

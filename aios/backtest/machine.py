@@ -171,7 +171,7 @@ class Machine:
             disabled=run.playbook in world.disabled,
             protected=lambda resources: protected(resources, rules.protected),
             acts_again_at=world.guards.acts_again_at(now, rules.acts_per_hour),
-            held_now=lambda: held_before_act(playbook, run, world, rules, self.reactor.around, now),
+            held_now=lambda: held_before_act(playbook, run, world, rules, self.reactor.in_flight.triggers, now),
             score=world.scores.value(run.subject, now) if self._scores else None,
             system_score=world.scores.value(SYSTEM, now) if self._scores else None,
             chance=chance,
@@ -362,6 +362,8 @@ class Machine:
                 self._follow(event, position)
                 continue
             if not past.is_input(event) or (event.type in past.GRANTS and not self._terms.grants):
+                continue
+            if event.type in past.STORMS and self.world.relations.watched:
                 continue
             if event.type in CLOSES:
                 self._ledger.closed(event)

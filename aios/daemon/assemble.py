@@ -19,7 +19,8 @@ from aios.playbooks.run import Run
 from aios.playbooks.run_words import Env
 from aios.ports import Emit
 from aios.reactor.aside import Aside
-from aios.reactor.holding import Around, Rules, held_before_act
+from aios.reactor.decide import InFlight
+from aios.reactor.holding import Opening, Rules, held_before_act
 from aios.reactor.keep import LastGood
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
@@ -50,12 +51,11 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     rules = rules_of(settings)
     aside = Aside(spine.emit, outside.hands, outside.skills, outside.entropy, outside.call_env)
     ports = RunnerPorts(outside.clock, outside.entropy, spine.emit, outside.hands, outside.looker, outside.skills)
-    around = Around()
-    env_of = partial(_env_of, settings, outside, world, shelf, rules, around)
+    in_flight = InFlight()
+    env_of = partial(_env_of, settings, outside, world, shelf, rules, in_flight.triggers)
     runner = Runner(world, Slots(settings.slots), ports, shelf.of, env_of)
-    reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader)
+    reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader, in_flight)
     reactor.decided_since, reactor.undecided_types = remembered.decided_since, remembered.types
-    reactor.around = around
     runner.open_fallback = reactor.open_fallback
     keeper = LastGood(
         shelf,
@@ -135,7 +135,7 @@ def _env_of(
     world: World,
     shelf: Shelf,
     rules: Rules,
-    around: Around,
+    opening: Opening,
     run: Run,
     playbook: Playbook,
     chance: float,
@@ -155,7 +155,7 @@ def _env_of(
         disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
         protected=lambda resources: protected(resources, more),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
-        held_now=lambda: held_before_act(in_force or playbook, run, world, rules, around, now),
+        held_now=lambda: held_before_act(in_force or playbook, run, world, rules, opening, now),
         score=world.scores.value(run.subject, now),
         system_score=world.scores.value(SYSTEM, now),
         chance=chance,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios import __version__
 from aios.daemon.outside import Outside, StartedControl
+from aios.events.catalogue import LEARNED
 from aios.events.codec import encode_json, encode_sorted
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.journal.tending import Tending
@@ -45,7 +46,6 @@ MESSAGE_MAX = 2000
 """Of a call to a person."""
 STILL_S, STILL_WITHIN_S = 0.2, 1.0
 """Playbooks are read once their folder has been still for so long, or has not been for the other: editors empty a file first."""
-DEPENDENTS_MAX = 1000
 JUDGED = ("run.", "probe.", "service.", "resource.", "endpoint.", "agent.", "host.", "score.")
 
 
@@ -74,7 +74,6 @@ class Daemon:
     _stopping: Future[str] | None = None
     _judging: bool = False
     _since_checkpoint: int = 0
-    _ill_changes: int = -1
     _reload_timer: asyncio.TimerHandle | None = None
     _reload_by: float = 0.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -143,9 +142,6 @@ class Daemon:
         if outside.watchdog_s:
             self._spawn(self._ping())
         self._spawn(self._start_services())
-        self._spawn(self._learn_watched())
-        for run_id in list(self.world.acting):
-            self._spawn(self._learn_dependents(run_id))
         for cause, call in uncalled:
             self._spawn(self._call_a_person(cause, call))
         self.keeper.start()
@@ -196,6 +192,11 @@ class Daemon:
         held = self.outside.blobs.put(encode_sorted(self.settings.to_json()))
         return Draft(type="daemon.settings_loaded", subject=SYSTEM, data={"hash": held, "path": self.settings.file})
 
+    def _in_force_today(self) -> list[Draft]:
+        """Said again each day: what is kept of the journal then holds by what was decided, however long ago this life began."""
+        relations = [Draft(type=LEARNED, subject=HOST, data=data) for data in self.world.relations.again()]
+        return [self._settings_loaded(), *relations]
+
     # --- what goes on all the time
 
     def _heard(self, stored: Sequence[Stored]) -> None:
@@ -203,53 +204,12 @@ class Daemon:
         if self._since_checkpoint >= CHECKPOINT_EVENTS:
             self._since_checkpoint = 0
             self._spawn(self._checkpoint())
-        if self.world.ill_changes != self._ill_changes:
-            self._learn_sufferers()
         for event, _ in stored:
-            if event.type == "run.step_intended" and event.data["run"] not in self.reactor.dependents:
-                self._spawn(self._learn_dependents(event.data["run"]))
             if (call := call_of(event)) is not None:
                 self._spawn(self._call_a_person(event.id, call))
             if not self._judging and event.type.startswith(JUDGED):
                 self._judging = True
                 asyncio.get_running_loop().call_later(JUDGE_AFTER_S, self._judge)
-
-    async def _learn_dependents(self, run_id: str) -> None:
-        """Who suffers when what this run acts on does: what is seen of them is put down to the run."""
-        run = self.world.acting.get(run_id)
-        if run is None:
-            return
-        known = self.reactor.dependents
-        known[run_id] = frozenset()
-        suffering: frozenset[str] = frozenset()
-        for unit in [resource for resource in run.resources if not resource.startswith("file:")]:
-            suffering |= await self.outside.services.dependents(unit)
-        known[run_id] = suffering
-        while len(known) > DEPENDENTS_MAX:
-            del known[next(iter(known))]
-
-    async def _learn_watched(self) -> None:
-        """Who would be heard of if it were ill: a storm is a share of these."""
-        services = [unit.subject for unit in await self.outside.services.list() if unit.state != "missing"]
-        self.reactor.around.watched = frozenset((*services, *(probe.about for probe in self.settings.probe), HOST))
-        self.reactor.look_around()
-        self._learn_sufferers()
-
-    def _learn_sufferers(self) -> None:
-        """Of each service that has fallen ill: who suffers with it. What is well again is forgotten."""
-        self._ill_changes = self.world.ill_changes
-        around = self.reactor.around
-        for subject in [subject for subject in around.sufferers if subject not in self.world.ill]:
-            del around.sufferers[subject]
-        for subject in self.world.ill:
-            if subject in around.watched and subject not in around.sufferers and len(around.sufferers) < DEPENDENTS_MAX:
-                around.sufferers[subject] = frozenset()
-                self._spawn(self._learn_sufferers_of(subject))
-
-    async def _learn_sufferers_of(self, subject: str) -> None:
-        found = await self.outside.services.dependents(subject)
-        if subject in self.reactor.around.sufferers:
-            self.reactor.around.sufferers[subject] = found
 
     def _judge(self) -> None:
         self._judging = False
@@ -286,10 +246,11 @@ class Daemon:
             leap = (clock.now() - wall) - (clock.monotonic() - mono)
             wall, mono = clock.now(), clock.monotonic()
             drafts = [self._heartbeat(), *self.world.scores.evaluate(wall), *self.reactor.queue.reports(mono)]
+            if self.world.relations.day not in ("", day_of(wall)):
+                drafts += self._in_force_today()
             if abs(leap) > CLOCK_LEAP_S:
                 drafts.append(Draft(type="daemon.clock_jumped", subject=HOST, data={"seconds": round(leap, 3)}))
             await self.spine.emit(*drafts)
-            await self._learn_watched()
             every_s = CHECKPOINT_EVERY_S if self._since_checkpoint >= CHECKPOINT_FEW else CHECKPOINT_FEW_EVERY_S
             if mono - last_checkpoint >= every_s:
                 last_checkpoint = mono

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 OWN_PREFIXES = ("run.", "approval.", "scheduler.", "reactor.", "journal.", "playbook.", "score.", "daemon.", "timer.")
 
+LEARNED = "daemon.relations_learned"
 CORRELATED, WINDOW_DUE, WINDOW_DROPPED = "reactor.correlated", "reactor.window_due", "reactor.window_dropped"
 
 # Field types are CEL's, so that expressions over `event.data` are checked when a playbook is loaded.
@@ -61,6 +62,13 @@ CATALOGUE: Mapping[str, EventType] = {
     ),
     "daemon.settings_loaded": _t(
         "These settings are in force from here on.", hash=(STR, "blob that holds them"), path=(STR, "file they came from")
+    ),
+    LEARNED: _t(
+        "Who is watched on this machine, and who suffers with whom, as systemd and the settings tell it: guards go by this from "
+        "here on. All of it when it is first learnt and once a day, else what has changed.",
+        afresh=(BOOL, "what was known before counts no more"),
+        watched=(LIST, "subjects that are watched from here on, besides those before"),
+        sufferers=(MAP, "subject -> those that suffer when it is ill, besides those before; an empty list: nobody does any more"),
     ),
     "daemon.paused": _t(
         "A person paused all acts.", "warning", by=(STR, "who"), reason=(STR, "why"), until=(STR, "time it ends; empty: never")

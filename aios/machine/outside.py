@@ -15,7 +15,7 @@ from aios.daemon.outside import Outside
 from aios.disk import OsFiles, make_dirs
 from aios.entropy import SystemEntropy
 from aios.errors import ConfigError
-from aios.events.event import Draft, day_of
+from aios.events.event import HOST, Draft, day_of
 from aios.events.origin import InboxCursor
 from aios.hands import proc
 from aios.hands.client import HandsClient
@@ -35,10 +35,11 @@ from aios.machine.memory import offload, rss_kb
 from aios.machine.past import numbers, recall_run, write_report
 from aios.machine.playbooks import read_playbooks
 from aios.machine.wakes import FileWatches, InboxWatch, Later, watch_folders
-from aios.ports import Blobs, Inbox, JournalWriter, Sensor, Services, UnitState
+from aios.ports import Blobs, Inbox, JournalWriter, Sensor, Services
 from aios.sensors.asking import Probe
 from aios.sensors.host import HostSensor, PsutilReader
 from aios.sensors.probes import ProbeSensor
+from aios.sensors.relations import RelationsLearner
 from aios.sensors.services import ServiceSensor
 from aios.sensors.standing import Standings
 from aios.sensors.timers import Timer, TimerSensor
@@ -69,7 +70,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
     waker = Waker()
     blobs = BlobFolder(files, f"{state}/blobs")
     managed = managed_services(settings)
-    services = _RealServices(ManagedServices(managed, f"{state}/services", processes, clock, waker.watch), _systemd(settings))
+    services = AllServices(ManagedServices(managed, f"{state}/services", processes, clock, waker.watch), _systemd(settings))
     bodies = load_bodies()
     hands = HandsClient(
         state,
@@ -109,23 +110,6 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         rss_kb=rss_kb,
         watchdog_s=watchdog_s() or 0.0,
     )
-
-
-class _RealServices(AllServices):
-    """Both backends, and which managed services the daemon is to start."""
-
-    def __init__(self, managed: ManagedServices, systemd: Services | None) -> None:
-        super().__init__(managed, systemd)
-        self._own = managed
-        self._begun = asyncio.Event()
-
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
-        await super().start(on_change)
-        self._begun.set()
-
-    async def to_start(self) -> Sequence[str]:
-        await self._begun.wait()
-        return self._own.to_start()
 
 
 async def _since_good(files: OsFiles, state: str, blobs: Blobs, playbook: str, subject: str) -> dict[str, Any] | None:
@@ -208,7 +192,8 @@ def _recall_ids(files: OsFiles, events: str, clock: Clock, ids: IdMemory, on_err
 def _sensors(settings: Settings, services: Services, clock: Clock, world: World) -> Sequence[Sensor]:
     was_ill = [(kind, subject) for subject, kind in world.symptoms]
     standings = Standings(was_ill=was_ill)
-    sensors: list[Sensor] = [ServiceSensor(services, clock, standings)]
+    relations = RelationsLearner(services, clock, world.relations, (*(p.about for p in settings.probe), HOST))
+    sensors: list[Sensor] = [ServiceSensor(services, clock, standings, relations)]
     probes = [
         Probe(
             name=p.name,

@@ -16,7 +16,7 @@ from aios.events.event import Draft, Event, Position, format_time
 from aios.playbooks.guards import Held, loops, protected
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
 from aios.playbooks.run_opening import opening, run_id
-from aios.reactor.holding import STORM_LOOKS_MAX, Around, Rules, crowded, held_now, storm_holds
+from aios.reactor.holding import STORM_LOOKS_MAX, Rules, crowded, held_now, storm_holds
 from aios.scheduler.priority import priority
 from aios.world import Incident, World
 
@@ -62,7 +62,6 @@ class InFlight:
 
 
 NO_MATCH = Decision("no_match", ())
-NOTHING_KNOWN = Around()
 
 
 class Candidate(NamedTuple):
@@ -119,8 +118,6 @@ def decide(
     now: float,
     *,
     in_flight: InFlight,
-    dependents: Mapping[str, frozenset[str]],
-    around: Around = NOTHING_KNOWN,
 ) -> Decision:
     """Decide about one event."""
     candidates = weigh(event, matches, world, now)
@@ -144,9 +141,9 @@ def decide(
         why = f"held with {holding.event} by guard {holding.guard}"
         return _decided("coalesced", event, position, best, incident_id, guard=holding.guard, why=why, considered=considered)
 
-    lineages = _lineages(event, world, now, dependents)
+    lineages = _lineages(event, world, now)
     mode = lesser_mode(world.trust.mode_of(best), rules.mode_max)
-    held = _guards(best, event, lineages, mode, world, rules, now, in_flight, around)
+    held = _guards(best, event, lineages, mode, world, rules, now, in_flight)
     if held is not None:
         drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
         if held.calls and not (incident is not None and incident.called):
@@ -206,9 +203,9 @@ def _touched(params: Template, spec: SkillSpec, known: Mapping[str, Any]) -> fro
         return frozenset()
 
 
-def _lineages(event: Event, world: World, now: float, dependents: Mapping[str, frozenset[str]]) -> list[list[list[str]]]:
+def _lineages(event: Event, world: World, now: float) -> list[list[list[str]]]:
     """What led to this event, each a line of runs: the run that acts on its subject, and the run that it names as its cause."""
-    acting = world.attributed(event.subject, now, dependents)
+    acting = world.attributed(event.subject, now)
     causes = event.data["causes"] if event.type == CORRELATED else (event.causationid,)
     named = [world.runs.get(cause) or world.recent.get(cause) for cause in causes]
     return [[*run.lineage, [run.playbook, run.subject]] for run in (acting, *named) if run is not None]
@@ -228,7 +225,6 @@ def _guards(
     rules: Rules,
     now: float,
     in_flight: InFlight,
-    around: Around,
 ) -> Held | None:
     """The first guard that says no: what only a person lifts, what the moment forbids, what was done too often, who else runs."""
     subject = event.subject
@@ -243,7 +239,7 @@ def _guards(
         return Held("protected", 0.0, f"{subject} is protected: no run may touch it", calls=True)
     if world.guards.storming and len(world.runs) + len(in_flight.runs) >= STORM_LOOKS_MAX:
         return storm_holds(world)
-    if held := held_now(best, subject, world, rules, around, now):
+    if held := held_now(best, subject, world, rules, now):
         return held
     again_at = world.guards.acts_again_at(now, rules.acts_per_hour)
     if again_at > now:

@@ -52,22 +52,14 @@ class Rules:
     trust: Rule = field(default_factory=Rule)
 
 
-@dataclass(slots=True)
-class Around:
-    """What the daemon has learnt of the machine and no event says. Shared, and changed in place by the daemon."""
-
-    watched: frozenset[str] = frozenset()
-    """Subjects that would be heard of if they were ill: of these a storm takes its share."""
-    sufferers: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Of subjects that are ill: who suffers with them."""
-    opening: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-    """Runs that are decided and not folded yet, by (playbook, subject): the event each answers. The pump's own."""
+Opening = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Runs that are decided and not folded yet: (playbook, subject) -> the event each answers."""
 
 
 # --- before a run opens, and before its first act ---------------------------------------------------------------------
 
 
-def held_now(playbook: Playbook, subject: str, world: World, rules: Rules, around: Around, now: float) -> Held | None:
+def held_now(playbook: Playbook, subject: str, world: World, rules: Rules, now: float) -> Held | None:
     """What lets nobody act just now: a silence, a window, something ill that this depends on."""
     silence = world.guards.silences.of(playbook.name, subject, now) if world.guards.silences.by_id else None
     if silence is not None:
@@ -79,16 +71,16 @@ def held_now(playbook: Playbook, subject: str, world: World, rules: Rules, aroun
             until, why = windows.closed_until(now)
             if why:
                 return Held("window", until, why)
-    return _waits_for_the_ill(playbook, subject, world, rules, around, now) if world.ill else None
+    return _waits_for_the_ill(playbook, subject, world, rules, now) if world.ill else None
 
 
-def held_before_act(playbook: Playbook, run: Run, world: World, rules: Rules, around: Around, now: float) -> Held | None:
+def held_before_act(playbook: Playbook, run: Run, world: World, rules: Rules, opening: Opening, now: float) -> Held | None:
     """What keeps a run from its first act just now: as above, a storm, or that others have taken the places since it waited."""
-    if held := storm_holds(world) or held_now(playbook, run.subject, world, rules, around, now):
+    if held := storm_holds(world) or held_now(playbook, run.subject, world, rules, now):
         return held
     if playbook.guard.concurrency is None and not rules.concurrency:
         return None
-    return crowded(playbook, run.trigger, world, around.opening, rules, but=run.id)
+    return crowded(playbook, run.trigger, world, opening, rules, but=run.id)
 
 
 def storm_holds(world: World) -> Held | None:
@@ -100,29 +92,26 @@ def storm_holds(world: World) -> Held | None:
     return Held("storm", 0.0, why, on="storm")
 
 
-def _waits_for_the_ill(playbook: Playbook, subject: str, world: World, rules: Rules, around: Around, now: float) -> Held | None:
-    ill = next((one for one in _needs(playbook, subject, rules, around) if one in world.ill and one != subject), "")
-    if not ill or _leans_on(ill, subject, rules, around):
+def _waits_for_the_ill(playbook: Playbook, subject: str, world: World, rules: Rules, now: float) -> Held | None:
+    ill = next((one for one in _needs(playbook, subject, world, rules) if one in world.ill and one != subject), "")
+    if not ill or _leans_on(ill, subject, world, rules):
         return None  # of two that need each other, none waits for the other
     since = min(world.symptoms[ill, kind].since for kind in world.ill[ill])
     why = f"{subject} depends on {ill}, which has been ill for {max(0.0, now - since):.0f} s"
     return Held("depends_on", now + DEPENDS_AGAIN_S, why, calls=now - since >= DEPENDS_CALL_S, on=ill)
 
 
-def _needs(playbook: Playbook, subject: str, rules: Rules, around: Around) -> Iterator[str]:
+def _needs(playbook: Playbook, subject: str, world: World, rules: Rules) -> Iterator[str]:
     yield from playbook.guard.depends_on
     yield from sorted(rules.needs.get(subject, ()))
-    yield from (one for one, suffering in around.sufferers.items() if subject in suffering)
+    yield from (one for one in world.ill if world.relations.suffers(subject, of=one))
 
 
-def _leans_on(subject: str, other: str, rules: Rules, around: Around) -> bool:
-    return other in rules.needs.get(subject, ()) or subject in around.sufferers.get(other, ())
+def _leans_on(subject: str, other: str, world: World, rules: Rules) -> bool:
+    return other in rules.needs.get(subject, ()) or world.relations.suffers(subject, of=other)
 
 
 # --- how many at once -------------------------------------------------------------------------------------------------
-
-Opening = Mapping[tuple[str, str], Mapping[str, Any]]
-"""Runs that are decided and not folded yet: (playbook, subject) -> the event each answers."""
 
 
 def crowded(
@@ -177,9 +166,9 @@ def holds_place(run: Run) -> bool:
 # --- storms -----------------------------------------------------------------------------------------------------------
 
 
-def storm_news(world: World, rules: Rules, watched: frozenset[str]) -> Draft | None:
+def storm_news(world: World, rules: Rules) -> Draft | None:
     """The event that a storm began or is over; None where nothing changed."""
-    storm = world.guards.storm
+    storm, watched = world.guards.storm, world.relations.watched
     if not watched or (storm is None and len(world.ill) < rules.storm_at_least):
         return None  # nobody knows yet who there is: just started
     ill = sorted(subject for subject in world.ill if subject in watched)

@@ -14,7 +14,7 @@ from typing import Any
 
 from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import CLOSES, WINDOW_DUE, is_own
+from aios.events.catalogue import CLOSES, LEARNED, WINDOW_DUE, is_own
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time
 from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
@@ -23,7 +23,7 @@ from aios.playbooks.run import Run
 from aios.playbooks.run_opening import opening, run_id, unfit
 from aios.ports import Emit, JournalReader
 from aios.reactor.decide import NO_MATCH, Decision, InFlight, decide, resources_of
-from aios.reactor.holding import Around, HeldOn, Rules, held_now, room_for, storm_news
+from aios.reactor.holding import HeldOn, Rules, held_now, room_for, storm_news
 from aios.reactor.runs import Runner
 from aios.reactor.shelf import Shelf
 from aios.scheduler.priority import priority
@@ -57,15 +57,13 @@ class Reactor:
     clock: Clock
     emit: Emit
     reader: JournalReader
-    dependents: dict[str, frozenset[str]] = field(default_factory=dict)
-    around: Around = field(default_factory=Around)
+    in_flight: InFlight = field(default_factory=InFlight)
     decided: int = 0
     decided_since: frozenset[str] = frozenset()
     """Events that were decided after the checkpoint that the queue comes from: of these, what it calls spilled is not."""
     undecided_types: Mapping[str, str] = field(default_factory=dict)
     """Types of events that were undecided when the daemon started, by their ids: most are for no playbook at all."""
     _index: Index | None = None
-    _in_flight: InFlight = field(default_factory=InFlight)
     _offers: dict[tuple[str, str], TimerHandle] = field(default_factory=dict)
     _offered: dict[str, tuple[str, str]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -85,7 +83,6 @@ class Reactor:
         What was held is offered again when its time comes, or now, where only the settings kept it.
         """
         self._index = before
-        self.around.opening = self._in_flight.triggers
         for event_id, position in sorted(self.world.undecided.items(), key=lambda item: item[1]):
             event = self._still_wanted(event_id, position)
             if event is None:
@@ -188,9 +185,11 @@ class Reactor:
         if event.type == "daemon.resumed":  # what waits for that is woken, and what held itself back may try again
             self.runner.wake_all("resume")
             self.offer_held(LIFTED)
+        if event.type == LEARNED:
+            self.look_around()
         if event.type not in ("run.opened", "reactor.decided"):
             return
-        self._in_flight.folded(event)
+        self.in_flight.folded(event)
         if event.type == "reactor.decided" and event.data["verdict"] == "held":
             key = (event.data["playbook"], event.subject)
             holding = self.world.held.get(key)
@@ -241,7 +240,7 @@ class Reactor:
         drafts: list[Draft] = []
         taken = 0
         for _ in range(PUMP_BATCH):
-            if len(self.world.runs) + len(self._in_flight.runs) >= OPEN_RUNS_MAX and not self.queue.urgent:
+            if len(self.world.runs) + len(self.in_flight.runs) >= OPEN_RUNS_MAX and not self.queue.urgent:
                 break
             waiting = self.queue.pop(self.clock.monotonic())
             if waiting is None:
@@ -300,9 +299,7 @@ class Reactor:
                 self.rules,
                 self.skills,
                 now,
-                in_flight=self._in_flight,
-                dependents=self.dependents,
-                around=self.around,
+                in_flight=self.in_flight,
             )
         except Exception as error:  # noqa: BLE001  skills are asked what they touch, and an outsider's may fail in any way
             return _dead(event, position, f"it could not be decided: {type(error).__name__}: {error}"[:500])
@@ -312,7 +309,7 @@ class Reactor:
         if decision.verdict == "held" and fresh and len(self.world.held) >= HELD_MAX:
             return _dead(event, position, f"{HELD_MAX} others are held by guards already")
         if decision.drafts:
-            self._in_flight.begun(decision, event.subject, now)
+            self.in_flight.begun(decision, event.subject, now)
         return decision
 
     # --- what is held ---
@@ -349,7 +346,7 @@ class Reactor:
     def look_around(self) -> None:
         """Who is ill has changed, or who is watched: a storm may begin or be over, and what waited for others may go on."""
         self._ill_changes = self.world.ill_changes
-        news = storm_news(self.world, self.rules, self.around.watched)
+        news = storm_news(self.world, self.rules)
         if news is not None and news.type != self._storm_said and not self.closing:
             self._storm_said = news.type
             self.emit(news)
@@ -363,7 +360,7 @@ class Reactor:
                 self.offer_again(key)
 
     def _room_for(self, guard: str, on: str) -> int | None:
-        return room_for(guard, on, self.world, self.rules, self._in_flight.triggers, self.shelf.by_name)
+        return room_for(guard, on, self.world, self.rules, self.in_flight.triggers, self.shelf.by_name)
 
     def take_again(self, position: Position) -> bool:
         """A dead letter that a person has tried again. False: the journal does not hold its event any more."""
@@ -398,7 +395,7 @@ class Reactor:
         held = self.world.guards.verdict(playbook, parent.subject, now)
         if held is not None and held.guard != "called":  # a rung of the ladder is not a new cry for help
             return held.why
-        if playbook.acts and (held := held_now(playbook, parent.subject, self.world, self.rules, self.around, now)):
+        if playbook.acts and (held := held_now(playbook, parent.subject, self.world, self.rules, now)):
             return held.why
         draft = self.opening_for(parent, playbook, lineage, again=parent.again)
         return unfit(draft) or (draft,)

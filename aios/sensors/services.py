@@ -1,6 +1,7 @@
 """Services and agents: what `Services` tells becomes `service.down`, `service.up`, `service.stopped`, `service.flapping`.
 
-The daemon's wiring makes it; `standing` decides what is told. At the start it tells what is ill, and closes what is well by now.
+The daemon's wiring makes it; `standing` decides what is told. At the start it tells what is ill, and closes what is well by now;
+then `relations` tells who depends on whom.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from aios.clock import Clock
 from aios.events.event import Draft
 from aios.ports import Emit, Services, UnitState
+from aios.sensors.relations import RelationsLearner
 from aios.sensors.standing import Standings
 
 
@@ -18,8 +20,8 @@ class ServiceSensor:
 
     name = "services"
 
-    def __init__(self, services: Services, clock: Clock, standings: Standings) -> None:
-        self._services, self._clock, self._standings = services, clock, standings
+    def __init__(self, services: Services, clock: Clock, standings: Standings, relations: RelationsLearner) -> None:
+        self._services, self._clock, self._standings, self._relations = services, clock, standings, relations
         self.started = asyncio.Event()
         """Set once every level has been told: from here on `Services.state` can be asked."""
 
@@ -27,13 +29,13 @@ class ServiceSensor:
         def on_change(state: UnitState) -> None:
             self._emit(emit, self._standings.watched(state, self._clock.monotonic()))
 
-        await self._services.start(on_change)
+        await self._services.start(on_change, self._relations.doubt)
         try:
             for state in await self._services.list():
                 if state.state != "down":  # told as a level already
                     self._emit(emit, self._standings.watched(state, self._clock.monotonic()))
             self.started.set()
-            await asyncio.Event().wait()
+            await self._relations.run(emit)
         finally:
             await self._services.close()
 

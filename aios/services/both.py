@@ -6,7 +6,7 @@ Made by the daemon's wiring. The acting sides are joined in `hands_main`, which 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aios.ports import Services, UnitState
 from aios.services.managed import ManagedServices
@@ -24,11 +24,11 @@ class AllServices:
         await self._managed_watched.wait()
         return self._managed.to_start()
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
-        await self._managed.start(on_change)
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
+        await self._managed.start(on_change, on_doubt)
         self._managed_watched.set()
         if self._systemd is not None:
-            await self._systemd.start(lambda state: None if self._managed.knows(state.subject) else on_change(state))
+            await self._systemd.start(lambda state: None if self._managed.knows(state.subject) else on_change(state), on_doubt)
 
     async def state(self, subject: str) -> UnitState:
         if self._managed.knows(subject) or self._systemd is None:
@@ -40,12 +40,14 @@ class AllServices:
         of_systemd = await self._systemd.list() if self._systemd is not None else []
         return managed + [state for state in of_systemd if not self._managed.knows(state.subject)]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
+    async def relations(self) -> Mapping[str, frozenset[str]] | None:
         """Over both: a managed agent may need one of systemd's services."""
-        managed = await self._managed.dependents(subject)
-        if self._systemd is None or self._managed.knows(subject):
-            return managed
-        return managed | await self._systemd.dependents(subject)
+        found = await self._managed.relations()
+        of_systemd = await self._systemd.relations() if self._systemd is not None else {}
+        if of_systemd is None:
+            return None
+        theirs = {subject: them for subject, them in of_systemd.items() if not self._managed.knows(subject)}
+        return {one: found.get(one, frozenset()) | theirs.get(one, frozenset()) for one in (*found, *theirs)}
 
     async def close(self) -> None:
         await asyncio.gather(self._managed.close(), *([self._systemd.close()] if self._systemd is not None else []))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import getpid, sysconf
 
@@ -64,7 +64,7 @@ class ManagedServices:
 
     # --- the port
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
         self._unwatch_folder = self._watch_folder(self._records.folder, self._on_names, self._look_at_all)
         self._look_at_all()
         for unit in self._units.values():
@@ -83,8 +83,13 @@ class ManagedServices:
     async def list(self) -> list[UnitState]:
         return [unit.state for unit in self._units.values()]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        return frozenset(unit.spec.subject for unit in self._units.values() if subject in unit.spec.needs)
+    async def relations(self) -> Mapping[str, frozenset[str]]:
+        """Over all subjects: what a managed service needs may be one of systemd's."""
+        found: dict[str, frozenset[str]] = {}
+        for unit in self._units.values():
+            for needed in unit.spec.needs:
+                found[needed] = found.get(needed, frozenset()) | {unit.spec.subject}
+        return found
 
     async def close(self) -> None:
         self._on_change = _nobody

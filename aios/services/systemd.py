@@ -8,9 +8,10 @@ for again, and after that blind time what is ill is told again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from aios.backoff import delay_s
 from aios.ports import UnitState
@@ -32,6 +33,8 @@ from aios.services.systemd_units import WatchedUnit
 
 UNITS_MAX = 512
 """More watched units than this no machine of ours has; it bounds memory and the bus's match rules."""
+RELATED_MAX = 1024
+"""Of so many loaded services it is asked who depends on them."""
 RELIST_AFTER_S = 0.5
 """A reload of systemd tells many changes at once; they are looked at together."""
 
@@ -53,13 +56,18 @@ class SystemdServices:
         self._relist_timer: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._reloading = False
+        self._on_doubt: Callable[[], None] = lambda: None
+        self._related: set[str] = set()
+        """Every service that systemd has loaded, watched or not."""
+        self._sufferers: dict[str, frozenset[str]] = {}
+        """Of those that were asked since systemd last read its files: who suffers with them."""
         self.absent = ""
         """Why there is no systemd here; empty when there is."""
 
     # --- the port
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
-        self._on_change = on_change
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
+        self._on_change, self._on_doubt = on_change, on_doubt
         try:
             bus = await self._connect()
         except (BusLost, BusError) as error:
@@ -82,18 +90,25 @@ class SystemdServices:
     async def list(self) -> list[UnitState]:
         return [unit.state() for unit in self._units.values()]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        if self._bus is None or not subject.endswith(_SUFFIX):
-            return frozenset()
-        try:
-            relations = await self._bus.properties(subject, UNIT)
-        except (BusLost, BusError):
-            return frozenset()
-        found = (name for relation in _RELATIONS for name in relations.get(relation, ()))
-        return frozenset(name for name in found if name.endswith(_SUFFIX))
+    async def relations(self) -> Mapping[str, frozenset[str]] | None:
+        """One unit after the other, so that the daemon has other things to do meanwhile."""
+        if self.absent:
+            return {}
+        while unasked := self._related - self._sufferers.keys():
+            name = min(unasked)
+            try:
+                found = await self._bus.properties(name, UNIT) if self._bus is not None else None
+            except BusError:
+                found = {}  # it is gone
+            except BusLost:
+                found = None
+            if found is None:
+                return None
+            self._sufferers[name] = _suffering(found)
+        return {name: self._sufferers[name] for name in sorted(self._related) if self._sufferers[name]}
 
     async def close(self) -> None:
-        self._on_change = lambda state: None
+        self._on_change, self._on_doubt = lambda state: None, lambda: None
         if self._relist_timer is not None:
             self._relist_timer.cancel()
         tasks = [task for task in (self._task, *self._background) if task is not None]
@@ -147,10 +162,13 @@ class SystemdServices:
             bus.manager("ListUnitFilesByPatterns", "asas", ["enabled", "enabled-runtime", "masked"], ["*.service"]),
         )
         file_states = {path.rpartition("/")[2]: state for path, state in files}
+        self._related = set(sorted(row[0] for row in rows if row[2] == "loaded")[:RELATED_MAX])
+        self._sufferers.clear()
         found = [row for row in rows if self._counts(row, file_states.get(row[0], ""))][:UNITS_MAX]
         await asyncio.gather(*(self._see(bus, row, file_states.get(row[0], "")) for row in found))
         for unit in list(self._units.values()):
             self._tell(unit, level=levels)
+        self._on_doubt()
 
     def _counts(self, row: Sequence[str], file_state: str) -> bool:
         name, _, load, active = row[:4]
@@ -199,6 +217,8 @@ class SystemdServices:
         except BusError as error:
             return UnitState(unit.name, "missing", "systemd", detail=str(error))
         unit.learn(known)
+        if unit.name in self._related:
+            self._sufferers[unit.name] = _suffering(known)
         return unit.state()
 
     # --- what happens
@@ -279,6 +299,9 @@ class SystemdServices:
             unit.job_removed(result)
             self._told[name] = unit.confirm()
             self._on_change(self._told[name])
+            if len(self._related) < RELATED_MAX:
+                self._related.add(name)
+            self._on_doubt()
 
     def _relist_soon(self) -> None:
         if self._relist_timer is None:
@@ -320,6 +343,11 @@ class SystemdServices:
         changed = before is not None and _differs(before, now)
         if changed or (now.state == "down" and (level or before is None)):
             self._on_change(now)
+
+
+def _suffering(properties: Mapping[str, Any]) -> frozenset[str]:
+    found = (name for relation in _RELATIONS for name in properties.get(relation, ()))
+    return frozenset(name for name in found if name.endswith(_SUFFIX))
 
 
 def _raise_loudly(task: asyncio.Task[None]) -> None:

@@ -51,12 +51,20 @@ class SimUnits:
     late_s: float = 0.02
     """How long an answer takes at most."""
     listeners: list[tuple[Life | None, Listener]] = field(default_factory=list)
+    doubters: list[tuple[Life | None, Callable[[], None]]] = field(default_factory=list)
+    """Who is told when there are other units, or other relations between them, than before."""
 
     def add(self, subject: str, heals: float = 1.0, needs: tuple[str, ...] = ()) -> SimUnit:
         unit = SimUnit(subject, heals, needs)
         self.units[subject] = unit
         self._begin(unit)
+        self._tell_all(self.doubters)
         return unit
+
+    def relate(self, subject: str, needs: tuple[str, ...]) -> None:
+        """From here on it needs these."""
+        self.units[subject].needs = needs
+        self._tell_all(self.doubters)
 
     def state(self, subject: str) -> UnitState:
         unit = self.units.get(subject)
@@ -101,6 +109,7 @@ class SimUnits:
     def reboot(self) -> None:
         """After a power cut the machine starts what is enabled; nobody has been listening meanwhile."""
         self.listeners.clear()
+        self.doubters.clear()
         for unit in self.units.values():
             unit.process = None
             if unit.enabled and not unit.masked:
@@ -162,14 +171,17 @@ class SimUnits:
         self._tell(unit)
 
     def _tell(self, unit: SimUnit) -> None:
-        state = self.state(unit.subject)
-        self.listeners = [(life, listener) for life, listener in self.listeners if life is None or life.alive]
-        for life, listener in self.listeners:
+        self._tell_all(self.listeners, self.state(unit.subject))
+
+    @staticmethod
+    def _tell_all(listeners: list[tuple[Life | None, Callable[..., None]]], *told: UnitState) -> None:
+        listeners[:] = [(life, listener) for life, listener in listeners if life is None or life.alive]
+        for life, listener in listeners:
             loop = asyncio.get_running_loop()
             if life is None:
-                loop.call_soon(listener, state)
+                loop.call_soon(listener, *told)
             else:
-                life.run(loop.call_soon, listener, state)
+                life.run(loop.call_soon, listener, *told)
 
 
 async def _work_for_ever(_process: SimProcess) -> int:
@@ -184,9 +196,10 @@ class SimServices:
         self._units = units
         self._entropy = entropy
 
-    async def start(self, on_change: Listener) -> None:
+    async def start(self, on_change: Listener, on_doubt: Callable[[], None]) -> None:
         """First every ill unit is told, then every change."""
         self._units.listeners.append((current_life(), on_change))
+        self._units.doubters.append((current_life(), on_doubt))
         for unit in self._units.units.values():
             if unit.word == "down":
                 on_change(self._units.state(unit.subject))
@@ -199,8 +212,9 @@ class SimServices:
         await self._answer_late()
         return [self._units.seen(subject) for subject in self._units.units]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        return frozenset(_all_dependents(subject, self._units.units))
+    async def relations(self) -> Mapping[str, frozenset[str]]:
+        """Those that suffer only because another does are among them."""
+        return {one: frozenset(_all_dependents(one, self._units.units)) for one in self._units.units}
 
     async def to_start(self) -> Sequence[str]:
         """The machine starts its services itself."""
@@ -208,7 +222,8 @@ class SimServices:
 
     async def close(self) -> None:
         life = current_life()
-        self._units.listeners = [entry for entry in self._units.listeners if entry[0] is not life]
+        for told in (self._units.listeners, self._units.doubters):
+            told[:] = [entry for entry in told if entry[0] is not life]  # type: ignore[misc]
 
     async def _answer_late(self) -> None:
         if self._units.late_s:

@@ -7,7 +7,7 @@ import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from aios.clock import SystemClock
-from aios.events.event import Draft
+from aios.events.event import Draft, Position
+from aios.playbooks.relations import Relations
 from aios.ports import UnitState
 from aios.sensors.asking import READ_MAX, Probe, ask
 from aios.sensors.host import HostSensor, PsutilReader, disk_use
+from aios.sensors.relations import RelationsLearner
 from aios.sensors.services import ServiceSensor
 from aios.sensors.standing import Standings
 
@@ -158,7 +160,7 @@ class OneService:
         self.tell: Callable[[UnitState], None] = lambda state: None
         self.closed = False
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
         self.tell = on_change
         on_change(self.now)
 
@@ -168,8 +170,8 @@ class OneService:
     async def list(self) -> list[UnitState]:
         return [self.now, UnitState("fine.service", "up", "managed", pid=7)]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        return frozenset()
+    async def relations(self) -> Mapping[str, frozenset[str]] | None:
+        return {"fine.service": frozenset({"web.service"})}
 
     async def close(self) -> None:
         self.closed = True
@@ -180,14 +182,25 @@ def test_the_services_sensor_tells_levels_then_edges_and_closes_what_it_started(
     told: list[Draft] = []
 
     async def main() -> None:
-        services = OneService()
-        sensor = ServiceSensor(services, SystemClock(), Standings(was_ill=[("service.down", "fine.service")]))
-        task = asyncio.create_task(sensor.run(lambda *drafts: told.extend(drafts)))  # type: ignore[arg-type, return-value]
+        services, clock = OneService(), SystemClock()
+        learner = RelationsLearner(services, clock, Relations(), ("host",))
+        sensor = ServiceSensor(services, clock, Standings(was_ill=[("service.down", "fine.service")]), learner)
+
+        def emit(*drafts: Draft) -> asyncio.Future[list[Position]]:
+            told.extend(drafts)
+            durable = asyncio.get_running_loop().create_future()
+            durable.set_result([])
+            return durable
+
+        task = asyncio.create_task(sensor.run(emit))
         await sensor.started.wait()
         assert [(draft.type, draft.subject) for draft in told] == [
             ("service.down", "web.service"),
             ("service.up", "fine.service"),
+            ("daemon.relations_learned", "host"),
         ]
+        assert told[-1].data["watched"] == ["fine.service", "host", "web.service"]
+        assert told[-1].data["sufferers"] == {"fine.service": ["web.service"]}
         services.tell(UnitState("web.service", "up", "managed", pid=8))
         assert told[-1].type == "service.up"
         task.cancel()

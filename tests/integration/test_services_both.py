@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aios.clock import SystemClock
@@ -16,10 +16,14 @@ from aios.services.spec import ManagedService
 from aios.services.systemd import SystemdServices
 
 
+def nobody() -> None:
+    """Whom no doubt concerns."""
+
+
 class OtherBackend:
     """Implements `Services`: knows two units, one of them under a name that is managed."""
 
-    async def start(self, on_change: Callable[[UnitState], None]) -> None:
+    async def start(self, on_change: Callable[[UnitState], None], on_doubt: Callable[[], None]) -> None:
         for subject in ("web.service", "db.service"):
             on_change(UnitState(subject, "down", "systemd"))
 
@@ -29,8 +33,8 @@ class OtherBackend:
     async def list(self) -> list[UnitState]:
         return [UnitState(subject, "up", "systemd") for subject in ("web.service", "db.service")]
 
-    async def dependents(self, subject: str) -> frozenset[str]:
-        return frozenset({"x.service"})
+    async def relations(self) -> Mapping[str, frozenset[str]] | None:
+        return {one: frozenset({"x.service"}) for one in ("web.service", "db.service")}
 
     async def close(self) -> None:
         pass
@@ -44,13 +48,13 @@ def test_a_managed_subject_is_managed_and_every_other_is_systemds(tmp_path: Path
         web = ManagedService("web", "service", ("sleep", "600"), needs=("db.service",))
         managed = ManagedServices([web], str(tmp_path), OsProcesses(), SystemClock(), waker.watch)
         both = AllServices(managed, OtherBackend())
-        await both.start(told.append)
+        await both.start(told.append, nobody)
         assert await both.to_start() == ["web.service"]
         assert [(state.subject, state.backend) for state in told] == [("db.service", "systemd")]
         assert (await both.state("web.service")).backend == "managed"
         assert (await both.state("db.service")).backend == "systemd"
         assert sorted(state.backend for state in await both.list()) == ["managed", "systemd"]
-        assert await both.dependents("db.service") == frozenset({"web.service", "x.service"})
+        assert await both.relations() == {"db.service": frozenset({"web.service", "x.service"})}
         await both.close()
         waker.close()
 
@@ -63,12 +67,12 @@ def test_without_a_system_bus_the_backend_is_absent_and_quiet(tmp_path: Path) ->
     async def main() -> None:
         told: list[UnitState] = []
         absent = SystemdServices(address=f"unix:path={tmp_path}/no-bus")
-        await absent.start(told.append)
+        await absent.start(told.append, nobody)
         assert "no system bus" in absent.absent
         assert not told
         assert await absent.list() == []
         assert (await absent.state("nginx.service")).state == "missing"
-        assert await absent.dependents("nginx.service") == frozenset()
+        assert await absent.relations() == {}
         await absent.close()
 
     asyncio.run(main())

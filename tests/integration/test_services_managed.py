@@ -113,10 +113,14 @@ class Watching:
         return self.told[-1]
 
 
+def nobody() -> None:
+    """Whom no doubt concerns: what managed services need stands in the settings."""
+
+
 @asynccontextmanager
 async def watching(house: House, *specs: ManagedService) -> AsyncIterator[Watching]:
     seen = Watching(house, specs)
-    await seen.services.start(seen.on_change)
+    await seen.services.start(seen.on_change, nobody)
     try:
         yield seen
     finally:
@@ -326,7 +330,7 @@ def test_what_is_needed_starts_first_and_circles_are_no_end(house: House) -> Non
             order = list(seen.services.to_start())
             assert sorted(order) == ["app.service", "db.service", "disk.service"]
             assert order.index("db.service") < order.index("app.service")
-            assert await seen.services.dependents("db.service") == frozenset({"app.service"})
+            assert (await seen.services.relations())["db.service"] == frozenset({"app.service"})
 
     run(main())
 

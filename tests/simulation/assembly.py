@@ -14,7 +14,7 @@ from aios.daemon.outside import Outside
 from aios.disk import make_dirs
 from aios.entropy import SeededEntropy
 from aios.events.calls import SkillSpec, Touches
-from aios.events.event import Draft, Event, Position, Stored, day_of
+from aios.events.event import HOST, Draft, Event, Position, Stored, day_of
 from aios.events.origin import InboxCursor
 from aios.journal.checkpoints import Checkpoints, Memories
 from aios.journal.digest import FOLDER as DIGESTS
@@ -25,6 +25,7 @@ from aios.journal.retention import RetentionLimits, Upkeep
 from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
 from aios.ports import Files, Inbox, JournalWriter
+from aios.sensors.relations import RelationsLearner
 from aios.sensors.services import ServiceSensor
 from aios.sensors.standing import Standings
 from aios.settings import Settings
@@ -139,7 +140,8 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
         return inbox
 
     def make_sensors(world: World) -> list[ServiceSensor]:
-        return [ServiceSensor(services, clock, Standings(was_ill=[(kind, subject) for subject, kind in world.symptoms]))]
+        standings = Standings(was_ill=[(kind, subject) for subject, kind in world.symptoms])
+        return [ServiceSensor(services, clock, standings, RelationsLearner(services, clock, world.relations, (HOST,)))]
 
     async def offload(work: Callable[[], None]) -> None:
         await asyncio.sleep(0)

@@ -40,7 +40,21 @@ class Watching:
     def __init__(self, services: SystemdServices) -> None:
         self.services = services
         self.told: list[UnitState] = []
+        self.doubts = 0
         self._news = asyncio.Event()
+
+    def on_doubt(self) -> None:
+        self.doubts += 1
+        self._news.set()
+
+    async def until_related(self, subject: str, suffering: set[str]) -> None:
+        """Until systemd's relations of this subject are told so, asked again at each doubt and at no other time."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (await self.services.relations() or {}).get(subject, frozenset()) != suffering:
+                doubts = self.doubts
+                while self.doubts == doubts:
+                    self._news.clear()
+                    await self._news.wait()
 
     def on_change(self, state: UnitState) -> None:
         self.told.append(state)
@@ -64,7 +78,7 @@ class Watching:
 @asynccontextmanager
 async def watching(box: Box, *patterns: str) -> AsyncIterator[Watching]:
     seen = Watching(SystemdServices(patterns or ("aiost-*.service",), box.bus_address))
-    await seen.services.start(seen.on_change)
+    await seen.services.start(seen.on_change, seen.on_doubt)
     assert not seen.services.absent
     try:
         yield seen
@@ -272,14 +286,17 @@ def test_a_signal_that_only_looks_like_systemds_is_not_believed(box: Box) -> Non
     run(main())
 
 
-def test_dependents_are_those_that_suffer(box: Box) -> None:
-    """systemd's own relations say who needs a service."""
+def test_relations_are_systemds_own_and_a_change_of_its_files_is_a_doubt(box: Box) -> None:
+    """They say who needs a service, watched or not; when systemd has read its files again, they are asked again."""
     base = sleeper(box, "base")
     box.unit("aiost-needs.service", SLEEPER.format(more=f"[Unit]\nRequires={base}\n"))
+    box.systemctl("start", "aiost-needs.service")
 
     async def main() -> None:
-        async with watching(box) as seen:
-            assert await seen.services.dependents(base) == frozenset({"aiost-needs.service"})
+        async with watching(box, "aiost-nobody*") as seen:
+            await seen.until_related(base, {"aiost-needs.service"})
+            box.unit("aiost-needs.service", SLEEPER.format(more=""))  # reads the files again
+            await seen.until_related(base, set())
 
     run(main())
 
@@ -333,11 +350,11 @@ def test_a_bus_that_is_lost_is_found_again_and_what_fell_meanwhile_is_told(box: 
         relay = Relay(tmp_path, box)
         await relay.open()
         seen = Watching(SystemdServices(("aiost-blind.service", "aiost-steady.service"), relay.address))
-        await seen.services.start(seen.on_change)
+        await seen.services.start(seen.on_change, seen.on_doubt)
         await relay.cut()
         while (await seen.services.state("aiost-nobody.service")).state != "unknown":
             pass
-        assert await seen.services.dependents(other) == frozenset()
+        assert await seen.services.relations() is None
         await systemctl(box, "kill", "-s", "KILL", fallen)
         await relay.open()
         await seen.until(fallen, down)

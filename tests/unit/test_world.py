@@ -344,19 +344,20 @@ def test_looking_counts_in_no_guard() -> None:
 def test_what_is_seen_while_a_run_acts_and_ten_seconds_on_is_its_doing() -> None:
     """On its own resources and on their dependents; a checkpoint in between changes nothing."""
     journal = Journal()
+    journal.add("daemon.relations_learned", data={"afresh": True, "watched": [], "sufferers": {"db.service": ["web.service"]}})
     run = journal.opened(journal.add("work.odd", "db.service"))
-    assert journal.world.attributed("db.service", journal.now, {}) is None
+    assert journal.world.attributed("db.service", journal.now) is None
     journal.intended(run)
     journal.done(run)
     journal.of_run("run.healed", run, proof=[], acts=["act"])
     ended = journal.now
     for world in (through_a_checkpoint(journal.world), journal.world):
         for subject in ("db.service", "web.service"):
-            found = world.attributed(subject, ended + 9.9, {run: frozenset({"web.service"})})
+            found = world.attributed(subject, ended + 9.9)
             assert found is not None
             assert found.id == run
-        assert world.attributed("other.service", ended + 1.0, {}) is None
-        assert world.attributed("db.service", ended + 10.0, {}) is None
+        assert world.attributed("other.service", ended + 1.0) is None
+        assert world.attributed("db.service", ended + 10.0) is None
 
 
 def test_resume_forgives_the_breakers_that_hold_and_no_others() -> None:
@@ -413,8 +414,8 @@ def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_on
     for world in (through_a_checkpoint(journal.world), journal.world):
         ended = world.recent[run].ended_at
         subject = world.recent[run].subject
-        assert world.attributed(subject, ended + 1.0, {}) is not None
-        assert world.attributed(subject, ended - 3600.0, {}) is None
+        assert world.attributed(subject, ended + 1.0) is not None
+        assert world.attributed(subject, ended - 3600.0) is None
         assert world.incident_of(subject, ended) is not None
         assert world.incident_of(subject, ended - 3600.0) is None
 

@@ -245,6 +245,58 @@ def test_in_a_storm_of_then_a_run_looks_and_does_not_act(tmp_path: Path) -> None
     assert found.playbooks[0].acts == 0
 
 
+def related(past: Past, at_s: float, **sufferers: list[str]) -> None:
+    """Of services without their `.service`, who suffers with them; each of them is watched."""
+    named = {f"{one}.service": [f"{other}.service" for other in them] for one, them in sufferers.items()}
+    past.tell(at_s, "daemon.relations_learned", "host", afresh=True, watched=sorted(named), sufferers=named)
+
+
+def test_who_depends_on_whom_is_what_the_journal_says_of_then(tmp_path: Path) -> None:
+    """Nothing is done about a service while what it depended on then is ill; when that was told otherwise, it is."""
+    past = Past(tmp_path)
+    related(past, 0, db=["web"])
+    past.tell(10, "service.down", "db.service", failures=1)
+    waits = past.tell(20, "service.down", failures=1)
+    past.tell(50, "service.up", "db.service")
+    past.tell(100, "service.up")
+    related(past, 1000, db=["shop"])
+    past.tell(2000, "service.down", "db.service", failures=1)
+    free = past.tell(2010, "service.down", failures=1)
+    found = played(past, down())
+    assert [(held.event, held.guard) for held in found.held] == [(waits, "depends_on")]
+    assert "web.service depends on db.service, which has been ill for 10 s" in found.held[0].why
+    assert [(run.event, run.at - MIDNIGHT) for run in found.runs] == [(waits, 50.0), (free, 2010.0)]
+
+
+def test_what_a_run_does_to_those_that_depend_on_its_subject_is_put_down_to_it(tmp_path: Path) -> None:
+    """A run on db, then one on web within the settle time: the second one's own doing on db is a loop."""
+    past = Past(tmp_path)
+    related(past, 0, db=["web"], web=["db"])
+    past.tell(10, "service.down", "db.service", failures=1)
+    past.tell(20.5, "service.up", "db.service")
+    past.tell(21, "service.down", "web.service", failures=1)
+    past.tell(31.5, "service.up", "web.service")
+    loop = past.tell(32, "service.down", "db.service", failures=1)
+    found = played(past, down(match="").replace("cooldown: 5m", "cooldown: 0s"))
+    assert [run.subject for run in found.runs] == ["db.service", "web.service"]
+    assert [(held.event, held.guard) for held in found.held] == [(loop, "loop")]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_storm_is_seen_again_where_the_journal_says_who_was_watched(tmp_path: Path, known: bool) -> None:
+    """By the rules that are asked about; else it is what was recorded."""
+    past = Past(tmp_path)
+    if known:
+        related(past, 0, **{f"s{n}": [] for n in range(10)})
+    past.tell(1, "reactor.storm_began", "system", ill=9, known=10, subjects=[], why="a storm")
+    for n in range(6):
+        past.tell(10 + n, "service.down", f"s{n}.service", failures=1)
+    rules = Rules("auto", 60, 10.0, frozenset(), storm_share=0.5, storm_at_least=2)
+    found = played(past, down(match=""), rules=rules)
+    acted = [run.subject for run in found.runs if run.acts]
+    assert acted == ([f"s{n}.service" for n in range(5)] if known else [])
+
+
 def test_a_maintenance_window_of_the_playbook_holds_outside_of_it(tmp_path: Path) -> None:
     """By the hours of the past, not of today."""
     past = Past(tmp_path)

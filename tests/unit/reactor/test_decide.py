@@ -36,7 +36,7 @@ def playbook(name: str, more: str = "", act: str = "restart_service, with: {unit
 
 def decided(matches: Sequence[Playbook], of: Event | None = None, rules: Rules = RULES, world: World | None = None) -> Decision:
     world = world or World(Scores())
-    return decide(of or event(), AT, matches, world, rules, SKILLS, NOW, in_flight=InFlight(), dependents={})
+    return decide(of or event(), AT, matches, world, rules, SKILLS, NOW, in_flight=InFlight())
 
 
 def test_a_run_is_named_by_event_and_playbook_so_that_a_replay_opens_no_second_one() -> None:

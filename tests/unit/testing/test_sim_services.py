@@ -20,6 +20,10 @@ from aios.testing.processes import SimProcesses
 from aios.testing.services import SimActs, SimServices, SimUnits
 
 
+def nobody() -> None:
+    """Whom no doubt concerns."""
+
+
 class World:
     def __init__(self, clock: VirtualClock, loop: VirtualLoop) -> None:
         self.entropy = SeededEntropy(1)
@@ -52,7 +56,7 @@ def test_levels_come_first_and_then_edges() -> None:
         world.units.add("b.service")
         world.units.crash("a.service", 3)
         told: list[UnitState] = []
-        await world.services.start(told.append)
+        await world.services.start(told.append, nobody)
         assert [(state.subject, state.state, state.exit_status) for state in told] == [("a.service", "down", "3")]
         world.units.crash("b.service")
         world.acts.start("a.service", 5.0)
@@ -73,7 +77,7 @@ def test_the_dead_hear_nothing() -> None:
     async def story(world: World) -> None:
         world.units.add("a.service")
         life, told = Life(world.loop, "daemon"), list[UnitState]()
-        await life.spawn(world.services.start(told.append))
+        await life.spawn(world.services.start(told.append, nobody))
         life.kill()
         world.units.crash("a.service")
         await asyncio.sleep(1)
@@ -123,8 +127,9 @@ def test_who_suffers_is_told_over_several_steps() -> None:
         world.units.add("db.service")
         world.units.add("web.service", needs=("db.service",))
         world.units.add("shop.service", needs=("web.service",))
-        assert await world.services.dependents("db.service") == {"web.service", "shop.service"}
-        assert await world.services.dependents("shop.service") == frozenset()
+        found = await world.services.relations()
+        assert found["db.service"] == {"web.service", "shop.service"}
+        assert found["shop.service"] == frozenset()
 
     play(story)
 
