@@ -657,3 +657,30 @@ def test_a_limit_of_no_acts_at_all_allows_none() -> None:
         assert {e.data["guard"] for e in rig.events("reactor.decided")} == {"act_limit"}
 
     play(story, playbook("mender"), acts_per_hour=0)
+
+
+# --- who depends on whom ----------------------------------------------------------------------------------------------
+
+
+def test_relations_are_told_when_they_are_learnt_and_when_they_change_and_all_of_them_once_a_day() -> None:
+    """A restart tells nothing that the journal knows; with the day the settings are said again, too."""
+
+    async def story(rig: Rig) -> None:
+        rig.machine.units.add("db.service")
+        rig.machine.units.add("web.service", needs=("db.service",))
+        await rig.start()
+        first = await rig.until_event("daemon.relations_learned")
+        known = {"db.service": ["web.service"]}
+        assert first.data == {"afresh": True, "watched": ["db.service", "host", "web.service"], "sufferers": known}
+        await rig.restart()
+        rig.machine.units.relate("db.service", needs=("web.service",))
+        more = await rig.until_event("daemon.relations_learned", count=2)
+        assert more.data == {"afresh": False, "watched": [], "sufferers": {"web.service": ["db.service"]}}
+        settings = len(rig.events("daemon.settings_loaded"))
+        again = await rig.until_event("daemon.relations_learned", count=3, within_s=86_500.0)
+        assert again.data["afresh"]
+        assert again.data["sufferers"] == {**known, **more.data["sufferers"]}
+        assert len(rig.events("daemon.settings_loaded")) == settings + 1
+        assert len(rig.events("daemon.relations_learned")) == 3
+
+    play(story, started=False)
