@@ -401,7 +401,7 @@ def test_a_clock_that_comes_to_the_end_of_a_run_a_second_time_puts_nothing_down_
     journal.add("daemon.heartbeat", "system")
     for world in (journal.world, through_a_checkpoint(journal.world)):
         assert run in world.recent
-        assert world.attributed("a", ended + 1.0, {}) is None
+        assert world.attributed("a", ended + 1.0) is None
 
 
 def test_a_clock_that_was_set_back_puts_nothing_down_to_what_ended_by_the_old_one() -> None:

@@ -291,7 +291,7 @@ def test_a_storm_is_seen_again_where_the_journal_says_who_was_watched(tmp_path: 
     past.tell(1, "reactor.storm_began", "system", ill=9, known=10, subjects=[], why="a storm")
     for n in range(6):
         past.tell(10 + n, "service.down", f"s{n}.service", failures=1)
-    rules = Rules("auto", 60, 10.0, frozenset(), storm_share=0.5, storm_at_least=2)
+    rules = Rules("auto", 60, frozenset(), storm_share=0.5, storm_at_least=2)
     found = played(past, down(match=""), rules=rules)
     acted = [run.subject for run in found.runs if run.acts]
     assert acted == ([f"s{n}.service" for n in range(4)] if known else [])
