@@ -14,7 +14,7 @@ from typing import Any
 from aios.daemon.assemble import assemble
 from aios.daemon.life import Daemon
 from aios.disk import OsFiles
-from aios.hands import proc
+from aios.hands import proc, turn
 from aios.journal.lock import InstanceLock
 from aios.journal.thread import JournalGone
 from aios.log import configure, get_logger
@@ -35,6 +35,7 @@ def main(settings: Settings) -> int:
     """Run the daemon until it is told to stop. Raises Refused when another one has the state folder."""
     configure(settings.log.format, settings.log.level)
     limit_memory(settings.memory_max_mb)
+    turn.ask_for_short_turns()
     files = OsFiles()
     lock = InstanceLock(files, settings.data, proc.myself())
     try:

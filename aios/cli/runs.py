@@ -295,6 +295,8 @@ def limits_words(story: Mapping[str, Any]) -> str:
     words = "; ".join(parts) or "none"
     if not story.get("cgroup") and str(story.get("by", "")).startswith("cgroup"):
         words += f"; ended by {story['by']}"
+    if turn := story.get("turn"):
+        words += f"; waits its turn: {', '.join(turn)}"
     return words + (f" ({story['why']})" if story.get("why") else "")
 
 

@@ -1,6 +1,6 @@
 """What a step may use at most: values that travel from a playbook, a skill and the settings to hands. Pure.
 
-`limits: {memory: 512M, processes: 64, cpu: 50%, output: 1M, file_size: 1G}`. Read by `playbooks/read_limits.py` and
+`limits: {memory: 512M, processes: 64, cpu: 50%, nice: 10, output: 1M, file_size: 1G}`. Read by `playbooks/read_limits.py` and
 `settings`, laid over one another and held in `hands/`. Its time is a step's `timeout`.
 """
 
@@ -22,12 +22,13 @@ _SHARE = re.compile(r"(\d{1,5})%", re.ASCII)
 class Limits:
     """None: not said here, so what stands behind it is in force; 0: no limit.
 
-    Sizes in bytes, `cpu` in percent of one processor.
+    Sizes in bytes, `cpu` in percent of one processor, `nice` as in nice(1): how far it steps back where the processor is short.
     """
 
     memory: int | None = None
     processes: int | None = None
     cpu: int | None = None
+    nice: int | None = None
     output: int | None = None
     file_size: int | None = None
 
@@ -47,6 +48,8 @@ class Limits:
 
 
 UNSAID = Limits()
+PROMPT = Limits(nice=0)
+"""Of AIOS's own short acts: on a machine that is busy they heal, so they step back for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,14 @@ BOUNDS: Mapping[str, Bound] = {
     "memory": Bound("size", 16 << 20, 1 << 50, "512M", "Memory of all its processes together."),
     "processes": Bound("count", 2, 1_000_000, "64", "Processes and threads at the same time."),
     "cpu": Bound("share", 1, 99_900, "50%", "Processor time, in percent of one processor: it is slowed down, not ended."),
+    "nice": Bound("nice", 0, 19, "10", "How far it steps back for others where the processor is short; 0: not at all."),
     "output": Bound("size", 1 << 10, 1 << 30, "1M", "What is kept of what it prints; the rest is dropped."),
     "file_size": Bound("size", 1 << 10, 1 << 50, "1G", "The size of any one file that it writes."),
 }
 _EXAMPLES = {
     "size": "write a whole number with its unit, such as 512K, 64M or 1G, or none",
     "count": "write a whole number such as 64, or none",
+    "nice": "write a whole number from 0 (waits as anybody does) to 19 (lets all others go first), or none",
     "share": "write a percentage of one processor such as 50% or 200%, or none",
 }
 
@@ -89,7 +94,7 @@ def parse_limit(name: str, value: object) -> int:
 
 
 def _number(form: str, value: object) -> int | None:
-    if form == "count":
+    if form in ("count", "nice"):
         if isinstance(value, str) and _COUNT.fullmatch(value):  # as a variable gives it
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -101,10 +106,10 @@ def _number(form: str, value: object) -> int | None:
 
 def format_limit(name: str, value: int) -> str:
     """As it is written; what `parse_limit` reads again. Bytes that are no whole K are rounded down."""
-    if not value:
+    if not value and BOUNDS[name].form != "nice":
         return NONE
     match BOUNDS[name].form:
-        case "count":
+        case "count" | "nice":
             return str(value)
         case "share":
             return f"{value}%"

@@ -24,7 +24,7 @@ from aios.errors import Permanent, Temporary
 from aios.events.calls import SkillResult, failed
 from aios.events.codec import decode_json, encode_json
 from aios.events.limits import format_limit
-from aios.hands import limits, proc
+from aios.hands import limits, proc, turn
 from aios.hands.cgroups import Group
 from aios.hands.limits import Hold
 from aios.ports import Blobs, ProcessId
@@ -223,8 +223,9 @@ def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: i
         poll.register(fd, select.POLLIN)
     if cancel.wake_fd >= 0:
         poll.register(cancel.wake_fd, select.POLLIN)
-    look_s = limits.LOOK_EVERY_S if act.hold.has_to_look else math.inf
+    look_s = limits.LOOK_FIRST_S if act.hold.has_to_look else math.inf
     look_at = clock.monotonic() + look_s
+    turns = turn.Turns.of(act.hold.nice)
     while True:
         if cancel.asked:
             return "cancelled"
@@ -232,8 +233,9 @@ def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: i
         if now >= deadline:
             return "late"
         if now >= look_at:
-            if reached := act.hold.reached_by_look(partial(_descendants, act)):
+            if reached := act.hold.reached_by_look(partial(_descendants, act), turns):
                 return reached
+            look_s = min(limits.LOOK_EVERY_S, 2 * look_s)
             look_at = clock.monotonic() + look_s
         for fd, _ in poll.poll(max(0.0, min(deadline, look_at) - now) * 1000):
             if fd == act.pidfd:
@@ -305,6 +307,7 @@ def end_session(
             if number == signal.SIGKILL:
                 group.kill()
             fresh = [pid for pid in members if pid not in told]
+            turn.hurry(fresh)
             proc.signal_all(fresh, number)  # each once; who is born meanwhile, too
             told.update(fresh)
             if clock.monotonic() >= deadline:
@@ -351,7 +354,7 @@ def _members(leader: ProcessId, act: _Act | None, group: Group) -> list[int]:
     return sorted(found)
 
 
-def _descendants(act: _Act) -> list[int]:
+def _descendants(act: _Act) -> dict[int, proc.Stat]:
     """Of the launcher: all of them are the act's, but for those that a keeper keeps."""
     kept = {who.pid: who for who in act.kept_lives()}
     return proc.descendants(os.getpid(), lambda pid: pid in kept and proc.alive(kept[pid]))

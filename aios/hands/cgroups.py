@@ -28,7 +28,7 @@ CONTROLLERS = {"memory": "memory", "pids": "processes", "cpu": "cpu"}
 """Of the kernel's controllers those that we use, and the limit that each holds."""
 DAEMON = "daemon"
 PERIOD_US = 100_000
-ACTS_WEIGHT = 25
+ACTS_WEIGHT = 10
 """Percent of an ordinary group's share where the processor is short: acts that rage leave the daemon its turn."""
 NAME_PART_MAX = 60
 
@@ -72,7 +72,7 @@ class Groups:
     def act(self, name: str, limits: Limits) -> Group:
         """Make the group for an act, with its limits; where there is no tree, a group that holds nothing. Raises OSError."""
         folders = {folder: f"{folder}/acts/{name}" for folder in self.folders}
-        group = Group(name, self.kind, tuple(folders.values()))
+        group = Group(name, self.kind, tuple(folders.values()), weighed="cpu" in self.bases)
         try:
             for path in group.folders:
                 os.mkdir(path)
@@ -122,6 +122,8 @@ class Group:
     kind: Kind = "none"
     folders: tuple[str, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
+    weighed: bool = False
+    """Whether the kernel shares the processor out by it: then it has its part of what all acts have together."""
 
     def enter(self, pid: int) -> None:
         """Raises OSError."""

@@ -45,6 +45,7 @@ from aios.events.codec import decode_json, encode_json
 from aios.hands import proc
 from aios.hands.cgroups import Groups
 from aios.hands.limits import reset_oom_score, undress
+from aios.hands.turn import step_forth
 from aios.ports import Files, ProcessId
 
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -235,6 +236,7 @@ def _service(spec: KeptSpec, log: int, go: int, trouble: int) -> NoReturn:
         os.dup2(log, 1)
         os.dup2(log, 2)
         reset_oom_score()
+        step_forth()  # again: it has a session of its own
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         environment = _environment(spec)
         _become(spec.user)

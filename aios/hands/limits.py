@@ -16,15 +16,16 @@ from typing import Any
 
 from aios.events.calls import SkillCall
 from aios.events.limits import UNSAID, Limits, format_limit
-from aios.hands import proc
+from aios.hands import proc, turn
 from aios.hands.cgroups import Group
 
 GRACE_S = 1.0
 OUTPUT_MAX = 256 * 1024
 OPEN_FILES_MAX = 4096
-LOOK_EVERY_S = 0.2
-"""A look reads two small files of the act's group, or a few for each process of the act: about 0.1 ms."""
-NOBODY_WAITS = Limits(memory=0, processes=0, cpu=0, file_size=0)
+LOOK_FIRST_S, LOOK_EVERY_S = 0.01, 0.2
+"""A look reads two small files of the act's group, or a few for each process of the act: about 0.1 ms. The first ones come soon,
+each twice as late as the one before: what goes wild does so at once."""
+NOBODY_WAITS = Limits(memory=0, processes=0, cpu=0, nice=0, file_size=0)
 """Of what AIOS does itself (a rollback, a last-good copy): to stop half-way would be worse than to take long."""
 
 _BY_RLIMIT = {"memory": resource.RLIMIT_DATA, "cpu": resource.RLIMIT_CPU, "file_size": resource.RLIMIT_FSIZE}
@@ -51,8 +52,17 @@ class Hold:
         return tuple(name for name in ("memory", "processes") if getattr(self.limits, name) and name not in self.group.held)
 
     @property
+    def nice(self) -> int:
+        return self.limits.nice or 0
+
+    @property
+    def turns_to_keep(self) -> bool:
+        """Where a group weighs all of the act, nobody of it can get away from that."""
+        return bool(self.nice) and not self.group.weighed
+
+    @property
     def has_to_look(self) -> bool:
-        return bool(self.limits.memory or self.limits.processes)
+        return bool(self.limits.memory or self.limits.processes or self.turns_to_keep)
 
     def rlimits(self) -> dict[int, int]:
         """What each of its processes is held to by the kernel."""
@@ -69,22 +79,23 @@ class Hold:
         said = {name: format_limit(name, value) for name, value in self.limits.to_json().items()}
         story = {"kind": "limits", "by": f"cgroup {self.group.kind}" if self.group.folders else "rlimits"}
         lists = {"cgroup": sorted(self.group.held), "rlimits": by_rlimit, "looks": list(self.looked_at)}
+        lists |= {"turn": turn.told(self.nice, weighed=self.group.weighed)}
         return {**story, **{name: value for name, value in lists.items() if value}, "limits": said} | (
             {"why": self.why} if self.why else {}
         )
 
-    def reached_by_look(self, pids: Callable[[], list[int]]) -> str:
+    def reached_by_look(self, living: Callable[[], Mapping[int, proc.Stat]], turns: turn.Turns) -> str:
         """`memory`, `processes` or nothing: what all processes of the act take together, as far as it can be seen now."""
         if reached := self.group.reached():
             return reached
         names = self.looked_at
-        if not names:
+        if not names and not self.turns_to_keep:
             return ""
-        members = pids()
-        if "processes" in names:
-            stats = (proc.read_stat(pid) for pid in members)
-            if sum(stat.threads for stat in stats if stat is not None) > (self.limits.processes or 0):
-                return "processes"
+        members = living()
+        if self.turns_to_keep:
+            turns.keep(members)
+        if "processes" in names and sum(stat.threads for stat in members.values()) > (self.limits.processes or 0):
+            return "processes"
         if "memory" in names and sum(map(proc.memory_of, members)) > (self.limits.memory or 0):
             return "memory"
         return ""
@@ -103,6 +114,7 @@ def grace_of(call: SkillCall) -> float:
 
 def dress(hold: Hold) -> None:
     """In the act's process: soft limits, which the act's own code (a keeper, say) could lift and a program it runs cannot."""
+    turn.step_back(hold.nice)
     for number, value in hold.rlimits().items():
         _lower(number, value)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
@@ -110,6 +122,7 @@ def dress(hold: Hold) -> None:
 
 def undress() -> None:
     """A managed service is no act: what was lowered for the act is as it was."""
+    turn.step_forth()
     for number in _BY_RLIMIT.values():
         hard = resource.getrlimit(number)[1]
         resource.setrlimit(number, (hard, hard))

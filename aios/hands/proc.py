@@ -102,16 +102,17 @@ def _children_by_scan(pid: int) -> list[int]:
     return [child for child, stat in stats if stat is not None and stat.parent == pid]
 
 
-def descendants(pid: int, spared: Callable[[int], bool]) -> list[int]:
+def descendants(pid: int, spared: Callable[[int], bool]) -> dict[int, Stat]:
     """All living below a process, those that are `spared` left out with all below them."""
-    found, waiting = [], children_of(pid)
+    found: dict[int, Stat] = {}
+    waiting = children_of(pid)
     while waiting:
         child = waiting.pop()
         if spared(child):
             continue
         stat = read_stat(child)
         if stat is not None and not stat.gone:
-            found.append(child)
+            found[child] = stat
         waiting += children_of(child)
     return found
 

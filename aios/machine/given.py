@@ -56,6 +56,7 @@ def limits_env(settings: Settings) -> dict[str, Any]:
         "memory": settings.limits.memory,
         "processes": settings.limits.processes,
         "cpu": settings.limits.cpu,
+        "nice": settings.limits.nice,
         "output": settings.limits.output,
         "file_size": settings.limits.file_size,
         "grace_s": settings.limits.grace_s,

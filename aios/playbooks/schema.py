@@ -307,6 +307,7 @@ def _limits() -> Json:
         "size": {"type": "string", "pattern": r"^(\d{1,12}[KMGT]|none)$"},
         "count": {"anyOf": [{"type": "integer", "minimum": 2}, {"const": NONE}]},
         "share": {"type": "string", "pattern": r"^(\d{1,5}%|none)$"},
+        "nice": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 19}, {"const": NONE}]},
     }
     return {
         **_object({name: _said(b.doc, {**forms[b.form], "examples": [b.example]}) for name, b in BOUNDS.items()}),

@@ -325,6 +325,7 @@ class StepLimits(Section):
     memory: Annotated[int, *limit_of("memory")] = Field(default=1 << 30, description=BOUNDS["memory"].doc)
     processes: Annotated[int, *limit_of("processes")] = Field(default=256, description=BOUNDS["processes"].doc)
     cpu: Annotated[int, *limit_of("cpu")] = Field(default=0, description=BOUNDS["cpu"].doc)
+    nice: Annotated[int, *limit_of("nice")] = Field(default=10, description=BOUNDS["nice"].doc)
     output: Annotated[int, *limit_of("output")] = Field(default=256 << 10, description=BOUNDS["output"].doc)
     file_size: Annotated[int, *limit_of("file_size")] = Field(default=4 << 30, description=BOUNDS["file_size"].doc)
     grace_s: Duration = Field(

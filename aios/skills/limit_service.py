@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from aios.errors import Permanent
 from aios.events.calls import SkillResult, Touches
+from aios.events.limits import PROMPT
 from aios.ports import Limits
 from aios.skills.api import ActContext, Inverse, Skill, Undo
 from aios.skills.types import Limit, UnitName
@@ -88,6 +89,7 @@ SKILL = Skill(
     touches=lambda params: Touches(units=(params.unit,)),
     touch_params=("unit",),
     rerun="idempotent",
+    limits=PROMPT,
     timeout_s=30.0,
     inverse=Inverse(about=lambda params: f"{params.unit} (limits)", look=_look, undo=_undo),
     dry=_dry,

@@ -16,6 +16,7 @@ from aios.errors import Temporary
 from aios.events.calls import SkillResult
 from aios.events.codec import encode_json
 from aios.events.event import format_time
+from aios.events.limits import PROMPT
 from aios.skills.api import ActContext, Skill
 from aios.skills.types import Message, Url
 
@@ -93,6 +94,7 @@ SKILL = Skill(
     params=Params,
     act=act,
     rerun="idempotent",
+    limits=PROMPT,
     timeout_s=20.0,
     dry=lambda params: f"would notify ({params.level}): {params.message[:200]}",
     result_fields={"logged": "bool", "posted": "bool"},

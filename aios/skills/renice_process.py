@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from aios.errors import Permanent
 from aios.events.calls import SkillResult
+from aios.events.limits import PROMPT
 from aios.playbooks.guards import protected
 from aios.skills import process_table
 from aios.skills.api import ActContext, Inverse, Skill, Undo
@@ -76,6 +77,7 @@ SKILL = Skill(
     params=Params,
     act=act,
     rerun="idempotent",
+    limits=PROMPT,
     timeout_s=5.0,
     inverse=Inverse(about=lambda params: f"process {params.pid} (nice)", look=_look, undo=_undo),
     dry=lambda params: f"would give process {params.pid} nice {params.nice}",

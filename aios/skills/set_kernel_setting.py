@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from aios.errors import Permanent
 from aios.events.calls import SkillResult, Touches, failed
+from aios.events.limits import PROMPT
 from aios.skills.api import ActContext, Skill
 from aios.skills.types import Checked
 
@@ -68,6 +69,7 @@ SKILL = Skill(
     touches=lambda params: Touches(settings=(params.setting,)),
     touch_params=("setting",),
     rerun="idempotent",
+    limits=PROMPT,
     dry=lambda params: f"would set {params.setting} to {params.value}",
     result_fields={"before": "string", "value": "string"},
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from aios.events.calls import SkillResult, Touches, failed
+from aios.events.limits import PROMPT
 from aios.skills.api import ActContext, Skill
 from aios.skills.service_words import FIELDS, RUNNING_AGAIN, told
 from aios.skills.types import UnitName
@@ -32,6 +33,7 @@ SKILL = Skill(
     touches=lambda params: Touches(units=(params.unit,)),
     touch_params=("unit",),
     rerun="idempotent",
+    limits=PROMPT,
     timeout_s=30.0,
     inverse=RUNNING_AGAIN,
     dry=lambda params: f"would stop {params.unit}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from aios.events.calls import SkillResult, Touches, failed
+from aios.events.limits import PROMPT
 from aios.skills.api import ActContext, Skill
 from aios.skills.types import AbsolutePath, Checked, FileMode
 
@@ -51,6 +52,7 @@ SKILL = Skill(
     touches=lambda params: Touches(files=(params.path,)),
     touch_params=("path",),
     rerun="idempotent",
+    limits=PROMPT,
     dry=lambda params: f"would write {len(params.content.encode())} bytes to {params.path}",
     result_fields={"path": "string", "bytes": "int", "sha256": "string"},
 )

@@ -23,6 +23,9 @@ SOME = st.builds(Limits, VALUES, VALUES, VALUES, VALUES, VALUES)
         ("processes", "64", 64),
         ("cpu", "50%", 50),
         ("cpu", "200%", 200),
+        ("nice", 0, 0),
+        ("nice", "19", 19),
+        ("nice", "none", 0),
     ],
 )
 def test_what_is_written_is_what_counts(name: str, written: object, value: int) -> None:
@@ -51,6 +54,9 @@ def test_what_is_written_is_what_counts(name: str, written: object, value: int) 
         ("cpu", "50"),
         ("cpu", 50),
         ("cpu", "0%"),
+        ("nice", -1),
+        ("nice", 20),
+        ("nice", "high"),
         ("output", "1"),
         ("file_size", "１M"),
     ],
