@@ -11,5 +11,6 @@ What it takes to be known, and what it assumes, stands in `docs/playbooks.md`.
 from aios.backtest.compare import Comparison, compare
 from aios.backtest.play import backtest, load_for
 from aios.backtest.result import Backtest
+from aios.backtest.terms import Terms, terms_of
 
-__all__ = ["Backtest", "Comparison", "backtest", "compare", "load_for"]
+__all__ = ["Backtest", "Comparison", "Terms", "backtest", "compare", "load_for", "terms_of"]

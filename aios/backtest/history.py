@@ -12,8 +12,9 @@ from dataclasses import replace
 from heapq import merge
 from sys import intern
 
+from aios.backtest.terms import LOADED
 from aios.events.catalogue import CLOSES, LEARNED, is_own
-from aios.events.event import START, Event, Position, Stored
+from aios.events.event import START, Event, Position, Stored, parse_time
 from aios.events.filters import EventFilter
 from aios.journal.query import EVERYTHING, Asked, History, Query, Watch
 from aios.playbooks.model import Playbook
@@ -34,6 +35,7 @@ SAID_TO_US = frozenset(
         "score.degraded",
         "score.recovered",
         LEARNED,
+        LOADED,
         *STORMS,
     }
 )
@@ -84,6 +86,15 @@ def read(history: History, span: Query, types: Iterable[str], asked: Asked, watc
     if first is None:
         return own
     return merge(_again(first, imported), own, key=_arrival)
+
+
+def before(history: History, span: Query) -> Iterator[Stored]:
+    """What was said before the span begins of people's wishes, of settings, of the machine, and of who is ill."""
+    begins = parse_time(f"{span.on}T00:00:00Z") if span.on else span.since
+    if not begins:
+        return iter(())
+    types = {*SAID_TO_US, *GRANTS, *CLOSES, *(opened for openeds in CLOSES.values() for opened in openeds)}
+    return read(history, replace(span, since=0.0, until=begins, on=""), sorted(types), Asked())
 
 
 def _again(first: Stored, others: Iterator[Stored]) -> Iterator[Stored]:

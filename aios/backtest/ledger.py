@@ -296,7 +296,9 @@ class Ledger:
 
     # --- the end
 
-    def finish(self, *, since: float, until: float, assume: str, company: Sequence[str], events: int, size: int) -> Backtest:
+    def finish(
+        self, *, since: float, until: float, assume: str, company: Sequence[str], events: int, size: int, notes: Sequence[str]
+    ) -> Backtest:
         for standing in self._troubles.values():
             for name, trouble in standing.items():
                 self._count_fate(trouble, name)
@@ -325,6 +327,7 @@ class Ledger:
             verdicts=self.verdicts,
             verdicts_left_out=self.verdicts_left_out,
             dead=self.dead,
+            notes=tuple(notes),
         )
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from math import inf
 
 from aios.backtest import history as past
 from aios.backtest.ledger import Ledger
 from aios.backtest.stand_ins import Assume, StandInHands, StandInLooker, assuming, unchecked_where_unsaid
+from aios.backtest.terms import LOADED, Terms
 from aios.entropy import SeededEntropy
 from aios.errors import MachineError, Refused
 from aios.events.calls import SkillCatalogue
@@ -33,7 +34,7 @@ from aios.playbooks.model import Playbook, lesser_mode
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env
-from aios.reactor.holding import Rules, held_before_act
+from aios.reactor.holding import held_before_act
 from aios.reactor.pump import Reactor
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf
@@ -58,17 +59,14 @@ HOLDS_MAX = 40_000
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """Under which rules it is played."""
+class How:
+    """How whoever asks wants it played."""
 
-    rules: Rules
     assume: Assume = "well"
-    call_env: dict[str, object] = field(default_factory=dict)
-    slots: int = 5
-    watch_s: float = 0.0
-    """How long a run of mode shadow watches whether the symptom goes by itself."""
     grants: bool = True
     """Whether modes that persons gave count; not where whoever asks names the mode."""
+    terms_of: Callable[[Event], Terms | None] = lambda _loaded: None
+    """The terms that were in force from this event on; None: those before stay."""
 
 
 @dataclass(slots=True)
@@ -108,10 +106,11 @@ class Machine:
         company: Sequence[Playbook],
         skills: SkillCatalogue,
         terms: Terms,
+        how: How,
         ledger: Ledger,
         record: past.Record,
     ) -> None:
-        self._history, self._skills, self._terms, self._ledger, self._record = history, skills, terms, ledger, record
+        self._history, self._skills, self._how, self._ledger, self._record = history, skills, how, ledger, record
         self._playbooks = {p.name: p for p in (*company, *tried)}
         self._tried = {p.name for p in tried}
         self._loop = VirtualLoop(resolution_s=MICROSECOND)
@@ -130,24 +129,31 @@ class Machine:
         self.first = self.last = 0.0
         self._watched_until = inf
         self.events = 0
-        self._assemble()
+        self._assemble(terms)
+        self._go_by(terms)
 
-    def _assemble(self) -> None:
+    def _assemble(self, terms: Terms) -> None:
         """As `daemon.assemble` does, with stand-ins for everything outside."""
         world = self.world = World(Scores())
         world.named_own = frozenset(name for p in self._playbooks.values() for name in p.types if name.startswith(_OWN))
         shelf = Shelf(SimBlobs(), self._skills)
         shelf.index, shelf.by_name = Index(self._playbooks.values()), dict(self._playbooks)
         ports = RunnerPorts(
-            self._clock, self._entropy, self.emit, StandInHands(), StandInLooker(world, self._terms.assume), self._lenient
+            self._clock, self._entropy, self.emit, StandInHands(), StandInLooker(world, self._how.assume), self._lenient
         )
-        runner = self._runner = _Runner(world, Slots(self._terms.slots), ports, self._text_of, self._env_of)
+        runner = self._runner = _Runner(world, Slots(terms.slots), ports, self._text_of, self._env_of)
         runner.followed = self._followed
         self.reactor = Reactor(
-            world, shelf, EventQueue(), runner, self._terms.rules, self._skills, self._clock, self.emit, _Reader(self)
+            world, shelf, EventQueue(), runner, terms.rules, self._skills, self._clock, self.emit, _Reader(self)
         )
         runner.open_fallback = self.reactor.open_fallback
         self.index = shelf.index
+
+    def _go_by(self, terms: Terms) -> None:
+        """What the settings say from here on."""
+        self._terms, self.reactor.rules, self.world.settle_s = terms, terms.rules, terms.settle_s
+        self._runner.slots.resize(terms.slots)
+        self.world.scores.measure(terms.score_window_s, terms.latency_targets_ms)
 
     # --- what the engine asks for
 
@@ -272,6 +278,21 @@ class Machine:
 
     # --- the way through time
 
+    def know(self, before: Iterator[Stored]) -> None:
+        """How things stood when the first event came. Nothing of it is decided, and no run of then is known."""
+        for event, position in before:
+            if event.type == LOADED:
+                self._go_by(self._how.terms_of(event) or self._terms)
+            elif self._counts(event):
+                self.world.apply(event, position)
+        self.world.undecided.clear()
+
+    def _counts(self, event: Event) -> bool:
+        """Whether this is taken as it was: grants where they are wanted, storms where nobody can tell them again."""
+        if event.type in past.GRANTS and not self._how.grants:
+            return False
+        return past.is_input(event) and not (event.type in past.STORMS and self.world.relations.watched)
+
     def run(self, stream: Iterator[Stored]) -> None:
         """From the first event to the last, and on to the end of what they began."""
         try:
@@ -293,7 +314,6 @@ class Machine:
         asyncio.events.set_event_loop(None)
 
     async def _go_through(self, stream: Iterator[Stored]) -> None:
-        self.reactor.start()
         for arrival, together in groupby(stream, key=_arrival):
             at = _moment(arrival)
             if at is None:
@@ -304,6 +324,7 @@ class Machine:
             await self._until(at)
             self._watched_until = inf
             if not self.first:
+                self.reactor.start()
                 self._begin_windows(at)
             self.first = self.first or at
             self.last = max(self.last, at)
@@ -361,9 +382,10 @@ class Machine:
             if event.type.startswith(_RUNS):
                 self._follow(event, position)
                 continue
-            if not past.is_input(event) or (event.type in past.GRANTS and not self._terms.grants):
+            if not self._counts(event):
                 continue
-            if event.type in past.STORMS and self.world.relations.watched:
+            if event.type == LOADED:
+                self._other_settings(event)
                 continue
             if event.type in CLOSES:
                 self._ledger.closed(event)
@@ -383,6 +405,14 @@ class Machine:
                 off = frozenset(p.name for p in matches if p.name in self.world.disabled)
                 self._ledger.nothing_said(event, matches, off)
         self._decided.clear()
+
+    def _other_settings(self, event: Event) -> None:
+        """As after a start by them: what only the old ones held is offered again."""
+        terms = self._how.terms_of(event)
+        if terms is not None and terms != self._terms:
+            self._go_by(terms)
+            self.reactor.offer_held("protected")
+            self.reactor.look_around()
 
     def _follow(self, event: Event, position: Position) -> None:
         """The record of a real run: it goes on as it did, where it is followed; else it is only history."""

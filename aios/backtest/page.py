@@ -40,6 +40,7 @@ def to_html(found: Backtest, comparison: Comparison | None = None) -> str:
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>AIOS: {title.lower()}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1><p>{_text(span_words(found))}</p>",
+        *(f"<p>{_text(note)}</p>" for note in found.notes),
         _plot(found),
     ]
     if comparison is not None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from aios.backtest import history as past
 from aios.backtest.ledger import Ledger
-from aios.backtest.machine import Machine, Terms, asks_for_scores
+from aios.backtest.machine import How, Machine, asks_for_scores
 from aios.backtest.result import Backtest
 from aios.backtest.stand_ins import Assume
+from aios.backtest.terms import Terms, Then
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
 from aios.errors import ConfigErrors
 from aios.events.calls import SkillCatalogue
+from aios.events.event import Event
 from aios.journal.query import Asked, History, Moment, Watch, make_query
 from aios.playbooks.load import Loaded, load, load_many
 from aios.playbooks.model import MODES, Mode, Playbook
-from aios.reactor.holding import Rules
 
 WITHIN_S = 600.0
 """A symptom that closes within ten minutes without an act of ours went away by itself."""
-RULES = Rules("auto", 60, frozenset())
+TERMS = Terms()
 
 
 def backtest(
@@ -34,11 +36,10 @@ def backtest(
     until: Moment | None = None,
     on: str = "",
     mode: Mode | None = None,
-    rules: Rules = RULES,
+    terms: Terms = TERMS,
+    then: bool = True,
     assume: Assume = "well",
     within_s: float = WITHIN_S,
-    call_env: Mapping[str, Any] | None = None,
-    watch_s: float = 0.0,
     compares: bool = False,
     follow: bool = True,
     watch: Watch | None = None,
@@ -46,9 +47,10 @@ def backtest(
 ) -> Backtest:
     """Play the journal of a state folder with these playbooks in force, and `company` beside them.
 
-    `mode`: as if the playbooks had this one. `follow` false: no run goes as it really went, all are assumed. `rules` is what the
-    settings say (the highest mode, acts an hour, protected subjects). `watch` is called as the reading goes on. Raises Refused
-    (no journal, or one that is damaged), ValueError (times), OSError. Inside a running loop, give it a thread.
+    `mode`: as if the playbooks had this one. `follow` false: no run goes as it really went, all are assumed. It is played by the
+    settings that were in force `then`, and by `terms` (`terms_of` makes them of settings) where the journal does not say which,
+    or all along if `then` is false. `watch` is called as the reading goes on. Raises Refused (no journal, or a damaged one),
+    ValueError (times), OSError. Inside a running loop, give it a thread.
     """
     if skills is None:
         from aios.skills.catalogue import load_catalogue  # reads what is installed: only where nobody brings it
@@ -60,13 +62,16 @@ def backtest(
     beside = [playbook for playbook in company if playbook.name not in {p.name for p in tried}]
     asked = asked or Asked()
     ledger = Ledger(tried, within_s, compares)
-    terms = Terms(_allowing(rules, mode), assume, dict(call_env or {}), watch_s=watch_s, grants=mode is None)
+    were = Then(BlobFolder(OsFiles(), os.path.join(os.path.abspath(os.fspath(state_dir)), "blobs")).get)
+    how = _as_asked(assume, mode, were if then else None)
     record = past.Record.of(history, span) if follow else past.Record()
-    machine = Machine(history, tried, beside, skills, terms, ledger, record)
+    machine = Machine(history, tried, beside, skills, _allowing(terms, mode), how, ledger, record)
     everything = [*tried, *beside]
     together = any(playbook.correlation is not None for playbook in everything)
     types = past.types_read(everything, scores=any(map(asks_for_scores, everything)), time_down=together)
+    machine.know(past.before(history, span))
     machine.run(past.read(history, span, types, asked, watch))
+    notes = were.notes if then else []
     return ledger.finish(
         since=machine.first,
         until=machine.last,
@@ -74,6 +79,7 @@ def backtest(
         company=sorted(p.name for p in beside),
         events=machine.events,
         size=int(asked.effort.total),
+        notes=notes,
     )
 
 
@@ -81,11 +87,19 @@ def _as_tried(playbook: Playbook, mode: Mode | None) -> Playbook:
     return replace(playbook, mode=mode, enabled=True) if mode else replace(playbook, enabled=True)
 
 
-def _allowing(rules: Rules, mode: Mode | None) -> Rules:
+def _as_asked(assume: Assume, mode: Mode | None, were: Then | None) -> How:
+    def terms_of(loaded: Event) -> Terms | None:
+        terms = were.terms(loaded) if were is not None else None
+        return _allowing(terms, mode) if terms is not None else None
+
+    return How(assume, mode is None, terms_of)
+
+
+def _allowing(terms: Terms, mode: Mode | None) -> Terms:
     """Whoever asks how a mode would do means that the settings allow it."""
-    if mode is None or MODES.index(rules.mode_max) >= MODES.index(mode):
-        return rules
-    return replace(rules, mode_max=mode)
+    if mode is None or MODES.index(terms.rules.mode_max) >= MODES.index(mode):
+        return terms
+    return replace(terms, rules=replace(terms.rules, mode_max=mode))
 
 
 def load_for(texts: Mapping[str, str], company: Mapping[str, str], skills: SkillCatalogue) -> tuple[Loaded, tuple[Playbook, ...]]:

@@ -191,6 +191,8 @@ class Backtest:
     verdicts_left_out: int = 0
     dead: int = 0
     """Events that could not be decided at all."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it was played, a sentence each."""
 
     def buckets(self, most: int = 60) -> tuple[float, list[Bucket]]:
         """The time line in at most so many equal parts of whole hours: (seconds of each, the parts)."""
@@ -225,6 +227,7 @@ class Backtest:
             "runs_left_out": self.runs_left_out,
             "held": [held.to_json() for held in self.held],
             "held_left_out": self.held_left_out,
+            "notes": list(self.notes),
         }
 
 

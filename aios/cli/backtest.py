@@ -60,6 +60,12 @@ def arguments(group: Verbs) -> None:
     )
     how.add_argument("--within", metavar="TIME", default="10m", help="by itself means: over within this time (default: 10m)")
     how.add_argument("--alone", action="store_true", help="without the other playbooks that are in force")
+    how.add_argument(
+        "--settings-of",
+        choices=("then", "now"),
+        default="then",
+        help="play by the settings that were in force then (default), or by today's",
+    )
     parser.add_argument("--limit", type=count, default=LIMIT, metavar="N", help=f"rows of the table (default: {LIMIT}; 0 is all)")
     parser.add_argument("--html", metavar="FILE", help="write a page with the plot; needs nothing else to be looked at")
 
@@ -91,7 +97,7 @@ def backtest(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
-    from aios.daemon.rules import rules_of  # the settings and the guards: only here
+    from aios.backtest import terms_of  # the settings and the guards: only here
 
     _refuse_nonsense(args)
     now = terminal.clock.now()
@@ -106,10 +112,8 @@ def _how(args: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
         }
     except ValueError as error:
         raise UsageError(str(error), _PROG) from None
-    rules = rules_of(known)
-    call_env = {"look_commands": list(known.skills.look_commands)}
-    asked = {"mode": args.mode, "assume": args.assume}
-    return {**when, **asked, "rules": rules, "call_env": call_env, "watch_s": known.trust.watch_s}
+    asked = {"mode": args.mode, "assume": args.assume, "then": args.settings_of == "then"}
+    return {**when, **asked, "terms": terms_of(known)}
 
 
 def _refuse_nonsense(args: argparse.Namespace) -> None:
@@ -221,6 +225,8 @@ def _show(found: Backtest, args: argparse.Namespace, terminal: Terminal) -> None
     from aios.backtest.words import figures_facts, span_words
 
     terminal.say(span_words(found), "bold")
+    for note in found.notes:
+        terminal.say(note, "yellow")
     _show_line(found, terminal)
     for figures in found.playbooks:
         terminal.title(f"{figures.name} ({figures.mode})  {figures.path}")
@@ -283,6 +289,8 @@ def _show_comparison(comparison: Comparison, args: argparse.Namespace, terminal:
     from aios.backtest.words import span_words
 
     terminal.say(span_words(comparison.new), "bold")
+    for note in comparison.new.notes:
+        terminal.say(note, "yellow")
     old, new = (sum(f.runs for f in side.playbooks) for side in (comparison.old, comparison.new))
     terminal.say(f"{old} runs before, {new} after")
     counts = comparison.counts

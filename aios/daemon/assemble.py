@@ -9,7 +9,6 @@ from functools import partial
 from aios.daemon.life import Daemon
 from aios.daemon.outside import Outside
 from aios.daemon.remember import remember
-from aios.daemon.rules import rules_of
 from aios.events.event import HOST, SYSTEM, Draft
 from aios.events.redact import Redactor
 from aios.journal.query import History
@@ -23,6 +22,7 @@ from aios.reactor.decide import InFlight
 from aios.reactor.holding import Opening, Rules, held_before_act
 from aios.reactor.keep import LastGood
 from aios.reactor.pump import Reactor
+from aios.reactor.rules import rules_of
 from aios.reactor.runs import Runner, RunnerPorts
 from aios.reactor.shelf import Shelf, names_of
 from aios.scheduler.slots import Slots

@@ -113,6 +113,10 @@ class Slots:
         self._claims = Locks()  # of the parked
         self._seq = 0
 
+    def resize(self, slots: int) -> None:
+        """So many from here on; who works goes on."""
+        self._slots = slots
+
     def request(self, run: str, priority: int, resources: frozenset[str], asked_at: float) -> None:
         """Wait for a slot and these resources. Raises ValueError for a run that waits or works already: a bug of the caller."""
         if run in self._waiting or run in self._running:

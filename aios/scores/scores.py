@@ -68,6 +68,10 @@ class Scores:
         self._sum = 0.0
         self._worst: str | None = None  # None: look for it
 
+    def measure(self, window_s: float, targets_ms: Mapping[str, float]) -> None:
+        """Other settings are in force from here on."""
+        self._window_s, self._targets_ms = window_s, dict(targets_ms)
+
     # --- in
 
     def apply(self, event: Event) -> None:

@@ -499,6 +499,11 @@ class Settings(Section):
         _each_once("window", self.window)
         return self
 
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Settings:
+        """What `to_json` gave; secrets stay struck out, and known ones are none any more. Raises ValueError."""
+        return cls.model_validate({**plain, "redact": {}})
+
     def to_json(self) -> dict[str, Any]:
         """All that is in force, as the file would say it, with what may be secret struck out."""
         plain = self.model_dump(mode="json", by_alias=True)

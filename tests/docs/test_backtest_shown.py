@@ -41,6 +41,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def a_month_of_falls(folder: Path) -> None:
     """Some go by themselves, some stand until a person comes, and one evening it falls again and again."""
     past = Past(folder)
+    past.settings(-60)
     falls = [
         (2 * DAY + 3600, 45),
         (5 * DAY + 7000, 4200),

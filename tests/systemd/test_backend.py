@@ -431,7 +431,7 @@ def test_a_timer_and_a_socket_are_asked_about_started_and_stopped_like_services(
 def seen_by_the_daemon(box: Box, unit: str) -> UnitState:
     async def look() -> UnitState:
         services = SystemdServices(address=box.bus_address)
-        await services.start(lambda state: None)
+        await services.start(lambda state: None, lambda: None)
         try:
             return await services.state(unit)
         finally:

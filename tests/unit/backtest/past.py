@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import usual_severity
-from aios.events.codec import encode
+from aios.events.codec import encode, encode_sorted
 from aios.events.event import Event, day_of, format_time
 from aios.playbooks.load import load_many
 from aios.playbooks.model import Playbook
 from aios.playbooks.run_opening import run_id
+from aios.settings import Settings
 
 MIDNIGHT = 1_771_891_200.0
 """2026-02-24T00:00:00Z."""
@@ -37,6 +40,13 @@ class Past:
         with (events / f"{day_of(MIDNIGHT + at_s)}.{part}.jsonl").open("ab") as file:
             file.write(encode(event))
         return event_id
+
+    def settings(self, at_s: float, **settings: Any) -> str:
+        """These were in force from then on. Gives the blob's name."""
+        plain = Settings.model_validate(settings).to_json()
+        blob = BlobFolder(OsFiles(), f"{self.folder}/blobs").put(encode_sorted(plain))
+        self.tell(at_s, "daemon.settings_loaded", "system", hash=blob, path="")
+        return blob
 
     def really_ran(
         self,

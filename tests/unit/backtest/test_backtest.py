@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from aios.backtest import Backtest, backtest, compare
+from aios.backtest import Backtest, Terms, backtest, compare
 from aios.backtest.page import to_html
 from aios.backtest.words import figures_facts, run_words, trouble_words
+from aios.blobs.store import BlobFolder
+from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.event import format_time
 from aios.journal.archive import IMPORTED_FROM
@@ -292,9 +294,83 @@ def test_a_storm_is_seen_again_where_the_journal_says_who_was_watched(tmp_path: 
     for n in range(6):
         past.tell(10 + n, "service.down", f"s{n}.service", failures=1)
     rules = Rules("auto", 60, frozenset(), storm_share=0.5, storm_at_least=2)
-    found = played(past, down(match=""), rules=rules)
+    found = played(past, down(match=""), terms=Terms(rules))
     acted = [run.subject for run in found.runs if run.acts]
     assert acted == ([f"s{n}.service" for n in range(4)] if known else [])
+
+
+def test_it_is_played_by_the_settings_of_then(tmp_path: Path) -> None:
+    """Each of its time, secrets or none; today's only where whoever asks wants that."""
+    past = Past(tmp_path)
+    past.settings(0, protected=["web.service"], redact={"values": ["a known secret"]})
+    first = past.tell(10, "service.down", failures=1)
+    past.tell(20, "service.up")
+    past.settings(HOUR, mode_max="observe")
+    second = past.tell(HOUR + 10, "service.down", failures=1)
+    then, now = played(past, down()), played(past, down(), then=False)
+    assert [(held.event, held.guard) for held in then.held] == [(first, "protected")]
+    assert [(run.event, run.mode) for run in then.runs] == [(second, "observe")]
+    assert then.notes == ()
+    assert [(run.event, run.mode) for run in now.runs] == [(first, "auto"), (second, "auto")]
+    assert played(past, down(), mode="auto").runs[0].mode == "auto", "whoever names a mode means that it is allowed"
+
+
+def test_what_only_the_old_settings_held_is_answered_under_the_new_ones(tmp_path: Path) -> None:
+    """As the daemon does when it starts with them."""
+    past = Past(tmp_path)
+    past.settings(0, protected=["web.service"])
+    waits = past.tell(10, "service.down", failures=1)
+    past.settings(HOUR)
+    found = played(past, down())
+    assert [(run.event, run.at - MIDNIGHT) for run in found.runs] == [(waits, HOUR)]
+
+
+def test_settings_that_nobody_can_tell_any_more_are_said_to_be_so(tmp_path: Path) -> None:
+    """A blob that is gone, one that another version wrote, and a journal that names none."""
+    past = Past(tmp_path)
+    past.tell(0, "service.down", failures=1)
+    assert played(past, down()).notes == ("The journal does not say which settings were in force then: it is played by today's.",)
+    past.settings(5, mode_max="observe")
+    past.tell(10, "daemon.settings_loaded", "system", hash="0" * 64, path="")
+    odd = BlobFolder(OsFiles(), f"{past.folder}/blobs").put(b'{"no_such_setting":1}')
+    past.tell(20, "daemon.settings_loaded", "system", hash=odd, path="")
+    past.tell(30, "service.down", "other.service", failures=1)
+    found = played(past, down(match=""))
+    assert [note.partition(": ")[2].partition(":")[0] for note in found.notes] == [
+        "they are gone.",
+        "this version cannot read them",
+    ]
+    assert [run.mode for run in found.runs] == ["auto", "observe"], "those before count on"
+    assert "they are gone" in to_html(found)
+
+
+def test_what_was_said_before_the_span_is_known_in_it(tmp_path: Path) -> None:
+    """Settings, relations, a pause, who is ill; only runs are not."""
+    past = Past(tmp_path)
+    past.settings(0, mode_max="approve")
+    related(past, 1, db=["web"])
+    past.tell(2, "service.down", "db.service", failures=1)
+    past.tell(
+        3,
+        "daemon.silenced",
+        "job.service",
+        silence="s",
+        subject="job.service",
+        playbook="",
+        by="ann",
+        reason="",
+        until=format_time(MIDNIGHT + 30 * HOUR),
+    )
+    past.tell(4, "playbook.disabled", "system", playbook="off", by="ann")
+    for subject in ("web.service", "job.service", "free.service"):
+        past.tell(26 * HOUR, "service.down", subject, failures=1)
+    for when in ({"since": MIDNIGHT + HOUR}, {"on": "2026-02-25"}):
+        found = played(past, down(match=""), down("off", match="subject: [free.service]"), **when)
+        guards = {held.subject: held.guard for held in found.held}
+        assert guards == {"web.service": "depends_on", "job.service": "silence"}
+        run = next(run for run in found.runs if run.subject == "free.service")
+        assert (run.playbook, run.mode) == ("web-down", "approve")
+    assert not played(past, down(match=""), since=MIDNIGHT + 27 * HOUR).runs
 
 
 def test_a_maintenance_window_of_the_playbook_holds_outside_of_it(tmp_path: Path) -> None:
@@ -381,8 +457,8 @@ def test_settings_lower_the_mode_and_whoever_asks_may_lift_it(tmp_path: Path) ->
     past = Past(tmp_path)
     past.tell(0, "service.down", failures=1)
     rules = Rules("observe", 60, frozenset())
-    assert played(past, down(), rules=rules).runs[0].mode == "observe"
-    assert played(past, down(), rules=rules, mode="auto").runs[0].mode == "auto"
+    assert played(past, down(), terms=Terms(rules)).runs[0].mode == "observe"
+    assert played(past, down(), terms=Terms(rules), mode="auto").runs[0].mode == "auto"
 
 
 def test_a_run_that_asks_first_is_given_a_yes_and_counted(tmp_path: Path) -> None:

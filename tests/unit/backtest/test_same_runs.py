@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aios.backtest import Backtest, backtest
-from aios.daemon.rules import rules_of
+from aios.backtest import Backtest, backtest, terms_of
 from aios.playbooks.load import load_many
 from aios.settings import Settings
 from tests.simulation.assembly import SETTINGS, skills
@@ -22,12 +21,12 @@ from tests.unit.backtest.past import write_journal
 ENDS = ("healed", "cleared", "observed", "suggested", "not_healed", "unknown", "cancelled")
 FAULTS = replace(EVERY_FAULT, leap_s=0.0)
 """Crashes, power cuts, full and failing disks, people who pause and answer. No leaping clock: then times themselves are wrong."""
-RULES = rules_of(Settings.model_validate(SETTINGS))
+TERMS = terms_of(Settings.model_validate(SETTINGS))
 
 
 def replayed(history: History, folder: Path) -> Backtest:
     write_journal(folder, history.journal)
-    return backtest(folder, load_many(TEXTS, skills()).playbooks, skills=skills(), rules=RULES)
+    return backtest(folder, load_many(TEXTS, skills()).playbooks, skills=skills(), terms=TERMS)
 
 
 def lived(history: History) -> dict[str, tuple[str, str, str, str]]:
@@ -74,5 +73,5 @@ def test_a_backtest_says_the_same_each_time(tmp_path: Path) -> None:
     """Nothing in it depends on the hour, on chance or on the order of a set."""
     history = play_day(5, 1.0, CALM)
     first = replayed(history, tmp_path)
-    again = backtest(tmp_path, load_many(TEXTS, skills()).playbooks, skills=skills(), rules=RULES)
+    again = backtest(tmp_path, load_many(TEXTS, skills()).playbooks, skills=skills(), terms=TERMS)
     assert first.to_json() == again.to_json()
