@@ -180,13 +180,14 @@ def lint(args: argparse.Namespace, terminal: Terminal) -> int:
 
     skills = catalogue()
     loaded = in_force(args, terminal, skills)
-    findings = find(loaded, skills)
+    listed = settings(args, terminal).skills.look_commands
+    findings = find(loaded, skills, listed)
     fixed = []
     if args.fix:
         while made := fix_files(findings):
             fixed += made
             loaded = in_force(args, terminal, skills)  # what was wrong may have hidden more
-            findings = find(loaded, skills)
+            findings = find(loaded, skills, listed)
     if wants_json(args):
         said = {"usable": [playbook.name for playbook in loaded.playbooks], "findings": [_finding_json(f) for f in findings]}
         terminal.json({**said, **({"fixed": [asdict(one) for one in fixed]} if args.fix else {})})

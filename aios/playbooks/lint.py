@@ -7,7 +7,7 @@ knowing. The codes are stable, so that a person can name the one they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,7 +16,7 @@ from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.catalogue import CATALOGUE, EventType
 from aios.events.durations import format_duration
 from aios.nearest import nearest
-from aios.playbooks import lint_windows
+from aios.playbooks import lint_looks, lint_windows
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
 from aios.playbooks.lint_match import Said, beside_or, impossible, literal_stars, same_resource, touched, unknown_type
@@ -49,6 +49,7 @@ CODES: Mapping[str, str] = {
     "same-resource": "Another playbook acts on the same thing, for other events.",
     "same-trigger": "Another playbook has the same trigger and priority; the name alone decides.",
     **lint_windows.CODES,
+    **lint_looks.CODES,
     "nothing-kept": "It puts last-good copies back, and nothing takes them.",
     "not-kept": "It puts a file back of which it takes no copy.",
     "never-put-back": "It takes last-good copies, and nothing puts them back.",
@@ -80,14 +81,16 @@ class Finding:
     fix: Fix | None = None
 
 
-def lint(loaded: Loaded, skills: SkillCatalogue) -> list[Finding]:
-    """Every finding, by file and line."""
+def lint(loaded: Loaded, skills: SkillCatalogue, look_commands: Collection[str] | None = None) -> list[Finding]:
+    """Every finding, by file and line. `look_commands` are those of the settings; None where these are not known."""
     found = [Finding("load", "error", e.path, e.line, e.column, e.message, e.hint, e.snippet, e.fix) for e in loaded.errors]
     touches = {playbook.name: touched(playbook, skills) for playbook in loaded.playbooks}
     for playbook in loaded.playbooks:
         place = _Places(playbook, loaded.texts[playbook.name])
         for check in _CHECKS:
             found += [place.finding(*said) for said in check(playbook, skills)]
+        if look_commands is not None:
+            found += [place.finding(*said) for said in lint_looks.listed(playbook, look_commands)]
         found += [place.finding(*said) for said in _beside_others(playbook, loaded.playbooks)]
         found += [place.finding(*said) for said in same_resource(playbook, loaded.playbooks, touches)]
     return sorted(found, key=lambda f: (f.path, f.line, f.column, f.code))
@@ -106,7 +109,10 @@ class _Places:
         if where and owner.kind == "map" and where[-1] in owner.entries and node.kind != "scalar":
             node = owner.entries[str(where[-1])][0]
         shown = self._source.error(node.line, node.column, message, hint)
-        level: Level = "warning" if code in _WARNINGS or (code == "unknown-type" and "mean" in hint) else "info"
+        warns = (
+            code in _WARNINGS or (code == "unknown-type" and "mean" in hint) or (code == "not-listed" and where[0] == "verify")
+        )
+        level: Level = "warning" if warns else "info"
         return Finding(code, level, shown.path, shown.line, shown.column, message, hint, shown.snippet)
 
 
@@ -264,6 +270,10 @@ def _windows(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
         yield from lint_windows.named(playbook, where, expression)
 
 
+def _blind(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    yield from lint_looks.blind(playbook)
+
+
 def _undo(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
     for position, step in enumerate(playbook.steps):
         if step.kind == "act" and skills[step.skill].irreversible:
@@ -306,7 +316,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
     _cooldown, _proof, _reach, _types, _fields, _results, _questions, _copies, _undo, _windows, _manners, impossible, beside_or,
-    literal_stars, _stubs,
+    literal_stars, _stubs, _blind,
 )  # fmt: skip
 
 

@@ -170,6 +170,40 @@ def test_list_processes_shows_the_largest_first() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_file_check_sees_what_is_written_lately_and_what_it_says(tmp_path: Path) -> None:
+    """A process that hangs lives; its heartbeat does not. What is not there is not well; what cannot be read is no data."""
+    beat = tmp_path / "beat"
+    assert looked("file_check", {"path": str(beat)}).verdict == "not_well"
+    beat.write_text("16384\n")
+    assert looked("file_check", {"path": str(beat), "changed_within": "1m", "equals": "16384"}).verdict == "well"
+    assert looked("file_check", {"path": str(beat), "equals": "1638"}).verdict == "not_well"
+    assert looked("file_check", {"path": str(beat), "contains": "1638"}).verdict == "well"
+    os.utime(beat, (1e9, 1e9))
+    stale = looked("file_check", {"path": str(beat), "changed_within": "1m"})
+    assert stale.verdict == "not_well"
+    assert "ago, not within 1m" in stale.error
+    os.mkfifo(tmp_path / "pipe")
+    assert looked("file_check", {"path": str(tmp_path / "pipe"), "contains": "x"}).verdict == "no_data"
+    assert looked("file_check", {"path": "/proc/sys/kernel/ostype", "equals": "Linux"}).verdict == "well"
+
+
+def test_command_check_is_as_good_as_the_commands_end(tmp_path: Path) -> None:
+    """One that is not listed is not run, and one that cannot be run has said nothing: no data, which is never well."""
+    script = tmp_path / "ask"
+    script.write_text("#!/bin/sh\necho seen\necho 'replica is 40 s behind' >&2\nexit 2\n")
+    script.chmod(0o755)
+    raw = {"argv": [str(script)]}
+    refused = looked("command_check", raw)
+    assert (refused.verdict, "look_commands" in refused.error) == ("no_data", True)
+    listed = [str(script), "/no/such/program"]
+    ill = looked("command_check", raw, look_commands=listed)
+    assert (ill.verdict, ill.result["exit_code"]) == ("not_well", 2)
+    assert "replica is 40 s behind" in ill.error
+    assert looked("command_check", {**raw, "exit_code": 2, "contains": "seen"}, look_commands=listed).verdict == "well"
+    assert looked("command_check", {**raw, "exit_code": 2, "contains": "none"}, look_commands=listed).verdict == "not_well"
+    assert looked("command_check", {"argv": ["/no/such/program"]}, look_commands=listed).verdict == "no_data"
+
+
 @pytest.mark.parametrize("metric", ["cpu", "memory", "disk", "inodes", "load1"])
 def test_metric_below_compares_what_the_machine_tells(metric: str) -> None:
     assert looked("metric_below", {"metric": metric, "below": 1e9}).verdict == "well"

@@ -218,3 +218,47 @@ def test_a_command_that_names_nothing_cannot_be_taken_back(more: str, found: int
     skills = load_catalogue()
     told = lint(load_many({"0.yaml": JOBBER.format(more=more)}, skills), skills)
     assert len([one for one in told if one.code == "cannot-undo" and "files or units" in one.message]) == found
+
+
+STALLED = """playbook: coder-stalled
+description: Restart a coder that has stalled.
+on: {type: agent.stalled, match: {subject: ["agent:coder"]}}
+steps:
+  - {id: restart, act: restart_service, with: {unit: "agent:coder"}}
+verify:
+  - service_check: {unit: "agent:coder", hold: 10s}
+tests:
+  - name: it is restarted
+    given: {event: {type: agent.stalled, subject: "agent:coder"}}
+    expect: {outcome: healed, steps: [restart]}
+"""
+ALL = load_catalogue()
+
+
+def codes_of(text: str, look_commands: list[str] | None = None) -> list[tuple[str, str, int]]:
+    loaded = load_many({"x.yaml": text}, ALL)
+    assert loaded.errors == ()
+    return [(finding.code, finding.level, finding.line) for finding in lint(loaded, ALL, look_commands)]
+
+
+def test_a_check_that_is_well_while_the_trouble_lasts_is_told() -> None:
+    """An agent that has stalled still runs: `service_check` would end every run as cleared, and no test of its own shows it."""
+    assert codes_of(STALLED) == [("blind-verify", "info", 6)]
+    silent = STALLED.replace("on: {type: agent.stalled", "on: {within: 1m, absence: [{type: task.finished")
+    assert ("blind-verify", "info", 6) in codes_of(silent.replace("]}}\n", "]}}]}\n", 1))
+    for sees in ("file_check: {path: /srv/beat, changed_within: 1m, hold: 10s}", "tcp_check: {port: 80, hold: 10s}"):
+        assert codes_of(STALLED.replace('service_check: {unit: "agent:coder", hold: 10s}', sees)) == []
+    assert codes_of(STALLED.replace("agent.stalled", "service.down")) == [], "what is down is not up"
+    given = 'given: {event: {type: agent.stalled, subject: "agent:coder"}, symptom: well}'
+    meant = STALLED + f"  - {{name: lives, {given}, expect: {{outcome: cleared}}}}\n"
+    assert codes_of(meant) == [], "a test says that it is meant"
+
+
+def test_a_command_that_the_settings_do_not_list_is_told_where_they_are_known() -> None:
+    """A check that may not run never proves anything (warning); a look that acts surprises (info)."""
+    text = STALLED.replace(
+        'service_check: {unit: "agent:coder", hold: 10s}', "command_check: {argv: [/srv/fine], hold: 10s}"
+    ).replace("steps:\n", "steps:\n  - {id: seen, observe: run_command, with: {argv: [nginx, -t]}}\n")
+    text = text.replace("steps: [restart]", "steps: [seen, restart]")
+    assert codes_of(text, ["df"]) == [("not-listed", "info", 5), ("not-listed", "warning", 8)]
+    assert codes_of(text, ["nginx", "/srv/fine"]) == codes_of(text) == []

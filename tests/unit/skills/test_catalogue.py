@@ -38,6 +38,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "run_job": {"argv": ["make", 3], "env": {"A": "b"}, "files": ["/srv"], "units": ["a.service"]},
     "http_check": {"url": "http://[::1]:8080/health?x=1", "status": 204, "contains": "ok"},
     "tcp_check": {"port": 22},
+    "file_check": {"path": "/srv/beat", "changed_within": "30s", "contains": "alive"},
+    "command_check": {"argv": ["openssl", "verify"], "exit_code": 2, "contains": "OK", "user": "nobody"},
     "process_check": {"name": "nginx", "min": 2},
     "service_check": {"unit": "a.service"},
     "metric_below": {"metric": "disk", "below": 0.9, "path": "/var"},
