@@ -47,7 +47,7 @@ async def look(params: Params, ctx: LookContext) -> SkillResult:
     except OSError as error:
         return verdict(None, f"{program} cannot be started: {error.strerror}")
     out, err = ("\n".join(last_lines(said, LINES))[-2000:] for said in (ran.stdout, ran.stderr))
-    result = {"exit_code": ran.exit_code, "stdout": out, "stderr": err}
+    result: dict[str, Any] = {"exit_code": ran.exit_code, "stdout": out, "stderr": err}
     if ran.exit_code != params.exit_code:
         said = (err or out).strip().rpartition("\n")[2][:200]
         return verdict(
