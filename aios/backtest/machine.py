@@ -112,7 +112,6 @@ class Machine:
     ) -> None:
         self._history, self._skills, self._how, self._ledger, self._record = history, skills, how, ledger, record
         self._playbooks = {p.name: p for p in (*company, *tried)}
-        self._tried = {p.name for p in tried}
         self._loop = VirtualLoop(resolution_s=MICROSECOND)
         self._clock = WallClock(self._loop)
         self._entropy = SeededEntropy(0)

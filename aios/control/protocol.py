@@ -16,7 +16,6 @@ from typing import Any
 
 from aios.events.codec import BadLine, decode_hostile, encode_json
 
-SOCKET_NAME = "control.sock"
 REQUEST_BYTES_MAX = 1 << 20
 ANSWER_BYTES_MAX = 32 << 20
 VERB_MAX = 64

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from aios.events.codec import LINE_MAX
-from aios.events.event import Draft, Event
+from aios.events.event import Draft
 
 PREFIX = "inbox/"
 IMPORT_PREFIX = "import/"
@@ -75,7 +75,11 @@ def parse_origin(text: str) -> tuple[str, InboxCursor] | None:
 
 
 def fold_origin(origins: MutableMapping[str, str], origin: str) -> None:
-    """As `fold_cursor`, but the texts are kept unread: this is on the path of every event, and reading costs four times more."""
+    """Move the origin of the file that this one is of; origins from elsewhere change nothing.
+
+    Never back: late lines of a file that a rotation took away come after the first of the one that has its name now. The texts
+    are kept unread: this is on the path of every event, and reading costs four times more.
+    """
     at = origin.rfind("@")
     if at < 0 or not origin.startswith(PREFIX):
         return
@@ -128,24 +132,6 @@ class _Cursors(Mapping[str, InboxCursor]):
 def cursors_of(origins: Mapping[str, str]) -> Mapping[str, InboxCursor]:
     """The cursors that these origins stand for, now and later: it follows them."""
     return _Cursors(origins)
-
-
-def fold_cursor(cursors: MutableMapping[str, InboxCursor], event: Event) -> None:
-    """Move the cursor of the file that this event came from; events from elsewhere change nothing.
-
-    Never back: late lines of a file that a rotation took away come after the first of the one that has its name now.
-    """
-    if not event.origin.startswith(PREFIX):
-        return
-    parsed = parse_origin(event.origin)
-    if parsed is None:
-        return
-    name, cursor = parsed
-    known = cursors.pop(name, None)  # so that the mapping's order is by last use
-    back = known is not None and (cursor.generation, cursor.offset) < (known.generation, known.offset)
-    cursors[name] = known if known is not None and back else cursor
-    if len(cursors) > CURSORS_MAX:
-        del cursors[next(iter(cursors))]
 
 
 def missing_id(origin: str, raw: bytes) -> str:

@@ -7,7 +7,6 @@ whatever the size of a file; holes are found (SEEK_DATA) and not read.
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
 import stat
@@ -354,7 +353,3 @@ def pieces(fd: int, size: int, extents: Extents | None) -> Iterator[memoryview |
 def _hole(length: int) -> Iterator[int]:
     for start in range(0, length, PIECE):
         yield min(PIECE, length - start)
-
-
-def decode_xattrs(xattrs: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: base64.b64decode(value) for name, value in xattrs.items()}

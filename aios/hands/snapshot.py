@@ -20,7 +20,6 @@ from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
 from aios.ports import Blobs, ServiceActs, UnitState
 
 Manifest = Mapping[str, Any]
-Proof = dict[str, Any]
 KnownOf = Callable[[str], Known]
 
 VERSION = 2

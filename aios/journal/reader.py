@@ -306,11 +306,3 @@ class FolderReader:
     def since(self, day: str) -> Iterator[Stored]:
         """Everything from the first part of this UTC day on."""
         return self.read(Position(day, 0, 0))
-
-    def newest_day(self) -> str:
-        """The newest part's day; empty when there is none. (The newest part is never archived.)"""
-        try:
-            parts = list_parts(self._files, self._folder)
-        except FileNotFoundError:
-            return ""
-        return parts[-1].day if parts else ""

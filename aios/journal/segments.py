@@ -62,7 +62,6 @@ class Effort:
 
     total: int = 0
     done: float = 0.0
-    bytes_read: int = 0
     opened: int = 0
     passed: int = 0
     damaged: int = 0
@@ -116,7 +115,6 @@ class Segment:
         for block in _chosen(index, wanted, effort, after, back, 1.0):
             begin, length = columns["offset"][block], columns["length"][block]
             raw = self._files.pread(fd, length, begin)
-            effort.bytes_read += len(raw)
             if crc32(raw) != columns["crc"][block]:  # somebody has changed the part: its index says nothing about it any more
                 yield from self._all(fd, *((0, begin + length) if back else (begin, size)), effort, back)
                 return
@@ -125,7 +123,6 @@ class Segment:
     def _all(self, fd: int, begin: int, end: int, effort: Effort, back: bool) -> Iterator[Chunk]:
         walk = backward(self._files, fd, begin, end) if back else forward(self._files, fd, begin, end)
         for chunk in walk:
-            effort.bytes_read += len(chunk.raw)
             effort.done += len(chunk.raw)
             yield chunk
 
@@ -141,7 +138,6 @@ class Segment:
             if not part.rebuilt:  # one that was made just now knows of this part alone
                 self._ask_about_repeats(index)
             for block in _chosen(index, wanted, effort, after, back, index.file_size / max(1, index.part_size)):
-                effort.bytes_read += index.columns["stored"][block]
                 try:
                     raw = part.block(block)
                 except DamagedBlock:

@@ -6,7 +6,6 @@ done in which order, and whether at all, is decided there.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -35,17 +34,12 @@ class Tending:
         self._emit = emit
         self._offload = offload
         self._memory = memory
-        self._again = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             await self.once()
             await self._until_next()
-
-    def soon(self) -> None:
-        """Do not wait for the hour: something has happened to the journal's files."""
-        self._again.set()
 
     async def once(self) -> None:
         """One round: until there is nothing more to do, or all that is left has failed."""
@@ -82,25 +76,12 @@ class Tending:
         """In short stretches, since the wall clock may leap."""
         clock = self._clock
         begin, day = clock.monotonic(), _day(clock.now())
-        while not self._again.is_set() and _day(clock.now()) == day:
+        while _day(clock.now()) == day:
             waited_s = clock.monotonic() - begin
             left_s = (SHORT_OF_ROOM_S if self._upkeep.short_of else EVERY_S) - waited_s
             if left_s < 0.001:  # a rest smaller than the clock can count would be waited for without end
                 break
-            await self._sleep(min(left_s, _DAY_S - clock.now() % _DAY_S + AFTER_MIDNIGHT_S))
-        self._again.clear()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Or until `soon`."""
-        waiting = [
-            asyncio.ensure_future(self._clock.sleep_until(self._clock.monotonic() + seconds)),
-            asyncio.ensure_future(self._again.wait()),
-        ]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
+            await clock.sleep_until(clock.monotonic() + min(left_s, _DAY_S - clock.now() % _DAY_S + AFTER_MIDNIGHT_S))
 
 
 def _day(now: float) -> int:

@@ -9,7 +9,6 @@ never came to act (the symptom was gone, a person said no) decides nothing: the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 FACTOR = 2.0
 CEILING_S = 86_400.0
@@ -47,6 +46,3 @@ def lasts(since: float, for_s: float, now: float) -> bool:
 def open_s(level: int, first_s: float, ceiling_s: float) -> float:
     """For how long it is open: twice as long each time in a row, and never longer than the ceiling."""
     return min(max(ceiling_s, first_s), first_s * FACTOR ** (level - 1))
-
-
-State = Literal["closed", "open", "half-open"]

@@ -27,7 +27,7 @@ from aios.events.catalogue import CATALOGUE
 from aios.events.codec import encode_json
 from aios.events.event import format_time
 from aios.nearest import nearest
-from aios.playbooks.model import CannotSay, Condition, Template, Truth
+from aios.playbooks.model import CannotSay, Condition, Truth
 
 SOURCE_MAX = 4096
 DEPTH_MAX = 32
@@ -462,27 +462,6 @@ class CelTemplate:
         if not isinstance(self.tree, dict) or name not in self.tree:
             return None
         return CelTemplate(self.source[name], self.tree[name], self.expressions)
-
-
-def compile_template(value: Any, fields: Fields = ()) -> Template:
-    """Raises BadExpression; who needs the place of each value compiles leaf by leaf with `compile_text`."""
-    found: list[Expression] = []
-    return CelTemplate(value, compile_tree(value, fields, found), tuple(found))
-
-
-def compile_tree(value: Any, fields: Fields, found: list[Expression], depth: int = 0) -> Any:
-    """Walk JSON; every expression that is met is added to `found`."""
-    if depth > DEPTH_MAX:
-        raise BadExpression(f"nested deeper than {DEPTH_MAX} levels")
-    if isinstance(value, str):
-        leaf = compile_text(value, fields)
-        found.extend(expressions_of(leaf))
-        return leaf
-    if isinstance(value, Mapping):
-        return {key: compile_tree(item, fields, found, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [compile_tree(item, fields, found, depth + 1) for item in value]
-    return value
 
 
 def expressions_of(leaf: Any) -> tuple[Expression, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from aios.playbooks.breaker import Breaker, State, lasts
+from aios.playbooks.breaker import Breaker, lasts
 from aios.playbooks.model import Guard, Playbook
 from aios.playbooks.silences import SilenceBook
 
@@ -181,13 +181,6 @@ class GuardBook:
             return None
         ended = f"{playbook.name} ended on {subject} {now - state.last_end:.0f} s ago"
         return Held("cooldown", until, f"{ended}, its cooldown is {cooldown_s:g} s")
-
-    def breaker_state(self, playbook: Playbook, subject: str, now: float) -> State:
-        """For who asks how it stands."""
-        breaker = self.breakers.get((playbook.name, subject))
-        if breaker is None:
-            return "closed"
-        return "open" if breaker.is_open(opens_s(playbook.guard), playbook.guard.open_max_s, now) else "half-open"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -26,7 +26,6 @@ from aios.playbooks.read import node_at
 from aios.playbooks.yaml_strict import Node, Source, parse
 
 ANSWER_FIELDS = ("choice", "by", "reason")
-MISSPELT = 0.85
 """A type so like one of ours is probably ours, misspelt; `deploy.done` is somebody else's, though `daemon.act_done` is near."""
 
 Level = Literal["error", "warning", "info"]

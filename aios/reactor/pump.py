@@ -58,7 +58,6 @@ class Reactor:
     emit: Emit
     reader: JournalReader
     in_flight: InFlight = field(default_factory=InFlight)
-    decided: int = 0
     decided_since: frozenset[str] = frozenset()
     """Events that were decided after the checkpoint that the queue comes from: of these, what it calls spilled is not."""
     undecided_types: Mapping[str, str] = field(default_factory=dict)
@@ -285,7 +284,6 @@ class Reactor:
         if decision.verdict == "no_match":
             self.world.undecided.pop(event.id, None)
             return
-        self.decided += 1
         drafts.extend(decision.drafts)
 
     def _decision(self, event: Event, position: Position, matches: Sequence[Playbook]) -> Decision:

@@ -86,7 +86,6 @@ class Runner:
     _deadlines: dict[str, TimerHandle] = field(default_factory=dict)
     _recovering: set[str] = field(default_factory=set)
     _tasks: set[Task[None]] = field(default_factory=set)
-    acts_started: int = 0
     closing: bool = False
 
     def start(self) -> None:
@@ -348,7 +347,6 @@ class Runner:
             self._recovering.discard(run.id)
             self._spawn(self._recover(command))
         else:
-            self.acts_started += 1
             self.ports.hands.start(call)
 
     def _began(self, run: Run) -> float:

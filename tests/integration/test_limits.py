@@ -110,10 +110,6 @@ def held(result: SkillResult) -> dict[str, object]:
     return dict(next(e for e in result.evidence if e["kind"] == "limits"))
 
 
-def has_controllers(cgroup: str) -> bool:
-    return cgroup != "none" and any((p / cgroup.lstrip("/") / "acts").is_dir() for p in hierarchies() if p.name == "memory")
-
-
 BOMB = f"""
 resource.setrlimit(resource.RLIMIT_NPROC, (120, 120))
 os.setuid({UID})

@@ -96,10 +96,6 @@ class Box:
         words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-p", *argv]
         return subprocess.run(words, check=False, capture_output=True, text=True, timeout=timeout_s)
 
-    def popen(self, *argv: str) -> subprocess.Popen[str]:
-        """Start a command inside, with its standard output on a pipe."""
-        return subprocess.Popen(["nsenter", "-t", str(self.leader), "-a", *argv], stdout=subprocess.PIPE, text=True)
-
     def systemctl(self, *words: str, check: bool = True) -> str:
         return self.run("systemctl", *words, check=check).stdout.strip()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from aios.entropy import SeededEntropy
 from aios.errors import Refused
 from aios.events.codec import LINE_MAX, BadLine, encode
 from aios.events.event import Draft, Event
-from aios.events.origin import InboxCursor, fold_cursor, parse_origin
+from aios.events.origin import InboxCursor, cursors_of, fold_origin, origin_text, parse_origin
 from aios.journal.ids import IdMemory, recall
 from aios.journal.inbox import InboxFolder, emit_offline
 from aios.journal.reader import FolderReader
@@ -58,8 +58,15 @@ def numbers(drafts: list[Draft]) -> list[int]:
 def folded(drafts: list[Draft], cursors: dict[str, InboxCursor] | None = None) -> dict[str, InboxCursor]:
     known = dict(cursors or {})
     for draft in drafts:
-        fold_cursor(known, as_event(draft))
+        fold_cursor(known, draft.origin)
     return known
+
+
+def fold_cursor(cursors: MutableMapping[str, InboxCursor], origin: str) -> None:
+    """As the world folds it, which keeps the origins unread."""
+    told = {name: origin_text(name, cursor) for name, cursor in cursors.items()}
+    fold_origin(told, origin)
+    cursors.update(cursors_of(told))
 
 
 def as_event(draft: Draft) -> Event:
@@ -505,7 +512,7 @@ def _live(files: Files) -> None:
     journal.open(NOW)
     cursors: dict[str, InboxCursor] = {}
     for stored in FolderReader(files, FOLDER).read():
-        fold_cursor(cursors, stored.event)
+        fold_cursor(cursors, stored.event.origin)
     ids = IdMemory(slots=64)
     recall(ids, files, FOLDER, since_day="2026-02-23")
     box = inbox(files, cursors, ids)

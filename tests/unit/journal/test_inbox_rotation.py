@@ -6,10 +6,21 @@ import pytest
 
 from aios.entropy import SeededEntropy
 from aios.events.event import Draft
-from aios.events.origin import InboxCursor, fold_cursor
+from aios.events.origin import InboxCursor
 from aios.journal.inbox import InboxFolder
 from aios.ports import Files
-from tests.unit.journal.test_inbox import INBOX, QUARANTINE, WEB, as_event, folded, inbox, inbox_disk, line, numbers, take_all
+from tests.unit.journal.test_inbox import (
+    INBOX,
+    QUARANTINE,
+    WEB,
+    fold_cursor,
+    folded,
+    inbox,
+    inbox_disk,
+    line,
+    numbers,
+    take_all,
+)
 from tests.unit.journal.test_inbox_rules import Clock, later, sim, until_it_waits
 
 OLD = f"{INBOX}/web.jsonl.1"
@@ -207,7 +218,7 @@ def test_any_mixture_of_writing_rotating_and_restarting(seed: int) -> None:
 
     def keep(drafts: list[Draft], share: float) -> None:
         for draft in drafts[: int(len(drafts) * share)]:
-            fold_cursor(cursors, as_event(draft))
+            fold_cursor(cursors, draft.origin)
             if draft.type == "a.b":
                 durable[draft.id] = draft.data["n"]
             else:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from aios.events.event import Draft
-from aios.events.origin import InboxCursor, fold_cursor
+from aios.events.origin import InboxCursor
 from aios.journal.ids import IdMemory
 from aios.journal.inbox import InboxFolder, InboxRules
 from aios.journal.pace import BURST_S, PaceLimits, Paces
 from aios.ports import Files
 from aios.testing.disk import SimDisk
 from aios.testing.faults import Fault
-from tests.unit.journal.test_inbox import INBOX, QUARANTINE, as_event, folded, inbox_disk, line, numbers
+from tests.unit.journal.test_inbox import INBOX, QUARANTINE, fold_cursor, folded, inbox_disk, line, numbers
 from tests.unit.journal.test_journal_writer import NOW
 
 DAY_S = 86_400.0
@@ -172,7 +172,7 @@ def test_a_daily_file_that_was_taken_whole_goes_after_its_time() -> None:
     path, cursors = daily(files), {}
     box = inbox(files, clock, cursors, remove_after_s=7 * DAY_S)
     for draft in until_it_waits(box):
-        fold_cursor(cursors, as_event(draft))
+        fold_cursor(cursors, draft.origin)
     later(box, clock, 6 * DAY_S)
     assert files.exists(path)
     assert types(later(box, clock, 1.1 * DAY_S)) == ["journal.inbox_removed"]
@@ -197,7 +197,7 @@ def test_what_may_still_be_needed_stays(why: str) -> None:
     drafts = until_it_waits(box)
     if why != "not durable":
         for draft in drafts:
-            fold_cursor(cursors, as_event(draft))
+            fold_cursor(cursors, draft.origin)
     if why in ("more to read", "written again"):
         clock.pass_by(3 * DAY_S)
         files.append(path, line(3))  # and nobody said so
@@ -220,7 +220,7 @@ def test_a_restart_goes_on_where_the_journal_says() -> None:
     assert numbers(again) == [2]
     assert files.exists(path)
     for draft in again:
-        fold_cursor(cursors, as_event(draft))
+        fold_cursor(cursors, draft.origin)
     assert "journal.inbox_removed" in types(later(second, clock, 3700))
 
 

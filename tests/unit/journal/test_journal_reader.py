@@ -25,7 +25,6 @@ def reader(files: SimDisk, bad: Bad | None = None) -> FolderReader:
 def test_an_empty_journal_reads_as_nothing() -> None:
     assert list(reader(disk()).read()) == []
     assert reader(disk()).at(Position("2026-02-24", 1, 0)) is None
-    assert reader(disk()).newest_day() == ""
 
 
 def test_reading_begins_behind_a_position_of_any_part() -> None:
@@ -52,7 +51,6 @@ def test_reading_can_begin_with_a_day() -> None:
     journal.commit(lines([1]), NOW)
     journal.commit(lines([2]), NOW + DAY)
     assert [stored.event.data["n"] for stored in reader(files).since("2026-02-25")] == [2]
-    assert reader(files).newest_day() == "2026-02-25"
 
 
 def test_a_bad_line_is_told_and_its_neighbours_live() -> None:

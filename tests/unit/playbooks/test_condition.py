@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
-from aios.playbooks.condition import BadExpression, compile_condition, compile_expression, compile_template, field_types
+from aios.events.codec import encode_json
+from aios.playbooks.condition import (
+    BadExpression,
+    CelTemplate,
+    compile_condition,
+    compile_expression,
+    compile_text,
+    field_types,
+)
 from aios.playbooks.model import CannotSay
+from aios.playbooks.read import Reader
+from aios.playbooks.yaml_strict import Source, parse
 
 NOW = 1_771_920_000.0
 EVENT = {
@@ -18,6 +28,15 @@ EVENT = {
 }  # fmt: skip
 STEPS = {"config": {"ok": True, "result": {"exit_code": 1}}}
 FIELDS = field_types(("service.down",))
+
+
+def as_read(template: Any, fields: Any = ()) -> CelTemplate:
+    """As a playbook's parameter is read."""
+    source = Source("a.yaml", encode_json(template).decode())
+    reader = Reader(source)
+    made, _ = reader.template(parse(source), fields)
+    assert reader.errors == []
+    return made
 
 
 def known(**more: Any) -> dict[str, Any]:
@@ -163,7 +182,7 @@ def test_fields_have_the_catalogues_types_where_all_types_agree() -> None:
 )
 def test_a_template_puts_values_in_once(template: Any, value: Any) -> None:
     """Alone it keeps its type, inside text it is text, and what was put in is never read again."""
-    made = compile_template(template, FIELDS)
+    made = as_read(template, FIELDS)
     assert made.render(known()) == value
     assert made.source == template
 
@@ -171,7 +190,7 @@ def test_a_template_puts_values_in_once(template: Any, value: Any) -> None:
 def test_what_an_event_says_is_never_an_expression() -> None:
     """`${ }` in an event's data is put in as it is."""
     event = {**EVENT, "data": {"reason": "${steps.config.ok}"}}
-    assert compile_template("said: ${event.data.reason}").render(known(event=event)) == "said: ${steps.config.ok}"
+    assert as_read("said: ${event.data.reason}").render(known(event=event)) == "said: ${steps.config.ok}"
 
 
 @pytest.mark.parametrize(
@@ -190,14 +209,14 @@ def test_a_template_without_a_value_says_so(template: str, why: str) -> None:
     """Instead of putting in something that looks like one."""
     event = {**EVENT, "data": {**EVENT["data"], "big": "x" * 20_000}}  # type: ignore[dict-item]
     with pytest.raises(CannotSay, match=why):
-        compile_template(template).render(known(event=event))
+        as_read(template).render(known(event=event))
 
 
 @pytest.mark.parametrize(("template", "column"), [("${", 1), ("a ${event.subject", 3), ("x ${scor}", 5), ("${}", 1)])
 def test_a_bad_template_is_found_when_loaded(template: str, column: int) -> None:
     """With the place within the text."""
     with pytest.raises(BadExpression) as caught:
-        compile_template(template)
+        compile_text(template)
     assert caught.value.column >= column
 
 
