@@ -13,7 +13,7 @@ from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
-from aios.cli.runs_words import acting_words, outcome_words, status_words, why_words
+from aios.cli.runs_words import acting_words, outcome_words, rung_words, status_words, why_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
@@ -241,7 +241,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
         ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
     ):
         _show_list(title, entries or [], terminal)
-    _show_list("ladder", view.ladder, terminal)
+    _show_list("ladder", [rung_words(rung) for rung in view.ladder], terminal)
     _show_differences(view, blobs, terminal)
     _show_rollback(view, blobs, terminal)
     _show_list("limits", limits_of(view.steps), terminal)
@@ -388,8 +388,7 @@ def decide(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args):
         terminal.json(answer)
     else:
-        for left in answer.get("left_out", ()):
-            terminal.say(f"left out: {left['step']} ({left['skill']}): {left['became']}")
+        _say_left_out(answer, terminal)
         if "letter" in answer:
             terminal.say(
                 f"dead letter {answer['letter']} is tried again; `aios dead show {answer['letter']}` shows what comes of it."
@@ -420,10 +419,16 @@ ACCEPTED = {
 """That it was accepted, which is not that it is done."""
 
 
+def _say_left_out(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    for left in answer.get("left_out", ()):
+        terminal.say(f"left out: {left['step']} ({left['skill']}): {left['became']}")
+
+
 def _wait_for(args: argparse.Namespace, terminal: Terminal, answer: Mapping[str, Any], before: Position | None) -> int:
     run = str(answer.get("run") or answer.get("id"))
     quiet = wants_json(args)
     if not quiet:
+        _say_left_out(answer, terminal)
         terminal.say(f"{ACCEPTED[args.verb]} ({run[:ID_SHOWN]}):")
     event, code = runs_wait.wait_for(args.verb, run, folder(args, terminal), before, terminal, quiet)
     if quiet:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aios.cli import exits
 from aios.cli.events import follow_events, summary
+from aios.cli.runs_words import rung_words
 from aios.cli.terminal import Terminal
 from aios.events.event import Event, Position
 from aios.journal.query import make_query
@@ -58,7 +59,12 @@ def _words(event: Event) -> str:
     if event.type == "run.step_done":
         word = "left out" if data.get("skipped") else "ok" if data.get("ok") else f"not ok: {data.get('error', '')}"
         return f"{data.get('step', '')}: {word}"
-    return f"{event.type.partition('.')[2].replace('_', ' ')}: {data.get('why') or summary(data)}".rstrip(": ")
+    if event.type == "run.rung_done":
+        return rung_words(data)
+    if event.type == "run.rolled_back":
+        return "taken back" if data.get("ok") is True else f"NOT all could be taken back: {data.get('error', '')}"
+    told = {name: value for name, value in data.items() if name not in ("run", "playbook")}
+    return f"{event.type.partition('.')[2].replace('_', ' ')}: {data.get('why') or summary(told)}".rstrip(": ")
 
 
 def end_words(event: Event) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aios.events.call_words import call_words
 from aios.events.event import parse_time
-from aios.playbooks.run_table import RESERVED_STEPS
+from aios.playbooks.run_table import RESERVED_STEPS, RUN_SHOWN
 
 OPEN = {"opened": "looking", "step_intended": "acting", "step_done": "goes on"}
 """States of a run that goes on, which people need not know by their names."""
@@ -39,6 +39,18 @@ def outcome_words(run: Mapping[str, Any]) -> str:
     if run.get("cancelled") and run.get("outcome") == "unknown":
         return "denied" if run.get("denied") else "cancelled"
     return str(run.get("outcome") or "")
+
+
+def rung_words(rung: Mapping[str, Any]) -> str:
+    """How a rung of its ladder ended."""
+    number, error, opened = int(rung.get("rung") or 0) + 1, str(rung.get("error") or ""), str(rung.get("run_opened") or "")
+    if rung.get("what") == "notify":
+        return f"rung {number}: " + (f"nobody could be told: {error}" if error else "a person was told")
+    if not opened:
+        return f"rung {number}: no fallback was opened: {error}"
+    if rung.get("healed"):
+        return f"rung {number}: run {opened[:RUN_SHOWN]} healed it"
+    return f"rung {number}: run {opened[:RUN_SHOWN]} did not heal it: {error}"
 
 
 def acting_words(acting: Mapping[str, Any], now: float) -> str:

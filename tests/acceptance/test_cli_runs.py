@@ -11,7 +11,7 @@ import pytest
 from aios.cli.events import summary
 from aios.cli.runs import limits_of, taken_back
 from aios.cli.runs_fold import RunView, fold, resolve
-from aios.cli.runs_words import status_words
+from aios.cli.runs_words import rung_words, status_words
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run import Run
@@ -591,3 +591,18 @@ def test_a_damaged_line_is_told_where_runs_are_looked_at(tmp_path: Path) -> None
     assert "damaged in 1 place, so this may lack something: aios journal verify" in done.err
     part.write_bytes(part.read_bytes() + b'{"specversion":"1.0","id":"ha\n')
     assert "damaged in 1 place" in aios("runs", "list", data=tmp_path).err, "half a line that a crash left is no damage"
+
+
+@pytest.mark.parametrize(
+    ("rung", "words"),
+    [
+        ({"what": "notify"}, "rung 1: a person was told"),
+        ({"what": "notify", "error": "no webhook"}, "rung 1: nobody could be told: no webhook"),
+        ({"what": "fallback", "run_opened": RUN, "healed": True}, "rung 1: run 3f2a91c0 healed it"),
+        ({"what": "fallback", "run_opened": RUN, "error": "still down"}, "rung 1: run 3f2a91c0 did not heal it: still down"),
+        ({"what": "fallback", "error": "it is switched off"}, "rung 1: no fallback was opened: it is switched off"),
+    ],
+)
+def test_a_rung_is_told_in_words(rung: dict[str, Any], words: str) -> None:
+    """Not as a row of fields, in which a notify reads as if it had failed to heal."""
+    assert rung_words({"run": RUN, "playbook": "p", "rung": 0, **rung}) == words
