@@ -315,7 +315,7 @@ def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
         name += f" ({step['attempt']})"
     word = "skipped" if step.get("skipped") else "ok" if step.get("ok") else "bad"
     said = str(step.get("error") or "") or summary(step.get("result") or {})
-    ms = step.get("ms")
+    ms = None if step.get("died") or step.get("voided") else step.get("ms")  # how long it ran, nobody saw
     return (
         name,
         str(step.get("kind", "")),

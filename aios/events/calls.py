@@ -89,6 +89,10 @@ def failed(error: str, **result: Any) -> SkillResult:
     return SkillResult(ok=False, result=result, error=error)
 
 
+GRACE_S = 1.0
+"""Between TERM and KILL, where the settings say nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkillCall:
     """One attempt of one step, ready to be carried out.
@@ -111,6 +115,11 @@ class SkillCall:
     dry: bool = False
     env: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def grace_s(self) -> float:
+        """How long it has between TERM and KILL."""
+        return float((self.env.get("limits") or {}).get("grace_s", GRACE_S))
 
     @property
     def key(self) -> str:

@@ -21,7 +21,7 @@ from functools import partial
 
 from aios.clock import Clock
 from aios.errors import Permanent, Temporary
-from aios.events.calls import SkillResult, failed
+from aios.events.calls import GRACE_S, SkillResult, failed
 from aios.events.codec import decode_json, encode_json
 from aios.events.limits import format_limit
 from aios.hands import limits, proc, turn
@@ -289,7 +289,7 @@ def end_session(
     clock: Clock,
     group: Group,
     *,
-    grace_s: float = limits.GRACE_S,
+    grace_s: float = GRACE_S,
     act: _Act | None = None,
     output_fd: int = -1,
 ) -> list[int]:

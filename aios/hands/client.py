@@ -35,7 +35,10 @@ HOPELESS = 6
 """After so many quick deaths in a row, a recovery is answered with `hands_lost`; it is still started again."""
 CLOSE_S = 2.0
 LOOK_AGAIN_S = 1.0
-SIGTERM = 15
+UNHEARD_S = 20.0
+"""A launcher that was told to end its act and lives so long after the act's grace is stopped, or hangs: it is killed, and its
+act with it, and the recovery ends what is left."""
+SIGTERM, SIGKILL = 15, 9
 
 Done = Callable[[str, SkillResult], None]
 
@@ -179,8 +182,18 @@ class HandsClient:
         attempt = self._attempts.get(key)
         if attempt is not None:
             attempt.cancelled = True
-            if attempt.who is not None:
-                self._processes.signal(attempt.who, SIGTERM)
+            self._end(attempt)
+
+    def _end(self, attempt: _Attempt) -> None:
+        if attempt.who is None:
+            return  # as soon as it is known who carries it out
+        self._processes.signal(attempt.who, SIGTERM)
+        asyncio.get_running_loop().call_later(attempt.call.grace_s + UNHEARD_S, self._kill, attempt, attempt.who)
+
+    def _kill(self, attempt: _Attempt, who: ProcessId) -> None:
+        if self._attempts.get(attempt.call.key) is attempt and attempt.who == who and not self._closing:
+            _log.warning("a launcher that did not end its act when it was told to is killed", attempt=attempt.call.key)
+            self._processes.signal(who, SIGKILL)
 
     async def answers(self, within_s: float) -> bool:
         self._ping += 1
@@ -230,7 +243,7 @@ class HandsClient:
             attempt.unwatch()
         attempt.unwatch = self._processes.on_exit(who, lambda: self._launcher_gone(attempt))
         if attempt.cancelled:
-            self._processes.signal(who, SIGTERM)
+            self._end(attempt)
 
     def _launcher_gone(self, attempt: _Attempt) -> None:
         attempt.unwatch = None

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aios.events.calls import SkillCall
+from aios.events.calls import GRACE_S, SkillCall
 from aios.events.limits import UNSAID, Limits, format_limit
 from aios.hands import proc, turn
 from aios.hands.cgroups import Group
 
-GRACE_S = 1.0
 OUTPUT_MAX = 256 * 1024
 OPEN_FILES_MAX = 4096
 LOOK_FIRST_S, LOOK_EVERY_S = 0.01, 0.2
@@ -105,11 +104,6 @@ def limits_of(call: SkillCall, skill: Limits) -> Limits:
     """The step's, behind them the skill's, behind them the settings'."""
     settings: Mapping[str, Any] = call.env.get("limits") or {}
     return Limits.from_json(call.limits).over(skill).over(Limits.from_json(settings))
-
-
-def grace_of(call: SkillCall) -> float:
-    """How long an act has between TERM and KILL."""
-    return float((call.env.get("limits") or {}).get("grace_s", GRACE_S))
 
 
 def dress(hold: Hold) -> None:

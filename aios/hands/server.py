@@ -220,7 +220,7 @@ class _Tools:
             group = groups.act(cgroups.act_name(call.folder, proc.myself()), found)
         except OSError as error:
             group, why = cgroups.Group(), f"no group could be made: {error}"
-        return limits.Hold(found, self._timeout_s(), limits.grace_of(call), group, why)
+        return limits.Hold(found, self._timeout_s(), call.grace_s, group, why)
 
     def _timeout_s(self) -> float:
         call, wiring = self._call, self._wiring
@@ -266,7 +266,7 @@ def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acti
     def end_session(leader: ProcessId) -> None:
         acting_record = attempt.read_acting(wiring.files, folder)
         group = wiring.groups.named(acting_record.group if acting_record else "")
-        acting.end_session(leader, wiring.clock, group, grace_s=limits.grace_of(call))
+        acting.end_session(leader, wiring.clock, group, grace_s=call.grace_s)
         group.remove()
 
     try:

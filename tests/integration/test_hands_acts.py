@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from aios.events.calls import SkillResult, Touches
 from aios.events.codec import decode_json
-from aios.hands import attempt, proc
+from aios.hands import attempt, client, proc
 from aios.hands.limits import OUTPUT_MAX
+from aios.ports import ProcessId
 from tests.integration.hands_kit import Rig, bring_outsider, call, job, nobody_in_session, outsider, play, python
 
 
@@ -137,6 +139,27 @@ def test_nothing_escapes_by_forking_while_it_is_ended(tmp_path: Path) -> None:
             rig.hands.cancel(it.key)
             await rig.result(it)
             assert nobody_in_session(leader_of(rig, rig.folder(it)))
+
+    play(tmp_path, story)
+
+
+def test_a_launcher_that_cannot_end_its_act_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped by somebody, or by the act itself: its run would never end, and the act would have no limit any more."""
+    monkeypatch.setattr(client, "UNHEARD_S", 0.2)
+
+    async def story(rig: Rig) -> None:
+        it = replace(job("stopped", "sleep", "600"), env={"limits": {"grace_s": 0.1}})
+        rig.hands.start(it)
+        await rig.watch((rig.folder(it) / attempt.ACTING).exists)
+        raw = decode_json((rig.folder(it) / attempt.STARTED).read_bytes())
+        launcher = ProcessId(raw["pid"], raw["start"], raw["boot_id"])
+        assert proc.alive(launcher)
+        os.kill(launcher.pid, signal.SIGSTOP)
+        rig.hands.cancel(it.key)
+        result = await rig.result(it)
+        assert result.result["died"]
+        assert not proc.alive(launcher)
+        assert nobody_in_session(leader_of(rig, rig.folder(it)))
 
     play(tmp_path, story)
 
