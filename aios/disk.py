@@ -11,6 +11,8 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from typing import Any
@@ -219,8 +221,27 @@ def make_dirs(files: Files, path: str, mode: int = 0o750) -> None:
     files.fsync_dir(os.path.dirname(path))
 
 
+@contextmanager
+def alone(files: Files, lock: str, *, wait: bool = True) -> Iterator[None]:
+    """No other process is in a block with this lock meanwhile; without `wait` BlockingIOError where one is. Raises OSError.
+
+    The lock is the kernel's and ends with the process. Only on the real disk: a simulated one has no other process, and its
+    descriptors are not the kernel's.
+    """
+    if not isinstance(files, OsFiles):
+        yield
+        return
+    fd = files.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        files.close(fd)
+
+
 __all__ = [
     "OsFiles",
+    "alone",
     "make_dirs",
     "read_all",
     "remove_if_there",

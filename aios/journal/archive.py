@@ -20,7 +20,7 @@ import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from aios.disk import make_dirs, remove_if_there, temporary_beside, write_all
@@ -290,14 +290,12 @@ class OpenPart:
     `index` is the one beside it, or, where that is missing or cannot be believed, one made from what can be read (`rebuilt`).
     """
 
-    def __init__(
-        self, files: Files, part: Part, where: Literal["raw", "archive"], fd: int, index: Index, rebuilt: bool = False
-    ) -> None:
+    def __init__(self, files: Files, part: Part, fd: int, index: Index, rebuilt: bool = False) -> None:
         self._files = files
         self._fd = fd
         self._frames: _Frames | None = None
         self.part = part
-        self.where = where
+        self.where = "raw" if index.kind == RAW else "archive"
         self.index = index
         self.rebuilt = rebuilt
 
@@ -371,26 +369,20 @@ def open_part(files: Files, folder: str, part: Part) -> OpenPart:
 def open_raw(files: Files, folder: str, part: Part) -> OpenPart:
     """Raises OSError."""
     path = f"{folder}/{part.name}"
-    fd = files.open(path, _READ)
-    try:
-        index = trusted_index(files, path, files.fstat(fd).size, RAW)
-        if index is not None:
-            return OpenPart(files, part, "raw", fd, index)
-        return OpenPart(files, part, "raw", fd, build_index(files, path), rebuilt=True)
-    except BaseException:  # whatever it was: nobody else would close it, and it rises
-        files.close(fd)
-        raise
+    return _opened(files, part, path, RAW, lambda _fd: build_index(files, path))
 
 
 def open_archive(files: Files, folder: str, part: Part) -> OpenPart:
     """Raises OSError."""
-    path = archive_path(folder, part)
+    return _opened(files, part, archive_path(folder, part), ARCHIVE, lambda fd: rebuild_index(files, fd))
+
+
+def _opened(files: Files, part: Part, path: str, kind: int, make_index: Callable[[int], Index]) -> OpenPart:
+    """With the index beside it, or one that is made anew where that one cannot be trusted."""
     fd = files.open(path, _READ)
     try:
-        index = trusted_index(files, path, files.fstat(fd).size, ARCHIVE)
-        if index is not None:
-            return OpenPart(files, part, "archive", fd, index)
-        return OpenPart(files, part, "archive", fd, rebuild_index(files, fd), rebuilt=True)
+        index = trusted_index(files, path, files.fstat(fd).size, kind)
+        return OpenPart(files, part, fd, make_index(fd) if index is None else index, rebuilt=index is None)
     except BaseException:  # whatever it was: nobody else would close it, and it rises
         files.close(fd)
         raise

@@ -9,15 +9,12 @@ time the second is refused, rather than that both think they had handled what on
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 from zlib import crc32
 
-from aios.disk import OsFiles, make_dirs, read_all, write_small
+from aios.disk import alone, make_dirs, read_all, write_small
 from aios.errors import Refused
 from aios.events.codec import BadLine, decode_json, encode_json, is_whole
 from aios.events.event import START, Position, format_time, parse_time
@@ -122,22 +119,10 @@ class Cursors:
             raise Refused(f"{name[:100]!r} is no name for a cursor", "letters, digits and . _ @ + -")
         return f"{self._folder}/{name}{_SUFFIX}"
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process moves a cursor meanwhile. A lock of the kernel's: it ends with the process.
-
-        Only on the real disk: a simulated one has no other process, and its descriptors are not the kernel's.
-        """
+    def _alone(self) -> AbstractContextManager[None]:
+        """No other process moves a cursor meanwhile."""
         make_dirs(self._files, self._folder)
-        if not isinstance(self._files, OsFiles):
-            yield
-            return
-        fd = self._files.open(f"{self._folder}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            self._files.close(fd)
+        return alone(self._files, f"{self._folder}/{_LOCK}")
 
 
 def _encode(cursor: Cursor) -> bytes:

@@ -16,20 +16,19 @@ that are there already of that day and its neighbours (a local time may have bee
 from __future__ import annotations
 
 import codecs
-import fcntl
 import json
 import os
 import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from aios.disk import OsFiles, make_dirs, read_all, remove_if_there, write_all, write_small
+from aios.disk import alone, make_dirs, read_all, remove_if_there, write_all, write_small
 from aios.errors import Refused
 from aios.events.codec import LEVELS_MAX, BadLine, decode_hostile, depth_of, encode
 from aios.events.origin import IMPORT_PREFIX
@@ -309,18 +308,14 @@ class Importer:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other process imports meanwhile. Only on the real disk: a simulated one has no other process. Raises Refused."""
-        if not isinstance(self._files, OsFiles):
+        """No other process imports meanwhile. Raises Refused."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(alone(self._files, f"{self._events}/{FOLDER}/{_LOCK}", wait=False))
+            except BlockingIOError:
+                cure = "wait for it to end, then import again: nothing comes twice"
+                raise Refused("another import goes on", cure) from None
             yield
-            return
-        fd = self._files.open(f"{self._events}/{FOLDER}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise Refused("another import goes on", "wait for it to end, then import again: nothing comes twice") from None
-        finally:
-            self._files.close(fd)
 
     # --- in
 

@@ -11,17 +11,16 @@ and removed oldest first.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
-from aios.disk import OsFiles, make_dirs, remove_if_there
+from aios.disk import alone, make_dirs, remove_if_there
 from aios.errors import Refused
 from aios.events.event import HOST, Draft, Position, day_of
 from aios.journal.archive import FOLDER as ARCHIVES
@@ -530,19 +529,10 @@ class Upkeep:
                 break
         return frozenset(ids)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other process tends this journal meanwhile. Only on the real disk: a simulated one has no other process."""
+    def alone(self) -> AbstractContextManager[None]:
+        """No other process tends this journal meanwhile."""
         make_dirs(self.files, self.events)
-        if not isinstance(self.files, OsFiles):
-            yield
-            return
-        fd = self.files.open(f"{self.events}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            self.files.close(fd)
+        return alone(self.files, f"{self.events}/{_LOCK}")
 
 
 def _tell(event_type: str, **data: object) -> Draft:

@@ -130,7 +130,7 @@ def test_an_index_that_lies_with_right_checksums_harms_nobody(seed: int) -> None
         except BadIndex:
             continue
         believed += 1
-        opened = OpenPart(files, PART, "raw", fd, index)
+        opened = OpenPart(files, PART, fd, index)
         for number in index.select(types=lambda name: name == "run.opened", subject="s1.service", since=0.0):
             try:
                 opened.block(number)
