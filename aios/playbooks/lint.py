@@ -7,19 +7,29 @@ knowing. The codes are stable, so that a person can name the one they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from aios.errors import Fix
 from aios.events.calls import SkillCatalogue, SkillSpec
-from aios.events.catalogue import CATALOGUE, EventType
 from aios.events.durations import format_duration
 from aios.nearest import nearest
 from aios.playbooks import lint_looks, lint_windows
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression
 from aios.playbooks.index import order, type_fits
-from aios.playbooks.lint_match import Said, beside_or, impossible, literal_stars, same_resource, touched, unknown_type
+from aios.playbooks.lint_match import (
+    Said,
+    beside_or,
+    impossible,
+    known_types,
+    literal_stars,
+    odd_subjects,
+    patterns,
+    same_resource,
+    touched,
+    unknown_type,
+)
 from aios.playbooks.load import Loaded
 from aios.playbooks.model import ASK, Keep, Playbook, Step
 from aios.playbooks.read import node_at
@@ -42,6 +52,7 @@ CODES: Mapping[str, str] = {
     "unknown-result": "The skill's result has no such field.",
     "unreachable": "Another playbook always goes first.",
     "never-matches": "No event can match this pattern.",
+    "odd-subject": "Sensors spell such a subject otherwise.",
     "constant-when": "The condition does not depend on anything.",
     "literal-star": "A star in a plain value is a star, and stands for nothing else.",
     "beside-or": "A field stands beside $or and in it; only what stands in it counts.",
@@ -63,6 +74,7 @@ CODES: Mapping[str, str] = {
 _WARNINGS = frozenset((
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
     "not-kept", "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", "unknown-stub",
+    "odd-subject",
     *lint_windows.WARNINGS,
 ))  # fmt: skip
 
@@ -154,27 +166,24 @@ def _types(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
         yield from unknown_type(name, where)
 
 
-def _known_types(playbook: Playbook) -> list[EventType]:
-    """The catalogue's entries, when it knows all types of the playbook."""
-    known = [CATALOGUE.get(name) for name in playbook.types]
-    return [entry for entry in known if entry is not None] if None not in known else []
-
-
 def _fields(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
-    types = _known_types(playbook)
-    if not types:
-        return
-    known = sorted({name for entry in types for name in entry.fields})
-    data = playbook.match.get("data")
-    named: list[tuple[tuple[str | int, ...], str]] = [
-        (("on", "match", "data", name), name) for name in (data if isinstance(data, Mapping) else ())
-    ]
-    named += [(where, name) for where, expression in _expressions(playbook) for name in sorted(expression.data_fields)]
-    for where, name in named:
-        if name not in known:
+    for types, match, where in patterns(playbook):
+        data = match.get("data")
+        named = [((*where, "data", name), name) for name in (data if isinstance(data, Mapping) else ())]
+        yield from _unknown_fields(types, named)
+    used = [(where, name) for where, expression in _expressions(playbook) for name in sorted(expression.data_fields)]
+    yield from _unknown_fields(playbook.types, used)
+
+
+def _unknown_fields(types: Sequence[str], named: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Said]:
+    """Of fields with their places, those that the types' data does not have; `$or` is none."""
+    entries = known_types(types)
+    known = sorted({name for entry in entries for name in entry.fields})
+    for where, name in named if entries else ():
+        if name not in known and name != "$or":
             near = nearest(name, known)
             hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known) or 'no fields'}"
-            yield "unknown-field", where, f"{' and '.join(playbook.types[:3])} has no field {name!r} in its data", hint
+            yield "unknown-field", where, f"{' and '.join(types[:3])} has no field {name!r} in its data", hint
 
 
 def _results(playbook: Playbook, skills: SkillCatalogue) -> Iterator[Said]:
@@ -315,7 +324,7 @@ def _manners(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
 
 _CHECKS: tuple[Callable[[Playbook, SkillCatalogue], Iterator[Said]], ...] = (
     _cooldown, _proof, _reach, _types, _fields, _results, _questions, _copies, _undo, _windows, _manners, impossible, beside_or,
-    literal_stars, _stubs, _blind,
+    literal_stars, odd_subjects, _stubs, _blind,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aios.events.calls import SkillCatalogue
-from aios.events.catalogue import CATALOGUE
+from aios.events.catalogue import CATALOGUE, EventType
 from aios.nearest import nearest
 from aios.playbooks.condition import CelCondition
 from aios.playbooks.index import type_fits
@@ -33,16 +33,53 @@ _OPERANDS: Mapping[str, frozenset[str]] = {
 _WORDS = {"string": "a text", "int": "a whole number", "double": "a number", "bool": "true or false"}
 
 
+def patterns(playbook: Playbook) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any], tuple[str | int, ...]]]:
+    """Each pattern that it answers, or waits for: its types, what it matches, and where that stands in the file."""
+    if playbook.correlation is None:
+        yield playbook.types, playbook.match, ("on", "match")
+        return
+    kind = playbook.correlation.kind
+    for number, trigger in enumerate(playbook.correlation.triggers):
+        entry = ("absence",) if trigger.absent and kind == "sequence" else ()
+        yield trigger.types, trigger.match, ("on", "match") if kind == "count" else ("on", kind, number, *entry, "match")
+
+
+def known_types(names: Iterable[str]) -> list[EventType]:
+    """The catalogue's entries, when it knows all of these types."""
+    known = [CATALOGUE.get(name) for name in names]
+    return [entry for entry in known if entry is not None] if None not in known else []
+
+
+def odd_subjects(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
+    """`nginx` where sensors say nginx.service: the pattern is sound, and never fires."""
+    for types, match, where in patterns(playbook):
+        subjects = match.get("subject")
+        for position, subject in enumerate(subjects if isinstance(subjects, list) else ()):
+            meant = {_spelt(subject, name) for name in types} if isinstance(subject, str) and subject else set()
+            if len(meant) == 1 and subject not in meant:
+                message = f"no sensor calls a subject {subject}"
+                yield "odd-subject", (*where, "subject", position), message, f"did you mean {meant.pop()}?"
+
+
+def _spelt(subject: str, event_type: str) -> str:
+    """How sensors spell it."""
+    if event_type.startswith("resource.disk_") and subject.startswith("/"):
+        return f"disk:{subject}"
+    bare = not set(".:/@*") & set(subject)
+    if bare and event_type.startswith("service."):
+        return f"{subject}.service"
+    return f"agent:{subject}" if bare and event_type.startswith("agent.") else subject
+
+
 def impossible(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     """Fields of which no listed value is of the kind that the type's own data has there, and conditions that are always false."""
-    types = [CATALOGUE.get(name) for name in playbook.types]
-    data = playbook.match.get("data")
-    if isinstance(data, Mapping) and None not in types:
-        for name, values in data.items():
-            kinds = {entry.fields[name][0] for entry in types if entry is not None and name in entry.fields}
+    for names, match, where in patterns(playbook):
+        types, data = known_types(names), match.get("data")
+        for name, values in data.items() if isinstance(data, Mapping) else ():
+            kinds = {entry.fields[name][0] for entry in types if name in entry.fields}
             if kinds and isinstance(values, list) and not any(_may_hold(value, kinds) for value in values):
                 message = f"no event matches: {name} is {' or '.join(sorted(_WORDS.get(k, k) for k in kinds))}"
-                yield "never-matches", ("on", "match", "data", name), message, _kinder(kinds)
+                yield "never-matches", (*where, "data", name), message, _kinder(kinds)
     if isinstance(playbook.when, CelCondition) and not playbook.when.expression.roots:
         value = playbook.when.evaluate({}).value
         if value is not None:
@@ -104,13 +141,8 @@ def _leaves(patterns: Iterable[Any]) -> Iterator[tuple[str, ...]]:
 
 def literal_stars(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
     """`notes*` is that very text, star and all; whoever knows shells means any text."""
-    if playbook.correlation is None:
-        yield from _stars(playbook.match, ("on", "match"))
-        return
-    for number, trigger in enumerate(playbook.correlation.triggers):
-        kind = playbook.correlation.kind
-        entry = ("absence",) if trigger.absent and kind == "sequence" else ()
-        yield from _stars(trigger.match, ("on", "match") if kind == "count" else ("on", kind, number, *entry, "match"))
+    for _, match, where in patterns(playbook):
+        yield from _stars(match, where)
 
 
 def _stars(given: Any, where: tuple[str | int, ...]) -> Iterator[Said]:

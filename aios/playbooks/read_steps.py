@@ -16,7 +16,7 @@ from aios.events.calls import KINDS, Kind, SkillCatalogue, SkillSpec
 from aios.events.limits import UNSAID
 from aios.nearest import did_you_mean, nearest
 from aios.playbooks.condition import CelCondition, CelTemplate, Expression, Fields
-from aios.playbooks.interpreters import code_flag
+from aios.playbooks.interpreters import code_flag, named_programs, remote_shell
 from aios.playbooks.model import ASK, Check, Question, Retry, Step, StepKind
 from aios.playbooks.read import Reader, is_constant
 from aios.playbooks.read_limits import read_limits
@@ -344,16 +344,23 @@ class StepReader:
             if not is_constant(node):
                 self._reader.refuse(node, "the whole command comes from an expression", "write the program and each argument out")
             return
-        if node.items and not is_constant(node.items[0]):
-            self._reader.refuse(
-                node.items[0], "the program to run comes from an expression", "event data is never code: write it out"
-            )
-            return
         words = [str(item.scalar) if item.kind == "scalar" else "" for item in node.items]
+        for named in named_programs(words):
+            if not is_constant(node.items[named]):
+                hint = "event data is never code: write it out"
+                self._reader.refuse(node.items[named], "the program to run comes from an expression", hint)
+                return
         at = code_flag(words)
         if at is not None:
             hint = "put the code in a script file and run that; event data goes in as its arguments"
             self._reader.refuse(node.items[at], f"{words[at]!r} hands code to an interpreter", hint)
+        remote = remote_shell(words)
+        for item in () if remote is None else node.items[remote + 1 :]:
+            if not is_constant(item):
+                message = (
+                    f"{words[remote or 0]} gives its arguments to a shell on the other side, and this one comes from outside"
+                )
+                self._reader.refuse(item, message, "run a script there by a fixed name; event data is never code")
 
 
 _CHECK_TIMES: Mapping[str, tuple[float, float, float]] = {

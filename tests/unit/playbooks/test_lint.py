@@ -142,6 +142,44 @@ def test_a_pattern_that_may_match_is_let_be() -> None:
         assert codes(GOOD.replace('{failures: [{numeric: [">=", 2]}]}', fine, 1)) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "on", "hint"),
+    [
+        ("never-matches", "{type: service.down, match: {data: {failures: ['2']}}, count: 3 in 1m}", "write a number"),
+        (
+            "unknown-field",
+            "{any: [{type: service.down, match: {data: {failurs: [2]}}}, {type: x.y}]}",
+            "did you mean 'failures'?",
+        ),
+        ("odd-subject", "{type: service.down, match: {subject: [nginx]}}", "did you mean nginx.service?"),
+        ("odd-subject", "{type: service.*, match: {subject: [nginx]}, count: 2 in 1m}", "did you mean nginx.service?"),
+        (
+            "odd-subject",
+            "{absence: [{type: agent.heartbeat, match: {subject: [coder]}}], within: 5m}",
+            "did you mean agent:coder?",
+        ),
+        ("odd-subject", "{type: resource.disk_full, match: {subject: [/var]}}", "did you mean disk:/var?"),
+    ],
+)
+def test_each_entry_of_several_is_looked_at_like_one(code: str, on: str, hint: str) -> None:
+    """What can never match is as bad in a window, and a window hides it better."""
+    found = [f for f in findings(other("a", on)) if f.code == code]
+    assert [(f.level, f.line) for f in found] == [("warning", 3)]
+    assert found[0].hint.startswith(hint)
+
+
+def test_a_subject_that_may_be_somebodys_own_is_let_be() -> None:
+    """Only how our sensors spell theirs is known."""
+    for on in (
+        "{type: service.down, match: {subject: [nginx.service, foo@1.socket, 'agent:x', {prefix: nginx}]}}",
+        "{type: shop.down, match: {subject: [shop]}}",
+        "{type: [service.down, shop.down], match: {subject: [shop]}}",
+        "{type: resource.cpu_spike, match: {subject: [host]}}",
+        "{type: service.down, match: {$or: [{data: {failures: [2]}}, {data: {$or: [{failures: [1]}, {reason: [x]}]}}]}}",
+    ):
+        assert not {"odd-subject", "unknown-field"} & set(codes(other("a", on))), on
+
+
 def test_two_that_act_on_one_resource_are_found() -> None:
     """Each waits for the other; said once, and not where one is the other's fallback."""
     second = GOOD.replace("nginx-down", "web-full").replace("type: service.down", "type: resource.disk_full", 1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aios.errors import ConfigErrors
-from aios.playbooks.interpreters import code_flag
+from aios.playbooks.interpreters import code_flag, named_programs
 from aios.playbooks.load import load, load_many
 from aios.playbooks.model import Guard, Keep, Retry, Rung
 from tests.evaluation.spoiled_playbooks import try_spoiled
@@ -223,6 +223,23 @@ def test_a_file_made_to_be_slow_is_not(text: str) -> None:
         (["su", "postgres", "-c", "x"], 2),
         (["busybox", "sh", "-c", "x"], 2),
         (["fish", "--command", "x"], 1),
+        (["find", "/srv", "-exec", "sh", "-c", "x", ";"], 4),
+        (["docker", "exec", "web", "sh", "-c", "x"], 4),
+        (["ssh", "box", "bash", "-lc", "x"], 3),
+        (["flock", "/run/l", "-c", "x"], 2),
+        (["script", "-qc", "x"], 1),
+        (["env", "-S", "sh -c x"], 1),
+        (["env", "-iS", "sh -c x"], 1),
+        (["deno", "eval", "x"], 1),
+        (["pwsh", "-NoProfile", "-Command", "x"], 2),
+        (["julia", "-E", "x"], 1),
+        (["R", "-e", "x"], 1),
+        (["rbash", "-c", "x"], 1),
+        (["flock", "/run/l", "rsync", "-c", "a", "b"], None),
+        (["env", "-i", "PATH=/bin", "tar", "-cf", "x"], None),
+        (["deno", "run", "x.ts", "eval"], None),
+        (["grep", "-c", "bash", "/etc/shells"], None),
+        (["pgrep", "-f", "sh", "-c"], None),
         (["sh", "run.sh", "-c", "x"], None),
         (["python3", "app.py", "-c", "conf"], None),
         (["nginx", "-c", "/etc/nginx.conf"], None),
@@ -236,6 +253,49 @@ def test_a_file_made_to_be_slow_is_not(text: str) -> None:
 def test_code_is_never_handed_to_an_interpreter(argv: list[str], at: int | None) -> None:
     """Directly or behind a wrapper; a script with arguments of its own is well."""
     assert code_flag(argv) == at
+
+
+@pytest.mark.parametrize(
+    ("argv", "positions"),
+    [
+        (["nginx", "-t"], [0]),
+        (["sh", "-e", "X"], [0, 2]),
+        (["python3.11", "-W", "ignore", "X", "y"], [0, 3]),
+        (["/usr/bin/env", "A=1", "B=2", "X"], [0, 3]),
+        (["sudo", "-u", "www", "timeout", "5", "bash", "X"], [0, 3, 5, 6]),
+        (["systemctl", "restart", "X"], [0]),
+        (["docker", "exec", "X", "reload"], [0]),
+        (["su", "postgres", "X"], [0]),
+        (["timeout", "5"], [0]),
+        ([], []),
+    ],
+)
+def test_what_is_run_is_found_behind_what_runs_it(argv: list[str], positions: list[int]) -> None:
+    """A script that the event names is a program that the event names."""
+    assert list(named_programs(argv)) == positions
+
+
+@pytest.mark.parametrize(
+    ("argv", "refused"),
+    [
+        ('[sh, "${event.data.script}"]', "the program to run comes from an expression"),
+        ('[sudo, -u, www, "${event.data.program}", -t]', "the program to run comes from an expression"),
+        ('[ssh, box, systemctl, restart, "${event.data.unit}"]', "gives its arguments to a shell on the other side"),
+        ('[timeout, "9", /usr/bin/ssh, "${event.subject}", uptime]', "gives its arguments to a shell on the other side"),
+        ("[ssh, box, systemctl, restart, nginx]", ""),
+        ('[sh, /opt/mend.sh, "${event.data.unit}"]', ""),
+        ('[docker, restart, "${event.data.container}"]', ""),
+    ],
+)
+def test_event_data_never_says_what_is_run(argv: str, refused: str) -> None:
+    """As one whole argument of a fixed program it is a name or a number; anywhere else it would be code."""
+    text = GOOD.replace("argv: [nginx, -t]", f"argv: {argv}")
+    assert text != GOOD
+    if not refused:
+        load(text, "p.yaml", SKILLS)
+        return
+    with pytest.raises(ConfigErrors, match=refused):
+        load(text, "p.yaml", SKILLS)
 
 
 @pytest.mark.parametrize("seed", range(4))
