@@ -35,7 +35,7 @@ def limits_of(written: str) -> Limits:
 def test_every_word_arrives() -> None:
     """Sizes in bytes, shares in percent, none as no limit, and what is not said is not said."""
     written = "{memory: 512M, processes: 64, cpu: 50%, output: 1M, file_size: none}"
-    assert limits_of(written) == Limits(512 << 20, 64, 50, 1 << 20, 0)
+    assert limits_of(written) == Limits(512 << 20, 64, 50, output=1 << 20, file_size=0)
     assert limits_of("{cpu: 150%}") == replace(UNSAID, cpu=150)
     assert problems(schema(SKILLS), to_json(parse(Source("p.yaml", TEXT.replace("LIMITS", written))))) == []
 
