@@ -206,25 +206,7 @@ def _colour(line: str) -> str:
 
 def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> None:
     terminal.say(f"{view.playbook} · {view.subject} · {status_words(view.brief())}", "bold")
-    terminal.facts(
-        (
-            ("run", view.id),
-            ("event", f"{view.trigger.get('type', '')} ({view.event})"),
-            ("mode", view.mode),
-            ("outcome", outcome_words(view.brief())),
-            ("why", why_words(view.brief())),
-            ("opened", terminal.when(view.opened)),
-            ("ended", f"{terminal.local(view.ended)}, after {_took(view)}" if view.ended else ""),
-            (
-                "waits for",
-                f"{view.waits_for}, until {terminal.local(view.until)}" if view.waits_for and view.until else view.waits_for,
-            ),
-            ("decided by", view.by),
-            ("their reason", view.reason),
-            ("follows run", view.parent),
-            ("left out", ", ".join(view.left_out)),
-        )
-    )
+    _show_facts(view, terminal)
     if view.acting and not view.ended:
         terminal.title("under way")
         terminal.say("  " + acting_words(view.acting, terminal.clock.now()), "yellow")
@@ -246,6 +228,26 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
     _show_rollback(view, blobs, terminal)
     _show_list("limits", limits_of(view.steps), terminal)
     _show_next(view, terminal)
+
+
+def _show_facts(view: RunView, terminal: Terminal) -> None:
+    until = f", until {terminal.local(view.until)}" if view.waits_for and view.until else ""
+    terminal.facts(
+        (
+            ("run", view.id),
+            ("event", f"{view.trigger.get('type', '')} ({view.event})"),
+            ("mode", view.mode),
+            ("outcome", outcome_words(view.brief())),
+            ("why", why_words(view.brief())),
+            ("opened", terminal.when(view.opened)),
+            ("ended", f"{terminal.local(view.ended)}, after {_took(view)}" if view.ended else ""),
+            ("waits for", view.waits_for + until),
+            ("decided by", view.by),
+            ("their reason", view.reason),
+            ("follows run", view.parent),
+            ("left out", ", ".join(view.left_out)),
+        )
+    )
 
 
 def _show_output(view: RunView, terminal: Terminal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -127,27 +127,8 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if kind == "approval":
         _answered(view, word, data, time)
         return
-    if word == "step_done":
-        view.steps.append({**data, "time": time})
-        if view.acting and view.acting["step"] == data.get("step"):
-            view.acting = {}
-        if data.get("voided"):
-            view.acts = [act for act in view.acts if act != [data.get("step"), data.get("attempt")]]
-    elif word == "step_intended":
-        view.acting = {name: data.get(name) for name in ("step", "attempt", "skill", "params")} | {"since": time}
-        if not str(data.get("step", "")).startswith(RESERVED_STEPS):
-            view.acts.append([data.get("step"), data.get("attempt")])
-    elif word == "rung_done":
-        view.ladder.append(dict(data))
-    elif word == "rolled_back":
-        view.rolled_back = dict(data)
-        view.taken_back = view.status in WELL and data.get("ok") is True
-        view.not_taken_back = data.get("ok") is not True
-    elif word == "rollback_asked":
-        view.not_taken_back = False
-    elif word == "cancelled":
-        view.by, view.cancelled = str(data.get("by") or ""), True
-        view.why = cancelled_why(data)
+    if word in _APPLIES:
+        _APPLIES[word](view, data, time)
     if word in OUTCOMES and not view.outcome:
         view.outcome = "unknown" if word == "cancelled" else word
     if not view.ended and _ends(view, word, data):
@@ -161,6 +142,49 @@ def _apply(view: RunView, type_: str, data: Mapping[str, Any], time: str) -> Non
     if word != "rolled_back":
         view.proof = list(data.get("proof") or view.proof)
     view.would = list(data.get("would") or view.would)
+
+
+def _step_done(view: RunView, data: Mapping[str, Any], time: str) -> None:
+    view.steps.append({**data, "time": time})
+    if view.acting and view.acting["step"] == data.get("step"):
+        view.acting = {}
+    if data.get("voided"):
+        view.acts = [act for act in view.acts if act != [data.get("step"), data.get("attempt")]]
+
+
+def _step_intended(view: RunView, data: Mapping[str, Any], time: str) -> None:
+    view.acting = {name: data.get(name) for name in ("step", "attempt", "skill", "params")} | {"since": time}
+    if not str(data.get("step", "")).startswith(RESERVED_STEPS):
+        view.acts.append([data.get("step"), data.get("attempt")])
+
+
+def _rung_done(view: RunView, data: Mapping[str, Any], _time: str) -> None:
+    view.ladder.append(dict(data))
+
+
+def _rolled_back(view: RunView, data: Mapping[str, Any], _time: str) -> None:
+    view.rolled_back = dict(data)
+    view.taken_back = view.status in WELL and data.get("ok") is True
+    view.not_taken_back = data.get("ok") is not True
+
+
+def _rollback_asked(view: RunView, _data: Mapping[str, Any], _time: str) -> None:
+    view.not_taken_back = False
+
+
+def _cancelled(view: RunView, data: Mapping[str, Any], _time: str) -> None:
+    view.by, view.cancelled = str(data.get("by") or ""), True
+    view.why = cancelled_why(data)
+
+
+_APPLIES: Mapping[str, Callable[[RunView, Mapping[str, Any], str], None]] = {
+    "step_done": _step_done,
+    "step_intended": _step_intended,
+    "rung_done": _rung_done,
+    "rolled_back": _rolled_back,
+    "rollback_asked": _rollback_asked,
+    "cancelled": _cancelled,
+}
 
 
 def _answered(view: RunView, word: str, data: Mapping[str, Any], time: str) -> None:

@@ -57,63 +57,39 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
     reactor = Reactor(world, shelf, queue, runner, rules, outside.skills, outside.clock, spine.emit, outside.reader, in_flight)
     reactor.decided_since, reactor.undecided_types = remembered.decided_since, remembered.types
     runner.open_fallback = reactor.open_fallback
+    services, looker = outside.services, outside.looker
     keeper = LastGood(
-        shelf,
-        outside.skills,
-        outside.services,
-        outside.looker,
-        outside.files,
-        aside,
-        spine.emit,
-        outside.clock,
-        outside.since_good,
+        shelf, outside.skills, services, looker, outside.files, aside, spine.emit, outside.clock, outside.since_good
     )
-    daemon_box: list[Daemon] = []
+    inbox_wake = asyncio.Event()
+    inbox = outside.make_inbox(world.cursors, inbox_wake.set)
+    daemon = Daemon(
+        settings, outside, world, spine, reactor, shelf, aside, keeper, writer, inbox, inbox_wake, first_words, playbooks_before
+    )
+    daemon.since_checkpoint = remembered.folded
     house = House(
         settings,
         world,
         reactor,
         aside,
-        outside.services,
+        services,
         outside.hands,
-        outside.looker,
+        looker,
         outside.skills,
         outside.reader,
         spine.emit,
         outside.clock,
         outside.call_env,
-        lambda: daemon_box[0]._reload(),
-        lambda reason: daemon_box[0].stop(reason),
+        daemon.reload,
+        daemon.stop,
         KnownRuns(world, outside.recall, spine.emit),
         outside.clock.now(),
         outside.pid,
         History(outside.files, f"{settings.data}/events"),
         outside.offload,
     )
-    verbs = Verbs(house)
-    inbox_wake = asyncio.Event()
-    inbox = outside.make_inbox(world.cursors, inbox_wake.set)
-    control = outside.make_control(verbs)
-    daemon = Daemon(
-        settings,
-        outside,
-        world,
-        spine,
-        reactor,
-        shelf,
-        aside,
-        keeper,
-        writer,
-        control,
-        verbs,
-        inbox,
-        inbox_wake,
-        world.alive_at,
-        first_words,
-        playbooks_before,
-    )
-    daemon._since_checkpoint = remembered.folded
-    daemon_box.append(daemon)
+    daemon.verbs = Verbs(house)
+    daemon.control = outside.make_control(daemon.verbs)
     troubles.emit = spine.emit
     return daemon
 

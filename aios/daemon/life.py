@@ -62,18 +62,19 @@ class Daemon:
     aside: Aside
     keeper: LastGood
     writer: JournalWriter
-    control: StartedControl
-    verbs: Verbs
     inbox: Inbox
     inbox_wake: asyncio.Event
-    blind_since: float
     first_words: Sequence[Draft]
     playbooks_before: Index | None
     """Where the playbooks have changed since: what the life before left undecided is decided by these."""
+    verbs: Verbs = field(init=False)
+    """What people may ask of this daemon, and by which door: they are wired to it."""
+    control: StartedControl = field(init=False)
+    since_checkpoint: int = 0
+    """Events that a start would have to fold."""
     _tasks: list[Task[None]] = field(default_factory=list)
     _stopping: Future[str] | None = None
     _judging: bool = False
-    _since_checkpoint: int = 0
     _reload_timer: asyncio.TimerHandle | None = None
     _reload_by: float = 0.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -183,7 +184,7 @@ class Daemon:
             "pid": self.outside.pid,
             "boot_id": self.outside.boot_id,
             "mode_max": self.settings.mode_max,
-            "blind_since": format_time(self.blind_since) if self.blind_since else "",
+            "blind_since": format_time(self.world.alive_at) if self.world.alive_at else "",
             "clean": self.world.clean,
         }
         return Draft(type="daemon.started", subject=SYSTEM, data=data)
@@ -200,9 +201,9 @@ class Daemon:
     # --- what goes on all the time
 
     def _heard(self, stored: Sequence[Stored]) -> None:
-        self._since_checkpoint += len(stored)
-        if self._since_checkpoint >= CHECKPOINT_EVENTS:
-            self._since_checkpoint = 0
+        self.since_checkpoint += len(stored)
+        if self.since_checkpoint >= CHECKPOINT_EVENTS:
+            self.since_checkpoint = 0
             self._spawn(self._checkpoint())
         for event, _ in stored:
             if (call := call_of(event)) is not None:
@@ -240,7 +241,7 @@ class Daemon:
         clock = self.outside.clock
         wall, mono = clock.now(), clock.monotonic()
         # What a life before left to be folded is not left to the next: a daemon that dies every few minutes starts fast, too.
-        last_checkpoint = mono if self._since_checkpoint < CHECKPOINT_FEW else mono - CHECKPOINT_EVERY_S
+        last_checkpoint = mono if self.since_checkpoint < CHECKPOINT_FEW else mono - CHECKPOINT_EVERY_S
         while True:
             await clock.sleep_until(mono + HEARTBEAT_S)
             leap = (clock.now() - wall) - (clock.monotonic() - mono)
@@ -251,7 +252,7 @@ class Daemon:
             if abs(leap) > CLOCK_LEAP_S:
                 drafts.append(Draft(type="daemon.clock_jumped", subject=HOST, data={"seconds": round(leap, 3)}))
             await self.spine.emit(*drafts)
-            every_s = CHECKPOINT_EVERY_S if self._since_checkpoint >= CHECKPOINT_FEW else CHECKPOINT_FEW_EVERY_S
+            every_s = CHECKPOINT_EVERY_S if self.since_checkpoint >= CHECKPOINT_FEW else CHECKPOINT_FEW_EVERY_S
             if mono - last_checkpoint >= every_s:
                 last_checkpoint = mono
                 await self._checkpoint()
@@ -266,7 +267,7 @@ class Daemon:
         return Draft(type="daemon.heartbeat", subject=SYSTEM, data=data)
 
     async def _checkpoint(self) -> None:
-        self._since_checkpoint = 0
+        self.since_checkpoint = 0
         position, payload = self._memory()
         try:
             await self.outside.offload(partial(self.outside.checkpoints.save, position, payload))
@@ -333,9 +334,9 @@ class Daemon:
             self._reload_timer = None
 
     async def _reloaded(self) -> None:
-        await self._reload()
+        await self.reload()
 
-    async def _reload(self) -> list[dict[str, Any]]:
+    async def reload(self) -> list[dict[str, Any]]:
         drafts = self.shelf.reload(self.outside.read_playbooks())
         if drafts:
             await self.spine.emit(*drafts)
