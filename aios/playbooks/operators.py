@@ -5,7 +5,7 @@ The words are those of Amazon's event-ruler (the matcher behind EventBridge), an
 
 - Numbers are numbers (2 is 2.0), and true is not 1. A text never equals a number.
 - `anything-but` is the plain opposite: any value that is there and that the rest of it does not match, null and numbers included.
-- A text that spells an IP address equals every spelling of the same address.
+- A text that spells an IP address equals every spelling of the same address; `exactly` is that very text.
 - Case is ignored as Unicode does it (case folding), so ß is SS.
 
 quamina's `regexp` and `shellstyle` are not taken: EventBridge has neither, `wildcard` says what `shellstyle` says, and a regular
@@ -144,7 +144,7 @@ def _text(argument: Any, where: Where) -> str:
 
 
 def _exactly(argument: Any, where: Where) -> Test:
-    return _exact(_text(argument, where), where)
+    return Test("is", _text(argument, where), 100)
 
 
 def _edge(argument: Any, where: Where) -> Test:

@@ -122,7 +122,7 @@ def fits(test: Any, value: Any) -> bool:
     if name == "equals-ignore-case":
         return bool(value.casefold() == wanted.casefold())
     if name == "exactly":
-        return same(wanted, value)
+        return bool(value == wanted)
     return bool(value.startswith(wanted) if name == "prefix" else value.endswith(wanted))
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from aios.events.event import Event
+from aios.playbooks.index import Index
+from aios.playbooks.model import Playbook
 from aios.playbooks.pattern import BadPattern, compile_pattern
+from tests.unit.playbooks.pattern_reference import MOMENT, Rule, flatten
 
 EVENT: dict[str, Any] = {
     "subject": "nginx.service",
@@ -54,6 +58,7 @@ EVENT: dict[str, Any] = {
         ({"ip": [{"cidr": "10.0.0.6/31"}]}, True), ({"ip": ["010.0.0.7"]}, True), ({"ip": ["::ffff:a00:7"]}, True),
         ({"ip6": ["2001:0db8::1"]}, True), ({"ip6": [{"cidr": "2001:db8::/32"}]}, True),
         ({"ip6": [{"cidr": "0.0.0.0/0"}]}, False),
+        ({"ip": [{"exactly": "10.0.0.7"}]}, True), ({"ip": [{"exactly": "010.0.0.7"}]}, False),
         ({"ip6": ["2001:db8::2"]}, False), ({"n": [{"cidr": "0.0.0.0/0"}]}, False),
         # what is there
         ({"n": [{"exists": True}]}, True), ({"missing": [{"exists": True}]}, False), ({"missing": [{"exists": False}]}, True),
@@ -263,3 +268,54 @@ def test_the_weight_of_a_pattern_is_that_of_its_widest_alternative() -> None:
     narrow = compile_pattern({"subject": ["a"], "data": {"n": [1]}})
     wide = compile_pattern({"$or": [{"subject": ["a"], "data": {"n": [1]}}, {"subject": [{"wildcard": "a*"}]}]})
     assert narrow.weight > wide.weight
+
+
+LONG = "x" * 30_000 + "needle" + "y" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("match", "seen", "matches"),
+    [
+        # numbers are compared, not read
+        ({"n": [1e2]}, {"n": 100}, True), ({"n": [0]}, {"n": -0.0}, True), ({"n": [0.3]}, {"n": 0.1 + 0.2}, False),
+        ({"n": [{"numeric": ["=", 5e-324]}]}, {"n": 5e-324}, True), ({"n": [{"numeric": [">", 0]}]}, {"n": 5e-324}, True),
+        ({"n": [2**63 - 1]}, {"n": 2**63 - 2}, False), ({"n": [{"numeric": ["<", 2**53 + 1]}]}, {"n": float(2**53)}, True),
+        ({"n": [{"anything-but": [1]}]}, {"n": 1.0}, False), ({"n": [{"anything-but": ["1"]}]}, {"n": 1}, True),
+        ({"n": [{"numeric": [">=", -5e9, "<=", 5e9]}]}, {"n": 5_000_000_000}, True),
+        ({"n": [{"numeric": [">", 5e9]}]}, {"n": 5_000_000_000.000001}, True),
+        # several entries of one field are alternatives, also opposite ones
+        ({"n": [{"anything-but": "a"}, {"anything-but": "b"}]}, {"n": "a"}, True),
+        ({"n": [{"exists": False}, {"prefix": "a"}]}, {"n": "b"}, False),
+        ({"n": [{"exists": False}, "a"]}, {}, True), ({"n": [None]}, {}, False), ({"n": [""]}, {"n": ""}, True),
+        # lists: one element decides, however deep; an empty one is nothing
+        ({"a": {"b": [1]}}, {"a": [[{"b": 2}], [[{"b": 1}]]]}, True),
+        ({"a": {"b": [1], "c": [2]}}, {"a": [[{"b": 1}, {"c": 2}]]}, False),
+        ({"a": {"b": [1], "c": [2]}}, {"a": [[{"b": 1}], [{"b": 1, "c": 2}]]}, True),
+        ({"a": {"b": [1], "c": {"d": [2]}}}, {"a": [{"b": 1, "c": [{"d": 1}, {"d": 2}]}]}, True),
+        ({"a": {"b": [1], "c": {"d": [2], "e": [3]}}}, {"a": [{"b": 1, "c": [{"d": 2}, {"e": 3}]}]}, False),
+        ({"a": [{"anything-but": "x"}]}, {"a": ["x", "x"]}, False), ({"a": [{"anything-but": "x"}]}, {"a": [[], {}]}, False),
+        ({"a": [{"exists": False}]}, {"a": [[], {}]}, True), ({"a": [{"exists": True}]}, {"a": [[None]]}, True),
+        ({"a": {"b": [1]}, "c": {"d": [2]}}, {"a": [{"b": 0}, {"b": 1}], "c": [{"d": 2}, {"d": 0}]}, True),
+        # texts of any script, and long ones
+        ({"t": [{"prefix": "名"}]}, {"t": "名前"}, True),
+        ({"t": [{"suffix": {"equals-ignore-case": "ÄRGER"}}]}, {"t": "kein ärger"}, True),
+        ({"t": [{"wildcard": "*😀*"}]}, {"t": "a😀b"}, True), ({"t": ["é"]}, {"t": "e\u0301"}, False),
+        ({"t": [{"wildcard": "x*needle*y"}]}, {"t": LONG}, True), ({"t": [{"wildcard": "*needle*needle*"}]}, {"t": LONG}, False),
+        ({"t": [{"wildcard": ""}]}, {"t": ""}, True), ({"t": [{"wildcard": ""}]}, {"t": "a"}, False),
+        ({"t": [{"anything-but": {"wildcard": ""}}]}, {"t": ""}, False), ({"t": [{"wildcard": "a*a"}]}, {"t": "a"}, False),
+        # `$or` inside and beside
+        ({"a": {"$or": [{"b": [1]}, {"c": [2]}], "d": [3]}}, {"a": {"c": 2, "d": 3}}, True),
+        ({"a": {"$or": [{"b": [1]}, {"c": [2]}], "d": [3]}}, {"a": {"b": 1}}, False),
+        ({"a": {"$or": [{"b": [1], "c": [2]}, {"e": [9]}]}}, {"a": [{"b": 1}, {"c": 2}]}, False),
+        ({"$or": [{"a": [1]}, {"b": [1]}], "c": {"$or": [{"d": [1]}, {"e": [1]}]}}, {"b": 1, "c": {"e": 1}}, True),
+    ],
+)  # fmt: skip
+def test_pattern_index_and_the_linear_matcher_say_the_same(match: dict[str, Any], seen: dict[str, Any], matches: bool) -> None:
+    """Further cases, read from the language's own pages and not from its tests."""
+    data = {"data": match}
+    event = Event("1", "test", "a.b", "host", MOMENT, seen, MOMENT)
+    assert compile_pattern(match).matches(seen) is matches
+    assert compile_pattern(data).matches_event(event) is matches
+    assert Rule(match).matches(flatten(seen)) is matches
+    playbook = Playbook("p", "", "", "", (event.type,), compile_pattern(data), data)
+    assert bool(Index([playbook]).match(event)) is matches
