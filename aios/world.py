@@ -22,7 +22,7 @@ from aios.playbooks.correlate import Correlator
 from aios.playbooks.guards import GuardBook, Storm
 from aios.playbooks.relations import Relations
 from aios.playbooks.run import Run
-from aios.playbooks.run_table import RESERVED_STEPS, RUN_SHOWN
+from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS, RUN_SHOWN
 from aios.playbooks.silences import silence_of
 from aios.playbooks.trust import Grant, TrustBook
 from aios.scheduler.dead import DeadLetters
@@ -325,21 +325,30 @@ class World:
         if run.ended and run.id in self.runs:
             del self.runs[run.id]
             self._leave_pair(run)
-            self.recent[run.id] = run
+            self._keep_in_mind(run)
             if (parent := self.runs.get(run.parent)) is not None:
                 parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
-            self.trust.ended(run, at)
-            if run.acted:
-                self.guards.ended(run.playbook, run.subject, at, healed=run.outcome == "healed")
-            if run.status == "escalated":
-                self.guards.escalated(run.playbook, run.subject, at)
-            elif run.outcome in ("healed", "cleared"):
-                self.guards.well(run.subject)
-            if len(self.recent) > RECENT_RUNS_MAX:
-                self.recent.popitem(last=False)
+            if run.playbook != BY_HAND:
+                self._weigh(run, at)
         elif not run.ended and run.id in self.recent:
             self.runs[run.id] = self.recent.pop(run.id)
             self._take_pair(run)
+
+    def _weigh(self, run: Run, at: float) -> None:
+        """What its end says of its playbook and of its subject."""
+        self.trust.ended(run, at)
+        if run.acted:
+            self.guards.ended(run.playbook, run.subject, at, healed=run.outcome == "healed")
+        if run.status == "escalated":
+            self.guards.escalated(run.playbook, run.subject, at)
+        elif run.outcome in ("healed", "cleared"):
+            self.guards.well(run.subject)
+
+    def _keep_in_mind(self, run: Run) -> None:
+        """An ended run, while it is one of the newest."""
+        self.recent[run.id] = run
+        if len(self.recent) > RECENT_RUNS_MAX:
+            self.recent.popitem(last=False)
 
     def _take_pair(self, run: Run) -> None:
         """The newest open run of its playbook on its subject is the one that further matches join."""
@@ -365,7 +374,7 @@ class World:
     def _on_recalled(self, event: Event) -> None:
         run = Run.from_json(event.data["state"])
         if run.id not in self.runs and run.id not in self.recent:
-            self.recent[run.id] = run
+            self._keep_in_mind(run)
 
     def _on_decided(self, event: Event) -> None:
         data = event.data

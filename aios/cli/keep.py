@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from aios.blobs.store import BlobFolder
-from aios.cli import exits
+from aios.cli import exits, runs_back
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.terminal import Terminal
@@ -107,6 +107,8 @@ def restore(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say(f"  {line.get('path')}: was {line.get('after_act')}; is {line.get('restored')}")
     if result.get("restored") and copy.subject.endswith(".service"):
         terminal.say(f"{copy.subject} still runs with what it read before: aios service restart {copy.subject}", "yellow")
+    if result.get("restored"):
+        runs_back.say_way_back(answer, terminal)
     return exits.OK
 
 

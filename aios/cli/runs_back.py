@@ -1,6 +1,7 @@
 """What came of a rollback, in words: what is as before, or what is in the way and the command that goes over it.
 
-Called by `aios runs rollback` with the daemon's answer, and by `aios runs show` with what the journal holds.
+Called by `aios runs rollback` with the daemon's answer, and by `aios runs show` with what the journal holds; what acts by hand
+says by it how that is taken back.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ def told(answer: Mapping[str, Any], blobs: Blobs, terminal: Terminal) -> int:
     if back.get("conflicts"):
         terminal.say(f"To put it back all the same, and lose their change: aios runs rollback {run} --force", "yellow")
     return code_of(answer)
+
+
+def say_way_back(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    """The command that takes back what was just done by hand, where anything was done."""
+    if run := answer.get("run"):
+        terminal.say(f"To take that back: aios runs rollback {run}")
 
 
 def code_of(answer: Mapping[str, Any]) -> int:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aios.errors import Refused
-from aios.events.event import Event
+from aios.events.event import Event, format_time
 from aios.playbooks.run_state import cancelled_why
 from aios.playbooks.run_table import RESERVED_STEPS, TABLE, WELL, Status
 
 ENDS = frozenset({"healed", "cleared", "observed", "suggested", "escalated"})
 SINCE_GOOD = "playbook.changed_since_good"
+RECALLED = "daemon.run_recalled"
 OUTCOMES = frozenset({"healed", "not_healed", "unknown", "cleared", "cancelled", "observed", "suggested"})
 _BRIEF = (
     "id", "playbook", "subject", "status", "outcome", "mode", "opened", "ended",
@@ -85,10 +86,11 @@ class RunView:
 
 
 def fold(events: Iterable[Event]) -> dict[str, RunView]:
-    """All runs of these events by id, oldest first. A run whose beginning is gone from the journal is left out."""
+    """All runs of these events by id, oldest first. A run whose beginning is gone from the journal is left out, until somebody
+    has it known again."""
     runs: dict[str, RunView] = {}
     for event in events:
-        if event.type.startswith(("run.", "approval.")) or event.type == SINCE_GOOD:
+        if event.type.startswith(("run.", "approval.")) or event.type in (SINCE_GOOD, RECALLED):
             fold_one(runs, event)
     return runs
 
@@ -97,6 +99,8 @@ def fold_one(runs: dict[str, RunView], event: Event) -> None:
     run_id = str(event.data.get("run", ""))
     if event.type == "run.opened":
         runs.setdefault(run_id, _opened(run_id, event))
+    elif event.type == RECALLED:
+        runs.setdefault(run_id, _recalled(event))
     elif (view := runs.get(run_id)) and event.type == SINCE_GOOD:
         view.since_good = {"kind": "diff", **event.data}
     elif view:
@@ -214,6 +218,17 @@ def from_daemon(brief: Mapping[str, Any]) -> RunView:
     view.steps = [{"step": step, **result} for step, result in (run.get("results") or {}).items()]
     view.left_out = [str(step) for step in run.get("passed") or []]
     return view
+
+
+def _recalled(event: Event) -> RunView:
+    """What was said of it when it became known without its beginning: an act by hand, or a run that ended long ago."""
+    state = event.data["state"]
+    words = {
+        name: state.get(name) or "" for name in ("playbook", "subject", "status", "outcome", "mode", "incident", "why", "parent")
+    }
+    times = {name: format_time(float(state.get(f"{name}_at") or 0.0)) for name in ("opened", "ended")}
+    flags = {"cancelled": bool(state.get("cancelled")), "denied": bool(state.get("denied"))}
+    return from_daemon({"id": state["id"], **words, **times, **flags, "run": state})
 
 
 def _ends(view: RunView, word: str, data: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aios.events.call_words import call_words
 from aios.events.event import parse_time
-from aios.playbooks.run_table import RESERVED_STEPS, RUN_SHOWN
+from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS, RUN_SHOWN
 
 OPEN = {"opened": "looking", "step_intended": "acting", "step_done": "goes on"}
 """States of a run that goes on, which people need not know by their names."""
@@ -23,6 +23,8 @@ def why_words(run: Mapping[str, Any]) -> str:
 def status_words(run: Mapping[str, Any]) -> str:
     """How it stands, as a person would say it."""
     word = str(run.get("status", ""))
+    if run.get("playbook") == BY_HAND and run.get("ended"):
+        word = "ended"
     if not run.get("ended"):
         word = "asks you" if word == "waiting" and (run.get("asks") or run.get("question")) else OPEN.get(word, word)
     if run.get("cancelled") and word in ("cancelled", "rolled_back"):

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from aios.cli import exits
+from aios.cli import exits, runs_back
 from aios.cli.events import is_time
 from aios.cli.parser import UsageError, add_verb, verbs
 from aios.cli.reach import ask_daemon, wants_json
@@ -156,6 +156,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             terminal.say(str(answer["says"]))
         facts = (answer.get("result") or {}).items()
         terminal.facts((name, terminal.when(value) if is_time(name, value) else value) for name, value in facts)
+        runs_back.say_way_back(answer, terminal)
     return exits.OK if answer.get("ok") else exits.NO
 
 

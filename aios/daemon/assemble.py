@@ -79,6 +79,7 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.reader,
         spine.emit,
         outside.clock,
+        outside.entropy,
         outside.call_env,
         daemon.reload,
         daemon.stop,

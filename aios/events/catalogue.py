@@ -110,7 +110,7 @@ CATALOGUE: Mapping[str, EventType] = {
         problems=(LIST, "what the disk said"),
     ),
     "daemon.run_recalled": _t(
-        "A run that ended long ago is known again, since a person wants to take back what it did.",
+        "A run is known from here on without its beginning: an act by hand, or one that ended long ago and is to be taken back.",
         run=(STR, "the run's id"),
         state=(MAP, "the run, as far as a rollback needs it"),
         by=(STR, "who asked for it"),

@@ -46,7 +46,7 @@ async def recall_run(state: str, name: str, value: str) -> Sequence[Event]:
     from aios.events.filters import EventFilter
     from aios.journal.query import History, Query  # only where somebody asks for what is old
 
-    query = Query(EventFilter.from_args({"types": ["run.*", "approval.*"]}), text=value, imported=False)
+    query = Query(EventFilter.from_args({"types": ["run.*", "approval.*", "daemon.run_recalled"]}), text=value, imported=False)
     found: list[Event] = []
 
     def read() -> None:

@@ -15,6 +15,8 @@ VERIFY = "verify"
 RUNG = "rung"
 RUN_SHOWN = 8
 """Of a run's id, which commands take."""
+BY_HAND = "(by hand)"
+"""Stands where a run's playbook does, for what a person had done by hand. No playbook can have such a name."""
 RESERVED_STEPS = (ROLLBACK, SYMPTOM, VERIFY, RUNG)
 
 MEANINGS: Mapping[str, str] = {

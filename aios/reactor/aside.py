@@ -46,15 +46,17 @@ class Aside:
         subject: str = HOST,
         cause: str = "",
         playbook: str = "",
+        run: str = "",
     ) -> SkillResult:
-        """Carry it out and tell what came of it. Raises ValueError for parameters it refuses, KeyError for no such skill."""
+        """Carry it out and tell what came of it. `run` names it, where somebody may want it taken back. Raises ValueError for
+        parameters it refuses, KeyError for no such skill."""
         if skill in BUILT_IN:
             checked, timeout_s, touches = dict(params), BUILT_IN_TIMEOUT_S, Touches()
         else:
             spec = self.skills[skill]
             checked = spec.check(params)
             timeout_s, touches = spec.timeout_s, spec.touches(checked)
-        run = f"aside-{self.entropy.new_id()}"
+        run = run or self.entropy.new_id()
         folder = f"runs/{run}/{skill}.1"
         call = SkillCall(
             run,

@@ -1,4 +1,7 @@
-"""What a person has done by hand: services, skills, last-good copies. Each is an act like any other, through hands."""
+"""What a person has done by hand: services, skills, last-good copies. Each is an act like any other, through hands.
+
+What it touches is saved before it, and it is known from then on as a run that has ended: `aios runs rollback` takes it back.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.errors import Refused
-from aios.events.calls import SkillCall, Touches
+from aios.events.calls import SkillCall, SkillResult, Touches
+from aios.events.event import Draft
 from aios.nearest import nearest
+from aios.playbooks.run import Run
+from aios.playbooks.run_opening import fits
+from aios.playbooks.run_table import BY_HAND
 from aios.ports import Peer
 from aios.skills.types import check_unit
 from aios.verbs import asked
@@ -106,5 +113,23 @@ async def _act(
         raise Refused(str(error)) from None
     if protected := house.reactor.protected(touched):
         raise Refused(f"{protected} is protected", "use the system's own tools for it")
-    result = await house.aside.act(skill, params, by=peer.name, why=why, subject=subject, playbook=playbook)
-    return {"kind": "act", **result.to_json()}
+    run = Run(house.entropy.new_id(), subject=subject, resources=sorted(touched), by=peer.name, opened_at=house.clock.now())
+    result = await house.aside.act(skill, params, by=peer.name, why=why, subject=subject, playbook=playbook, run=run.id)
+    answer = {"kind": "act", **result.to_json()}
+    if result.result.get("begun") is False or spec.irreversible or not (touched or spec.has_inverse):
+        return answer
+    await _remember(house, run, skill, result, f"{skill}, {why} by {peer.name}")
+    return {**answer, "run": run.id}
+
+
+async def _remember(house: House, run: Run, skill: str, result: SkillResult, why: str) -> None:
+    """From now on it is a run that has ended: what it did can be taken back, today or days later."""
+    run.playbook, run.event, run.mode, run.status, run.why = BY_HAND, run.id, "auto", "healed", why
+    run.trigger = {"type": "daemon.act_intended", "subject": run.subject, "data": {}}
+    run.attempts, run.acts = {skill: 1}, [{"step": skill, "attempt": 1, "skill": skill}]
+    run.results = {skill: {"ok": result.ok, "result": {}, "kind": "act", "error": result.error, "attempt": 1}}
+    run.closed, run.ended_at = True, house.clock.now()
+    if not fits(run.to_json()):
+        run.resources = [run.subject]  # they only keep others away while it is taken back
+    data = {"run": run.id, "state": {**run.to_json(), "recalled": True}, "by": run.by}
+    await house.emit(Draft(type="daemon.run_recalled", subject=run.subject, data=data, causationid=run.id))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios.clock import Clock
+from aios.entropy import Entropy
 from aios.errors import Refused
 from aios.events.calls import SkillCatalogue
 from aios.journal.query import History
@@ -39,6 +40,7 @@ class House:
     reader: JournalReader
     emit: Emit
     clock: Clock
+    entropy: Entropy
     call_env: Mapping[str, Any]
     reload: Callable[[], Awaitable[list[dict[str, Any]]]]
     stop: Callable[[str], None]

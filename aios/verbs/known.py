@@ -15,7 +15,7 @@ from aios.errors import MachineError, Refused
 from aios.events.event import Draft, Event
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import fits
-from aios.playbooks.run_table import RUN_SHOWN
+from aios.playbooks.run_table import BY_HAND, RUN_SHOWN
 from aios.ports import Emit
 from aios.world import World
 
@@ -65,7 +65,7 @@ class KnownRuns:
         except Refused:
             if len(wanted) < RUN_SHOWN or any(name.startswith(wanted) for name in (*self.world.recent, *self.world.runs)):
                 raise
-            run = run_of(await self.recall("run", wanted))
+            run = run_of(await self.recall("run", wanted), recalled=True)
             if run is None:
                 raise
         return run
@@ -73,6 +73,8 @@ class KnownRuns:
     async def find_whole(self, wanted: str) -> Run:
         """As `find_any`, with its event's data and all that came of its steps."""
         run = await self.find_any(wanted)
+        if run.playbook == BY_HAND:
+            raise Refused(f"run {run.id} was no playbook's, but done by hand ({run.why})", "have it done again as it was then")
         if not run.recalled:
             return run
         whole = run_of(await self.recall("run", run.id))
@@ -107,10 +109,18 @@ class KnownRuns:
         return self.world.recent[run.id]
 
 
-def run_of(events: Iterable[Event]) -> Run | None:
-    """The run that these events tell; None where they are not one run's, or its beginning is gone."""
+def run_of(events: Iterable[Event], *, recalled: bool = False) -> Run | None:
+    """The run that these events tell; None where they are not one run's, or its beginning is gone.
+
+    `recalled`: what was said of it when it became known (again) is enough for a beginning.
+    """
     run: Run | None = None
     for event in events:
+        if recalled and event.type == "daemon.run_recalled":
+            if run is not None and event.data["run"] != run.id:
+                return None
+            run = run or Run.from_json(event.data["state"])
+            continue
         if event.type == "run.opened":
             if run is not None and event.data["run"] != run.id:
                 return None

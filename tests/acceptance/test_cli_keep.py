@@ -80,13 +80,63 @@ def test_a_person_puts_an_older_generation_back_as_an_act_with_intent_and_proof(
         assert "Generation 1 stands again" in said
         told = house.aios("events", "--type", "daemon.act_intended", "--type", "daemon.act_done", "--json").splitlines()
         assert [json.loads(line)["event"]["data"]["skill"] for line in told] == ["restore_files", "restore_files"]
-        assert list((house.state / "runs").glob("aside-*/restore_files.1/manifest.json"))
+        assert list((house.state / "runs").glob("*/restore_files.1/manifest.json"))
         answer = house.json("keep", "restore", "agent:web", str(file))
         assert answer["ok"]
         assert file.read_text() == "second\n"
         refused = house.raw("keep", "restore", "agent:web", "/etc/hostname")
         assert refused.returncode == 1
         assert "no last-good copy of /etc/hostname" in refused.stdout
+    finally:
+        house.stop()
+
+
+def test_a_generation_that_a_person_put_back_is_taken_back_by_the_command_that_it_names(tmp_path: Path) -> None:
+    """With its proof, over a restart of the daemon, and never over somebody else's change unless that is asked for."""
+    house = House(tmp_path, {})
+    try:
+        file = tmp_path / "conf"
+        keep_some(house.state, file, "good\n")
+        file.write_text("mine\n")
+        file.chmod(0o640)
+        said = house.aios("keep", "restore", "agent:web")
+        run = said.partition("To take that back: aios runs rollback ")[2].strip()
+        assert (file.read_text(), oct(file.stat().st_mode)[-3:]) == ("good\n", "644")
+        house.process.kill()
+        house.process.wait()
+        house.start()
+        (row,) = house.json("runs", "list")["runs"]
+        assert (row["id"], row["playbook"], row["subject"], row["acted"]) == (run, "(by hand)", "agent:web", True)
+        assert "ended" in house.aios("runs", "list")
+        file.write_text("somebody else's\n")
+        refused = house.aios("runs", "rollback", run[:8], code=1)
+        assert f"  {file}\n" in refused
+        assert f"aios runs rollback {run} --force" in refused
+        file.write_text("good\n")
+        assert "Taken back" in house.aios("runs", "rollback", run[:8])
+        assert (file.read_text(), oct(file.stat().st_mode)[-3:]) == ("mine\n", "640")
+        shown = house.aios("runs", "show", run)
+        assert "ended, taken back" in shown
+        assert f"{file}: as before" in shown
+        assert "taken back already" in house.raw("runs", "rollback", run).stderr
+        house.stop()
+        (row,) = house.json("runs", "list")["runs"]
+        assert (row["id"], row["subject"], row["taken_back"], bool(row["ended"])) == (run, "agent:web", True, True)
+    finally:
+        house.stop()
+
+
+def test_a_skill_that_a_person_ran_says_how_it_is_taken_back_where_there_is_anything_to_take_back(tmp_path: Path) -> None:
+    house = House(tmp_path, {})
+    try:
+        file = tmp_path / "conf"
+        file.write_text("before\n")
+        words = ("skill", "run", "write_file", f"path={file}", "content=after")
+        run = house.aios(*words).partition("aios runs rollback ")[2].strip()
+        assert file.read_text() == "after"
+        assert "Taken back" in house.aios("runs", "rollback", run)
+        assert file.read_text() == "before\n"
+        assert "rollback" not in house.aios("skill", "run", "disk_usage", "path=/")
     finally:
         house.stop()
 

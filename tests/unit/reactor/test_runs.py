@@ -242,6 +242,32 @@ def remembering(rig: Rig) -> None:
     rig.daemon.verbs.house.known.recall = recall
 
 
+def test_an_act_by_hand_is_taken_back_like_a_run_and_speaks_for_no_playbook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when hundreds of runs came after it; neither trust nor guards count it, and nobody can have it tried again."""
+    monkeypatch.setattr("aios.world.RECENT_RUNS_MAX", 1)
+
+    async def story(rig: Rig) -> None:
+        run = str((await rig.do("skill_run", skill="set_unit", params={"unit": "web.service"}, dry=False))["run"])
+        assert [one["id"] for one in (await rig.do("runs"))["runs"]] == [run]
+        rig.ill.add("job:1")
+        await rig.emit(subject="job:1")
+        await rig.until_event("run.healed", subject="job:1")
+        await rig.until(lambda: run not in rig.daemon.world.recent)
+
+        remembering(rig)
+        assert "done by hand (set_unit, asked for by hand by ann)" in (await rig.ask("retry", run=run)).error
+        await rig.do("rollback", run=run[:8])
+        back = await rig.until_event("run.rolled_back")
+        assert (back.data["by"], back.data["ok"], back.data["run"]) == ("ann", True, run)
+        await rig.restart()
+        assert "(by hand)" not in rig.daemon.world.trust.of
+        assert {playbook for playbook, _ in rig.daemon.world.guards.pairs} == {"mender"}
+        await rig.until_quiet()
+        assert rig.died == []
+
+    play(story, playbook("mender"))
+
+
 def test_a_run_that_the_world_forgot_is_tried_again_under_a_new_id(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
