@@ -1,6 +1,7 @@
 """What a person has done by hand: services, skills, last-good copies. Each is an act like any other, through hands.
 
 What it touches is saved before it, and it is known from then on as a run that has ended: `aios runs rollback` takes it back.
+Only of starting and stopping services nobody keeps account: the next word takes that back.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ async def restart_service(house: House, peer: Peer, args: Mapping[str, Any]) -> 
 
 async def _service(house: House, skill: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
     subject = await subject_of(house, asked.text(args, "subject"))
-    return await _act(house, skill, {"unit": subject}, peer, "asked for by hand", subject)
+    return await _act(house, skill, {"unit": subject}, peer, "asked for by hand", subject, known=False)
 
 
 async def subject_of(house: House, name: str) -> str:
@@ -102,7 +103,15 @@ async def run_skill(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[s
 
 
 async def _act(
-    house: House, skill: str, params: Mapping[str, Any], peer: Peer, why: str, subject: str, playbook: str = ""
+    house: House,
+    skill: str,
+    params: Mapping[str, Any],
+    peer: Peer,
+    why: str,
+    subject: str,
+    playbook: str = "",
+    *,
+    known: bool = True,
 ) -> dict[str, Any]:
     spec = house.skills.get(skill)
     if spec is None:
@@ -116,7 +125,7 @@ async def _act(
     run = Run(house.entropy.new_id(), subject=subject, resources=sorted(touched), by=peer.name, opened_at=house.clock.now())
     result = await house.aside.act(skill, params, by=peer.name, why=why, subject=subject, playbook=playbook, run=run.id)
     answer = {"kind": "act", **result.to_json()}
-    if result.result.get("begun") is False or spec.irreversible or not (touched or spec.has_inverse):
+    if result.result.get("begun") is False or not known or spec.irreversible or not (touched or spec.has_inverse):
         return answer
     await _remember(house, run, skill, result, f"{skill}, {why} by {peer.name}")
     return {**answer, "run": run.id}
