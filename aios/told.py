@@ -119,7 +119,9 @@ def paused_words(paused: Mapping[str, Any]) -> str:
 
 
 def _granted(event: Event) -> str:
-    return f"{event.data.get('playbook', '')} may {event.data.get('to', '')} from now on: {event.data.get('reason', '')}"
+    data = event.data
+    said = f"{data.get('playbook', '')} may {data.get('to', '')} from now on, says {data.get('by') or 'its evidence'}"
+    return f"{said}: {data['reason']}" if data.get("reason") else said
 
 
 def _silenced(event: Event) -> str:

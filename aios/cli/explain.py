@@ -16,6 +16,7 @@ from aios.cli.journal import reader
 from aios.cli.parser import UsageError, finish
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.terminal import Terminal
+from aios.cli.trust import mode_words
 from aios.control.client import NoDaemon
 from aios.errors import Refused
 from aios.events.catalogue import CORRELATED
@@ -201,7 +202,7 @@ def _show_decision(decision: Mapping[str, Any], considered: Mapping[Any, Mapping
     data = dict(decision.get("data") or {})
     playbook = considered.get(data.get("playbook"), {})
     if data.get("mode") == playbook.get("mode_in_force") != playbook.get("mode"):
-        data["mode"] = f"{data['mode']} (playbook says {playbook['mode']}, lowered by mode_max)"
+        data["mode"] = mode_words(playbook)
     opened = decision.get("type") == "run.opened"
     word = "a run was opened" if opened else str(data.get("verdict", decision.get("type", "")))
     terminal.title(f"{terminal.local(decision.get('time', ''))}  {word}")

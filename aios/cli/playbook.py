@@ -15,6 +15,7 @@ from aios.cli.playbook_files import in_force
 from aios.cli.reach import ask_daemon, settings, wants_json
 from aios.cli.skill import catalogue
 from aios.cli.terminal import STYLE_OF, Terminal
+from aios.cli.trust import mode_words
 from aios.cli.waiting import waiting_words
 from aios.control.client import DaemonSilent, NoDaemon, NotAllowed
 from aios.errors import ConfigError, Refused
@@ -87,7 +88,7 @@ def list_playbooks(args: argparse.Namespace, terminal: Terminal) -> int:
             (
                 r["name"],
                 r.get("waits_for") or ", ".join(r.get("types", ())),
-                _mode(r, "(says {})"),
+                _mode(r),
                 ("on" if r.get("enabled", True) else "off") + _version(r),
                 r.get("description", ""),
             )
@@ -108,11 +109,11 @@ def _version(row: Mapping[str, Any]) -> str:
     return ", its change waits" if row.get("waits") else ""
 
 
-def _mode(row: Mapping[str, Any], words: str = "(playbook says {}, lowered by mode_max)") -> str:
-    """What is in force, and what the playbook itself says where the settings allow less."""
+def _mode(row: Mapping[str, Any]) -> str:
+    """What is in force, and what the playbook itself says where that is another."""
     own = str(row.get("mode", ""))
     now = str(row.get("mode_in_force") or own)
-    return own if now == own else f"{now} {words.format(own)}"
+    return own if now == own else f"{now} (says {own})"
 
 
 def brief(playbook: Playbook) -> dict[str, Any]:
@@ -135,7 +136,11 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
     if playbook is not None:
         mode = {"mode_in_force": lesser_mode(playbook.mode, settings(args, terminal).mode_max)}
         live = _last_good(args, terminal) or {}
-        lived = {name: live[name] for name in ("mode_in_force", "guards") if name in live and live.get("hash") == playbook.hash}
+        lived = {
+            name: live[name]
+            for name in ("mode_in_force", "granted", "guards")
+            if name in live and live.get("hash") == playbook.hash
+        }
         found: Mapping[str, Any] = {**brief(playbook), **mode, **lived, "text": loaded.texts[playbook.name]}
     else:
         found = _last_good(args, terminal) or _no_playbook(args.name, loaded)
@@ -146,7 +151,7 @@ def show(args: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.say(f"# {found['path']}", "dim")
         if found["mode"] != found["mode_in_force"]:
-            terminal.say(f"# mode in force: {_mode(found)}", "dim")
+            terminal.say(f"# mode in force: {mode_words(found)}", "dim")
         for guard in found.get("guards") or []:
             terminal.say(f"# {guard}", "dim")
         terminal.page(str(found["text"]).rstrip("\n").replace("\t", "    "))

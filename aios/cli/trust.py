@@ -57,6 +57,16 @@ def trust(args: argparse.Namespace, terminal: Terminal) -> int:
     return exits.NO if any(p["earned"] and "evidence" in p for p in found) else exits.OK
 
 
+def mode_words(playbook: Mapping[str, Any]) -> str:
+    """The mode in force, and why it is not the file's: what a person granted, what evidence took, what the settings allow."""
+    own, now = str(playbook["mode"]), str(playbook["mode_in_force"])
+    granted = str(playbook.get("granted") or own)
+    said = [f"playbook says {own}"] if own != now else []
+    said += [f"{granted} by aios playbook trust"] if granted != own else []
+    said += ["lowered by mode_max"] if granted != now else []
+    return f"{now} ({', '.join(said)})" if said else now
+
+
 def _mode(playbook: Mapping[str, Any]) -> str:
     said = "" if playbook["granted"] == playbook["mode"] else f" (file: {playbook['mode']})"
     return f"{playbook['mode_in_force']}{said}"

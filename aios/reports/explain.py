@@ -407,6 +407,7 @@ class _Told:
             "why": said["why"],
             "conditions": needs.conditions_of(playbook, self.view),
             "mode": own,
+            "granted": granted,
             "mode_in_force": in_force,
         }
         row |= self._verdict(playbook, row)

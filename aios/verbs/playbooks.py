@@ -29,6 +29,7 @@ async def listed(house: House, _peer: Peer, _args: Mapping[str, Any]) -> dict[st
             "types": list(p.types),
             "waits_for": waits_for(p.correlation) if p.correlation is not None else "",
             "mode": p.mode,
+            "granted": house.world.trust.mode_of(p),
             "mode_in_force": lesser_mode(house.world.trust.mode_of(p), house.settings.mode_max),
             "enabled": p.enabled and p.name not in house.world.disabled,
             "hash": p.hash,

@@ -354,6 +354,27 @@ def test_which_of_several_went_first_and_why_it_only_proposes_is_explained(tmp_p
     assert "suggest (playbook says approve, lowered by mode_max)" in out
 
 
+@pytest.mark.parametrize(
+    ("own", "granted", "now", "said"),
+    [
+        ("auto", "auto", "auto", "mode auto"),
+        ("shadow", "approve", "approve", "approve (playbook says shadow, approve by aios playbook trust)"),
+        ("auto", "suggest", "suggest", "suggest (playbook says auto, suggest by aios playbook trust)"),
+        ("shadow", "auto", "suggest", "suggest (playbook says shadow, auto by aios playbook trust, lowered by mode_max)"),
+    ],
+)
+def test_why_a_mode_is_not_the_files_is_said(tmp_path: Path, own: str, granted: str, now: str, said: str) -> None:
+    """Raised by a person or lowered by its evidence is something else than held down by the settings."""
+    modes = {"mode": own, "granted": granted, "mode_in_force": now}
+    answer = {
+        "event": {"type": "a.b", "subject": "s", "time": format_time(NOON)},
+        "considered": [{"playbook": "p", "matched": True, "why": "fits", **modes}],
+        "decisions": [{"type": "run.opened", "time": format_time(NOON), "data": {"run": "r", "playbook": "p", "mode": now}}],
+    }
+    with daemon(tmp_path, {"explain": answer}):
+        assert f"{said} " in squeezed(aios("explain", "e1", data=tmp_path).out) + " "
+
+
 def test_an_event_is_explained_from_the_journal_without_a_daemon(tmp_path: Path) -> None:
     """What was decided stands there for as long as the journal does."""
     caused = {"causationid": "e1"}
