@@ -30,6 +30,10 @@ from aios.scores.scores import Scores, heeds
 from aios.scores.symptoms import MISHAPS
 
 CHECKPOINT_VERSION = 7
+LIFTED_FROM = 7
+LIFTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a world as this version wrote it to one as the next did; a new CHECKPOINT_VERSION needs one for each before it, from
+LIFTED_FROM on. What is older than the journal stands in a digest alone: an open question, a playbook that is switched off."""
 RECENT_RUNS_MAX = 500
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000

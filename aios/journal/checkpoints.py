@@ -8,7 +8,7 @@ payload's bytes, payload.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,10 @@ from aios.disk import make_dirs, read_all, remove_if_there, sweep_temporaries, w
 from aios.events.codec import BadLine, decode_json, encode_json
 from aios.events.event import Position
 from aios.journal.digest import newest_world
+from aios.log import get_logger
 from aios.ports import Files
+
+_log = get_logger("journal")
 
 _KEPT = 2
 _BYTES_MAX = 512 << 20
@@ -85,13 +88,18 @@ class Checkpoints:
         return sorted(found, reverse=True)
 
 
+Lifts = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+
+
 class Memories:
     """Checkpoints, and behind them the newest digest that holds the world: what a start falls back on when the days are gone."""
 
-    def __init__(self, checkpoints: Checkpoints, files: Files, digests: str) -> None:
+    def __init__(self, checkpoints: Checkpoints, files: Files, digests: str, lifts: Lifts) -> None:
+        """`lifts`: version -> how a world of that version becomes one of the next."""
         self._checkpoints = checkpoints
         self._files = files
         self._digests = digests
+        self._lifts = lifts
 
     def save(self, position: Position, payload: Any) -> None:
         """As `Checkpoints.save`."""
@@ -105,7 +113,17 @@ class Memories:
         digest = newest_world(self._files, self._digests)
         if digest is None or digest.position is None or digest.world is None:
             return None
-        known = digest.world.get("world", {}).get("version", self._checkpoints.version)
-        if known != self._checkpoints.version:
-            return None  # the world has another shape since: it is folded anew from what is kept
-        return digest.position, digest.world
+        payload = self._lifted(digest.world)
+        return (digest.position, payload) if payload is not None else None
+
+    def _lifted(self, payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """As this version reads it, whatever version wrote it; None for one that it does not know: a later one's, say."""
+        wanted = self._checkpoints.version
+        world = dict(payload.get("world", {}))
+        first = world.get("version", wanted)
+        if not all(version in self._lifts for version in range(first, wanted)) or first > wanted:
+            _log.error("what is older than the journal is forgotten: no digest of this version", digest=first, reads=wanted)
+            return None
+        for version in range(first, wanted):
+            world = self._lifts[version](world)
+        return {**payload, "world": world}

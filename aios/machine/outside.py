@@ -51,7 +51,7 @@ from aios.settings import Settings
 from aios.skills.catalogue import catalogue_of, load_bodies
 from aios.skills.looker import DaemonLooker
 from aios.verbs.handler import Verbs
-from aios.world import CHECKPOINT_VERSION, World
+from aios.world import CHECKPOINT_VERSION, LIFTS, World
 
 if TYPE_CHECKING:
     from aios.blobs.collect import Collector
@@ -87,7 +87,7 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
         reader=FolderReader(files, f"{state}/events"),
         make_writer=partial(_writer, settings, files, clock, loop),
         make_inbox=partial(_inbox, settings, files, clock, waker),
-        checkpoints=Memories(Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION), files, f"{state}/{DIGESTS}"),
+        checkpoints=Memories(Checkpoints(files, f"{state}/checkpoints", CHECKPOINT_VERSION), files, f"{state}/{DIGESTS}", LIFTS),
         upkeep=Upkeep(files, state, retention_limits(settings), partial(numbers, files, state, clock)),
         hands=hands,
         looker=DaemonLooker(bodies, services, clock, state),

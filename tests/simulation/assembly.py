@@ -36,7 +36,7 @@ from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from aios.testing.services import SimServices
 from aios.verbs.handler import Verbs
-from aios.world import CHECKPOINT_VERSION, World
+from aios.world import CHECKPOINT_VERSION, LIFTS, World
 from tests.simulation.playbooks import TEXTS
 from tests.simulation.wiring import SimHands
 
@@ -155,7 +155,9 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
         reader=FolderReader(files, f"{STATE_DIR}/events"),
         make_writer=make_writer,
         make_inbox=make_inbox,
-        checkpoints=Memories(Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION), files, f"{STATE_DIR}/{DIGESTS}"),
+        checkpoints=Memories(
+            Checkpoints(files, f"{STATE_DIR}/checkpoints", CHECKPOINT_VERSION), files, f"{STATE_DIR}/{DIGESTS}", LIFTS
+        ),
         upkeep=Upkeep(files, STATE_DIR, RetentionLimits(raw_days=2, keep_days=3), lambda day: {"day": day}),
         hands=SimHands(machine),
         looker=SimLooker(machine.box_for(process.life), hangs=lambda: machine.hands.strikes("look_hangs") is not None),

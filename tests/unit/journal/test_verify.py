@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -131,7 +133,7 @@ class TestMemories:
     """What a start begins from: a checkpoint, else the newest digest that holds the world."""
 
     def memories(self, files: SimDisk) -> Memories:
-        return Memories(Checkpoints(files, f"{STATE}/checkpoints", 1), files, f"{STATE}/digest")
+        return Memories(Checkpoints(files, f"{STATE}/checkpoints", 1), files, f"{STATE}/digest", {})
 
     def test_a_usable_checkpoint_comes_first(self) -> None:
         files = tended()
@@ -143,11 +145,25 @@ class TestMemories:
         files = tended()
         assert self.memories(files).load() == world_at(DAYS)
 
-    def test_a_world_of_another_version_is_folded_anew(self) -> None:
+    def test_a_world_of_a_later_version_is_folded_anew(self) -> None:
         files = tended()
         digest = load_digest(files, f"{STATE}/digest", day(5))
         save_digest(files, f"{STATE}/digest", replace(digest, world={"world": {"version": 2}}))
         assert self.memories(files).load() is None
+
+    def test_a_world_of_an_earlier_version_is_lifted_step_by_step(self) -> None:
+        """An upgrade forgets nothing of the days that are gone."""
+        files = tended()
+        digest = load_digest(files, f"{STATE}/digest", day(5))
+        save_digest(files, f"{STATE}/digest", replace(digest, world={"world": {"version": 1, "told": []}, "queue": []}))
+
+        def lift(to: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+            return lambda world: {**world, "version": to, "told": [*world["told"], to]}
+
+        upgraded = Checkpoints(files, f"{STATE}/checkpoints", 3)
+        found = Memories(upgraded, files, f"{STATE}/digest", {1: lift(2), 2: lift(3)}).load()
+        assert found == (digest.position, {"world": {"version": 3, "told": [2, 3]}, "queue": []})
+        assert Memories(upgraded, files, f"{STATE}/digest", {1: lift(2)}).load() is None
 
     def test_a_damaged_digest_gives_way_to_the_one_before(self) -> None:
         files = SimDisk()

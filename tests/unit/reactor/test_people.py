@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from aios.events.event import Event
-from aios.testing.machine import STATE_DIR
-from aios.world import World, call_of
+from aios.world import CHECKPOINT_VERSION, LIFTED_FROM, LIFTS, World, call_of
 from tests.unit.reactor.rig import FREE, Rig, play, playbook
 
 
@@ -335,24 +334,33 @@ def test_an_approval_asked_by_the_version_before_can_be_answered_after_an_upgrad
     play(story, playbook("asker", mode="approve"))
 
 
-def test_a_question_older_than_the_journal_still_stands_and_can_be_answered() -> None:
-    """The days that held it are gone; what is open stands in the digest, also when every checkpoint is lost."""
+def test_a_question_older_than_the_journal_outlives_an_upgrade_and_can_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The days that held it are gone, and no checkpoint can be read by the new version: what the digest holds is lifted."""
 
     async def story(rig: Rig) -> None:
         run = (await asked(rig)).data["run"]
+        await rig.do("playbook_disable", name="other")
         for _ in range(9):
             await asyncio.sleep(86_400.0)
             await rig.emit("work.other", subject="job:2")
-        await rig.until(lambda: not rig.events("approval.requested"), within_s=86_400.0 * 3)
+        await rig.until(lambda: not rig.events("approval.requested", "playbook.disabled"), within_s=86_400.0 * 3)
         assert not rig.events("run.opened")
         rig.kill()
-        for path in list(rig.machine.disk.tree(f"{STATE_DIR}/checkpoints")):
-            rig.machine.disk.unlink(path)
+        upgraded = CHECKPOINT_VERSION + 1
+        monkeypatch.setattr("aios.world.CHECKPOINT_VERSION", upgraded)
+        monkeypatch.setattr("tests.simulation.assembly.CHECKPOINT_VERSION", upgraded)
+        monkeypatch.setitem(LIFTS, CHECKPOINT_VERSION, lambda world: {**world, "version": upgraded})
         await rig.start()
+        assert rig.daemon.world.disabled == {"other"}
         (waits,) = (await rig.do("status"))["needs_you"]
         assert (waits["id"], waits["question"]) == (run, "job:1 is bent. Which way?")
         await rig.do("answer", run=run, choice="gently", reason="at last")
         await rig.until_event("run.healed")
         assert rig.events("approval.given")[0].data["reason"] == "at last"
 
-    play(story, asking(expires="expires: 29d"))
+    play(story, asking(expires="expires: 29d"), playbook("other", "other.broken"))
+
+
+def test_each_version_of_the_world_can_be_read_by_the_next() -> None:
+    """Whoever raises CHECKPOINT_VERSION writes the lift."""
+    assert set(LIFTS) == set(range(LIFTED_FROM, CHECKPOINT_VERSION))
