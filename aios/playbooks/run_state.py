@@ -165,7 +165,9 @@ class RunState:
         """A wait is over: what was looked at before is old, so the observing steps and the symptom are looked at again."""
         if self.wait is None:
             return
-        self.wait = None
+        waited, self.wait = self.wait, None
+        if waited["for"] == "ladder":
+            return  # what it looks at no more is not old
         self.symptom = ""
         self.results = {k: r for k, r in self.results.items() if r.get("kind") in ("act", "ask") and not r.get("skipped")}
 

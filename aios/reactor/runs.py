@@ -451,7 +451,7 @@ class Runner:
             if run_id not in self._saying:
                 self._hear(run, run.advance(Answered(yes=False, by=""), self._env(run)))
             return
-        if run.wait is not None and run.wait["for"] not in ("rung", "ladder"):
+        if run.wait is not None and run.wait["for"] != "rung":
             run.wake()
         self._want_slot(run)
         self._grant()

@@ -77,6 +77,24 @@ def test_a_rungs_delay_goes_on_across_deaths_and_each_rung_is_climbed_once(death
     play(story, playbook("mender", head="priority: 5", more=LADDER), playbook("helper", on="work.other"))
 
 
+@pytest.mark.parametrize("leap_s", [7200.0, -7200.0])
+def test_a_rungs_delay_is_as_long_as_it_says_whatever_the_wall_clock_does(leap_s: float) -> None:
+    """Set back two hours in the middle of ten minutes, it waits ten minutes and not two hours and ten."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        rig.ill.add("job:1")
+        await rig.emit()
+        await rig.until(lambda: any(e.data["waits_for"] == "ladder" for e in rig.events("run.waiting")))
+        began = rig.loop.time()
+        await asyncio.sleep(60.0)
+        rig.clock.leap(leap_s)
+        await rig.until(lambda: rig.events("run.escalated"), within_s=1000.0)
+        assert 590.0 < rig.loop.time() - began < 640.0
+
+    play(story, playbook("first", more='on_failure: [{notify: "late", after: 10m}]'))
+
+
 def test_a_rung_whose_helper_heals_ends_the_ladder() -> None:
     async def story(rig: Rig) -> None:
         run = await failed(rig)
