@@ -254,7 +254,7 @@ def _show_output(view: RunView, terminal: Terminal) -> None:
     """The end of what a step that failed has printed: there the cause stands, mostly."""
     for step in view.steps:
         result = step.get("result") or {}
-        for stream in ("stderr", "stdout") if not step.get("ok") else ():
+        for stream in ("stderr", "stdout", "output") if not step.get("ok") else ():
             lines = str(result.get(stream) or "").rstrip("\n").splitlines()
             if not lines:
                 continue

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from aios.clock import Clock
 from aios.errors import Permanent, Temporary
@@ -33,6 +34,8 @@ LOOKS = 3
 KILL_WAIT_S = 5.0
 """After KILL a process is gone at once, or it hangs in the kernel and nobody can end it."""
 RESULT_MAX = 32 * 1024
+TOLD_MAX = 4000
+"""Bytes of the end of what it printed, in the result of an act that was cut off."""
 PIPE_MAX = 60 * 1024
 HASTE = -15
 DROP_PAUSE_S = 0.005
@@ -66,6 +69,8 @@ class _Act:
     kept_lives: Callable[[], set[ProcessId]]
     kept: int = 0
     printed: int = 0
+    newest: bytes = b""
+    """The end of what it has printed."""
     raw: bytearray = field(default_factory=bytearray)
     status: int | None = None
 
@@ -258,6 +263,7 @@ def _take(act: _Act, fd: int, output_fd: int) -> bool:
         act.raw += data[: PIPE_MAX - len(act.raw)]
     elif data:
         act.printed += len(data)
+        act.newest = (act.newest + data)[-TOLD_MAX:]
         _keep(act, data[: act.hold.output_max - act.kept], output_fd)
     return bool(data)
 
@@ -375,7 +381,9 @@ def _reap(act: _Act) -> bool:
 
 def _judged(act: _Act, ended: str, left: list[int], took_s: float) -> SkillResult:
     """`cut_off` says that the act did not end by itself, so that nobody knows how far it came."""
-    more = {"printed": act.printed, "cut_off": True, "ended_in_s": round(took_s, 3)}
+    more: dict[str, Any] = {"printed": act.printed, "cut_off": True, "ended_in_s": round(took_s, 3)}
+    if act.newest:
+        more["output"] = act.newest.decode(errors="replace")
     if left:
         return failed(f"it cannot be ended: processes {left[:10]} hang in the kernel", left=left[:10], **more)
     if ended == "late":

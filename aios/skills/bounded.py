@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from aios.skills.environment import identity
 
 OUTPUT_BYTES = 64 * 1024
+TOLD_BYTES = 1 << 20
+"""So much of what it prints is said on as it comes: the attempt's `output` has it, also when the act is cut off. No step's limit
+of `output` reaches further; who prints more is not held up by it."""
 
 
 class Ran(NamedTuple):
@@ -42,12 +47,26 @@ def run(
         assert process.stdout is not None
         assert process.stderr is not None
         kept = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
-        _collect(kept, os.pidfd_open(process.pid))
+        _collect(kept, os.pidfd_open(process.pid), _Teller(sys.stdout.fileno()))
         out, err = (bytes(part[-OUTPUT_BYTES:]) for part in kept.values())
         return Ran(process.wait(), out, err)
 
 
-def _collect(kept: Mapping[int, bytearray], ended: int) -> None:
+@dataclass(slots=True)
+class _Teller:
+    """Says on, to the act's own output, what its program prints."""
+
+    fd: int
+    told: int = 0
+
+    def tell(self, part: bytes) -> None:
+        part = part[: TOLD_BYTES - self.told]
+        self.told += len(part)
+        while part:
+            part = part[os.write(self.fd, part) :]
+
+
+def _collect(kept: Mapping[int, bytearray], ended: int, teller: _Teller) -> None:
     """Until the program has ended: what it left running may hold the pipes open for ever."""
     with selectors.DefaultSelector() as selector:
         for fd in kept:
@@ -59,12 +78,12 @@ def _collect(kept: Mapping[int, bytearray], ended: int) -> None:
             ready = [key.fd for key, _ in selector.select()]
             over = ended in ready
             for fd in list(kept) if over else [fd for fd in ready if fd != ended]:
-                if not _take(fd, kept[fd], everything=over) and not over:
+                if not _take(fd, kept[fd], teller, everything=over) and not over:
                     selector.unregister(fd)
     os.close(ended)
 
 
-def _take(fd: int, kept: bytearray, everything: bool) -> bool:
+def _take(fd: int, kept: bytearray, teller: _Teller, everything: bool) -> bool:
     """One read, or all that lies there (at most one pipe full); False at its end."""
     for _ in range(16 if everything else 1):
         try:
@@ -74,6 +93,7 @@ def _take(fd: int, kept: bytearray, everything: bool) -> bool:
         if not part:
             return False
         kept += part
+        teller.tell(part)
         if len(kept) > 2 * OUTPUT_BYTES:
             del kept[:-OUTPUT_BYTES]
     return True

@@ -20,7 +20,6 @@ import pytest
 
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, proc
-from aios.hands.limits import OUTPUT_MAX
 from aios.ports import ProcessId
 from tests.integration.cgroup_kit import groups_left, handed_over, hierarchies, why_not
 from tests.integration.hands_kit import DEADLINE_S, Rig, bring_outsider, call, outsider, play
@@ -206,8 +205,24 @@ def test_who_fills_the_disk(tmp_path: Path, cgroup: str) -> None:
 def test_who_prints_for_ever(tmp_path: Path, cgroup: str) -> None:
     """What is over the limit of output is dropped; the time ends it."""
     it = bad("loud", "while True: os.write(2, b'y' * 65536)", output=4096)
-    over_and_gone(tmp_path, it, cgroup)
-    assert (tmp_path / it.folder / attempt.OUTPUT).stat().st_size <= min(4096, OUTPUT_MAX)
+    result = over_and_gone(tmp_path, it, cgroup)
+    assert (tmp_path / it.folder / attempt.OUTPUT).read_bytes() == b"y" * 4096
+    assert result.result["printed"] > 4096
+
+
+def test_what_was_cut_off_shows_what_it_printed_last(tmp_path: Path) -> None:
+    """Where it hangs stands in its last lines, and nobody else has them."""
+    it = bad("hangs", "os.write(1, b'asks the disk\\n')\nos.write(2, b'waits for an answer\\n')\ntime.sleep(600)")
+    result = over_and_gone(tmp_path, it, "none")
+    assert sorted(result.result["output"].splitlines()) == ["asks the disk", "waits for an answer"]
+
+
+def test_a_program_that_prints_much_is_not_held_up_by_who_keeps_little_of_it(tmp_path: Path) -> None:
+    """100 MB of output through an act whose limit is 4 KB: its time is enough, and its end is told."""
+    it = bad("much", "for _ in range(1600): os.write(1, b'z' * 65536)\nos.write(1, b'\\ndone')", timeout_s=20.0, output=4096)
+    result = done(tmp_path, it, "none")
+    assert result.ok
+    assert result.result["stdout"].endswith("done")
 
 
 def test_who_closes_its_descriptors(tmp_path: Path, cgroup: str) -> None:
