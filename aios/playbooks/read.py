@@ -6,6 +6,7 @@ shown at its place. A reader gives None for what it refused, and goes on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,14 @@ EXAMPLES: Mapping[str, str] = {"within": "within: 5m", "type": "type: service.do
 ERRORS_MAX = 100
 EXPRESSIONS_MAX = 1000
 """In one parameter: more is no playbook, and compiling them would hold up the daemon."""
+
+_PLAIN = re.compile(r"[A-Za-z_(][\w.()<>=!&|+*/% -]*\Z", re.ASCII)
+"""An expression that YAML takes as it is, in braces too; any other goes into quotes."""
+
+
+def _in_yaml(expression: str) -> str:
+    """As it has to be written."""
+    return expression if _PLAIN.match(expression) else "'" + expression.replace("'", "''") + "'"
 
 
 class Reader:
@@ -193,8 +202,8 @@ class Reader:
             return None
         if source.strip().startswith("${"):
             bare = source.strip().removeprefix("${").removesuffix("}").strip()
-            fits = bare and not set(bare) & set("{}#:\n\"'") and not node.plain
-            self.refuse(node, f"{what} is an expression already, without ${{ }}", f"write {bare}", bare if fits else "")
+            instead = _in_yaml(bare) if bare and not set(bare) & set("{}\n") else ""
+            self.refuse(node, f"{what} is an expression already, without ${{ }}", f"write {instead or bare}", instead)
             return None
         try:
             return compile_condition(source, fields)

@@ -180,6 +180,25 @@ def test_what_can_be_meant_in_one_way_alone_is_mended_in_the_file(books: Path) -
     assert (again["usable"], again["fixed"]) == (["agent-silent"], [])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("if: ${event.data.since_s > 9.0}", "if: event.data.since_s > 9.0"),
+        ("if: ${event.data.since_s > 9.0}   # long", "if: event.data.since_s > 9.0   # long"),
+        ("if: \"${!(event.severity == 'error')}\"", "if: '!(event.severity == ''error'')'"),
+        ("if: \"${event.severity in ['error', 'critical']}\"", "if: 'event.severity in [''error'', ''critical'']'"),
+        ('if: "${has(event.data.since_s) ? true : false}"', "if: 'has(event.data.since_s) ? true : false'"),
+        ('if: "${event.data.since_s > 9.0} && ${score < 0.5}"', ""),
+    ],
+)
+def test_an_expression_is_mended_so_that_yaml_takes_it(books: Path, wrong: str, right: str) -> None:
+    """Bare where it may stand so, else in quotes; two of them in one text are left to a person."""
+    (books / "good.yaml").write_text(GOOD.replace("with: {path: /}", f"{wrong}\n    with: {{path: /}}"))
+    done = aios("playbook", "lint", "--fix", environ=at(books))
+    assert (done.code == 0) is bool(right), done.out
+    assert f"    {right or wrong}\n" in (books / "good.yaml").read_text()
+
+
 def test_a_value_without_its_list_is_mended_and_a_guess_is_not(books: Path) -> None:
     """A misspelt word may be meant in many ways: it is left to a person."""
     wrong = GOOD.replace("  type: agent.stalled\n", "  type: agent.stalled\n  match: {subject: agent:bot, severity: error}\n")
