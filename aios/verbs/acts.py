@@ -11,7 +11,7 @@ from typing import Any
 
 from aios.errors import Refused
 from aios.events.calls import SkillCall, SkillResult, Touches
-from aios.events.event import Draft
+from aios.events.event import HOST, Draft
 from aios.nearest import nearest
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import fits
@@ -21,6 +21,7 @@ from aios.skills.types import check_unit
 from aios.verbs import asked
 from aios.verbs.house import House
 
+BY_HAND_WHY = "asked for by hand"
 SERVICE_SKILLS = ("start_service", "stop_service", "restart_service")
 
 
@@ -48,7 +49,7 @@ async def restart_service(house: House, peer: Peer, args: Mapping[str, Any]) -> 
 
 async def _service(house: House, skill: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
     subject = await subject_of(house, asked.text(args, "subject"))
-    return await _act(house, skill, {"unit": subject}, peer, "asked for by hand", subject, known=False)
+    return await _act(house, skill, {"unit": subject}, peer, subject, known=False)
 
 
 async def subject_of(house: House, name: str) -> str:
@@ -72,13 +73,13 @@ async def subject_of(house: House, name: str) -> str:
 
 
 async def restore_kept(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    """A last-good copy, put back by hand: an act like any other. `files` empty: all that the copy holds."""
+    """A last-good copy, put back by hand: an act like any other. `generation` 0: the newest that has the file."""
     playbook, subject = asked.text(args, "playbook"), asked.text(args, "subject")
-    files, generation = args.get("files"), asked.number(args, "generation", 0)
+    files, generation = args.get("files"), asked.number(args, "generation", 0, least=0)
     if not isinstance(files, list) or not files or not all(isinstance(path, str) for path in files):
         raise Refused("files must be a list of paths", "aios keep show lists what a copy holds")
     params = {"files": files, "from": "last_good", "generation": generation}
-    return await _act(house, "restore_files", params, peer, "asked for by hand", subject, playbook)
+    return await _act(house, "restore_files", params, peer, subject, playbook)
 
 
 async def run_skill(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +100,7 @@ async def run_skill(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[s
         return {"kind": spec.kind, "ok": True, "dry": True, "says": says, "params": checked}
     if name in SERVICE_SKILLS:
         await subject_of(house, str(checked["unit"]))  # refuses what nobody knows
-    return await _act(house, name, checked, peer, "asked for by hand", str(checked.get("unit", "host")))
+    return await _act(house, name, checked, peer, str(checked.get("unit", HOST)))
 
 
 async def _act(
@@ -107,7 +108,6 @@ async def _act(
     skill: str,
     params: Mapping[str, Any],
     peer: Peer,
-    why: str,
     subject: str,
     playbook: str = "",
     *,
@@ -123,11 +123,11 @@ async def _act(
     if protected := house.reactor.protected(touched):
         raise Refused(f"{protected} is protected", "use the system's own tools for it")
     run = Run(house.entropy.new_id(), subject=subject, resources=sorted(touched), by=peer.name, opened_at=house.clock.now())
-    result = await house.aside.act(skill, params, by=peer.name, why=why, subject=subject, playbook=playbook, run=run.id)
+    result = await house.aside.act(skill, params, by=peer.name, why=BY_HAND_WHY, subject=subject, playbook=playbook, run=run.id)
     answer = {"kind": "act", **result.to_json()}
     if result.result.get("begun") is False or not known or spec.irreversible or not (touched or spec.has_inverse):
         return answer
-    await _remember(house, run, skill, result, f"{skill}, {why} by {peer.name}")
+    await _remember(house, run, skill, result, f"{skill}, {BY_HAND_WHY} by {peer.name}")
     return {**answer, "run": run.id}
 
 

@@ -29,10 +29,10 @@ def reason(args: Mapping[str, Any]) -> str:
     return value
 
 
-def number(args: Mapping[str, Any], name: str, usual: int) -> int:
+def number(args: Mapping[str, Any], name: str, usual: int, least: int = 1) -> int:
     value = args.get(name, usual)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
-        raise Refused(f"{name} must be a whole number from 1 to 10000")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 10_000:
+        raise Refused(f"{name} must be a whole number from {least} to 10000")
     return value
 
 

@@ -52,9 +52,10 @@ class House:
     followers: Followers = field(default_factory=Followers)
 
     def playbook(self, name: str) -> Playbook:
-        playbook = self.reactor.shelf.by_name.get(name)
+        """The one that is in force under this name. Raises Refused."""
+        names = self.reactor.shelf.by_name
+        playbook = names.get(name)
         if playbook is None:
-            names = self.reactor.shelf.by_name
             raise Refused(
                 f"there is no playbook {name[:100]!r} in force", did_you_mean(name, names, "aios playbook list shows them")
             )

@@ -7,7 +7,6 @@ from typing import Any
 
 from aios.errors import Refused
 from aios.events.event import SYSTEM, Draft, format_time
-from aios.nearest import did_you_mean
 from aios.playbooks.correlation_words import waits_for
 from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
 from aios.playbooks.trust import wilson
@@ -45,12 +44,8 @@ async def listed(house: House, _peer: Peer, _args: Mapping[str, Any]) -> dict[st
 
 async def show(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
     """One that is in force, with its text: the file may hold another by now, or one that cannot be used."""
-    name = asked.text(args, "name")
-    playbook = house.reactor.shelf.by_name.get(name)
-    if playbook is None:
-        names = house.reactor.shelf.by_name
-        raise Refused(f"there is no playbook {name!r} in force", did_you_mean(name, names, "aios playbook list shows them"))
-    (row,) = [one for one in (await listed(house, _peer, {}))["playbooks"] if one["name"] == name]
+    playbook = house.playbook(asked.text(args, "name"))
+    (row,) = [one for one in (await listed(house, _peer, {}))["playbooks"] if one["name"] == playbook.name]
     row["guards"] = guards_in_force(playbook, house.world, house.reactor.rules, house.clock.now())
     return {**row, "text": house.reactor.shelf.blobs.get(playbook.hash).decode()}
 
@@ -64,10 +59,7 @@ async def disable(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str
 
 
 async def _switch(house: House, event_type: str, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    name = asked.text(args, "name")
-    if name not in house.reactor.shelf.by_name:
-        raise Refused(f"there is no playbook {name!r}", "aios playbook list shows those in force")
-    data = {"playbook": name, "by": peer.name}
+    data = {"playbook": house.playbook(asked.text(args, "name")).name, "by": peer.name}
     await house.emit(Draft(type=event_type, subject=SYSTEM, data=data))
     return data
 

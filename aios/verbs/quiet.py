@@ -43,12 +43,8 @@ async def silence(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str
         raise Refused("say what is to be silenced: a subject, a playbook, or all", "aios silence web.service --for 2h")
     if what in house.reactor.shelf.by_name and not playbook:
         what, playbook = "", what
-    if playbook and playbook not in house.reactor.shelf.by_name:
-        names = house.reactor.shelf.by_name
-        raise Refused(
-            f"there is no playbook {playbook[:100]!r} in force",
-            did_you_mean(playbook, names, "aios playbook list shows them"),
-        )
+    if playbook:
+        house.playbook(playbook)  # refuses what is not in force
     if len(what) > SUBJECT_MAX or not what.isprintable():
         raise Refused(f"a subject has at most {SUBJECT_MAX} characters, all of them printable")
     now = house.clock.now()
