@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run
 DEV_STAMP := $(VENV)/.dev
 
-.PHONY: run demo test quick lint types contracts check bench simulate crash lock docs clean
+.PHONY: run demo test quick lint types contracts check bench simulate crash files docs lock clean
 
 run: $(RUN_STAMP) ## watch this machine with the shipped playbooks; proposes, does not act
 	AIOS_MODE_MAX=$${AIOS_MODE_MAX:-suggest} $(BIN)/aios run
@@ -44,6 +44,9 @@ simulate: $(DEV_STAMP) ## simulated hours with faults: make simulate HOURS=100 S
 KILLS ?= 1000
 crash: $(DEV_STAMP) ## a real daemon killed at so many random moments and at every call of its journal: make crash KILLS=1000
 	CRASH_KILLS=$(KILLS) $(BIN)/pytest tests/integration/test_daemon_crash.py tests/integration/test_daemon_crash_calls.py tests/integration/test_daemon_crash_recovery.py
+
+files: $(DEV_STAMP) ## every file of aios/ with the sentence that it says of itself
+	@$(BIN)/python -m tests.docs.files
 
 docs: $(DEV_STAMP) ## write the generated references again
 	$(BIN)/python -m aios.cli.docs
