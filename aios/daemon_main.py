@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,7 +81,7 @@ async def _say_hello(settings: Settings, daemon: Daemon) -> None:
     if daemon.world.is_paused(daemon.outside.clock.now()):
         log.warning(paused_words(daemon.world.paused or {}))
     for error in daemon.shelf.errors:
-        log.warning(f"playbook left out: {error}")
+        log.warning(f"playbook left out: {replace(error, snippet='', hint='')!s}: aios playbook lint")
 
 
 def _on_loop_error(daemon: Daemon, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

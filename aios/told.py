@@ -146,7 +146,10 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
     "run.suggested": ("info", _suggested),
     "run.escalated": ("error", lambda event: f"needs a person: {event.data.get('why', '')}: aios runs show {_run(event)}"),
     "approval.requested": ("warning", _requested),
-    "reactor.called": ("error", lambda event: f"needs a person: {event.data.get('why', '')}"),
+    "reactor.called": (
+        "error",
+        lambda event: f"needs a person: {event.data.get('why', '')}: aios explain {event.causationid[:8]}",
+    ),
     "reactor.storm_began": ("error", lambda event: f"needs a person: {event.data.get('why', '')}"),
     "reactor.storm_over": ("info", lambda event: "the storm is over: acts are allowed again"),
     "playbook.demoted": ("warning", _granted),

@@ -97,14 +97,24 @@ def call_of(event: Event) -> Call | None:
     """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
     if event.type not in CALLING:
         return None
-    if event.type in ("reactor.called", "reactor.storm_began"):
+    if event.type == "reactor.storm_began":
         return Call(event.subject, str(event.data["why"]))
+    if event.type == "reactor.called":
+        return Call(event.subject, f"{event.data['why']}  {called_cure(event)}")
     if event.type == "playbook.demoted" and not event.data["by"]:
         data = event.data
         return Call(event.subject, f"{data['playbook']} may only {data['to']} from now on: {data['reason']}", "warning")
     if event.type == "approval.requested":
         return Call(event.subject, _question(event), "warning")
     return None
+
+
+def called_cure(event: Event) -> str:
+    """What to type when a guard has called a person: first why, then what lifts it."""
+    if event.data["guard"] == "torn":
+        return f"aios runs show {event.causationid[:RUN_SHOWN]}"
+    lifts = "; when it is mended: aios resume" if event.data["guard"] in LIFTED_BY_RESUME else ""
+    return f"aios explain {event.causationid[:RUN_SHOWN]}{lifts}"
 
 
 def _question(event: Event) -> str:

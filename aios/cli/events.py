@@ -442,7 +442,7 @@ def _short(value: Any, name: str = "") -> str:
     if isinstance(value, list):
         many = len(value) > 3 or any(isinstance(one, dict) for one in value)
         return str(len(value)) if many else "[" + ", ".join(map(_short, value)) + "]"
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text[:8] + "…" if _NAME_OF_ONE.fullmatch(text) else text[:80]
 
 

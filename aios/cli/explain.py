@@ -19,7 +19,7 @@ from aios.cli.terminal import Terminal
 from aios.cli.trust import mode_words
 from aios.control.client import NoDaemon
 from aios.errors import Refused
-from aios.events.catalogue import CORRELATED
+from aios.events.catalogue import CORRELATED, is_own
 from aios.journal.query import make_query
 from aios.playbooks.correlation_words import standing
 from aios.reports.explain import explain as look
@@ -31,6 +31,8 @@ aios explain --last service.down
 """
 TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?\Z")
 SHOWN_MAX, OTHERS_SHOWN = 30, 5
+LOOKED_THROUGH = 200
+"""Newest events of a subject among which one is sought that is no bookkeeping."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +62,22 @@ def explain(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _newest(word: str, state: str) -> str:
-    """The id of the newest event of this type, or about this subject. Raises Refused."""
+    """The id of the newest event of this type, or about this subject: of those, what happened goes before AIOS's own bookkeeping.
+
+    Raises Refused.
+    """
     history = reader(state)
-    asked = [make_query(subject=word), *([make_query(types=(word,))] if TYPE.match(word) else [])]
-    found = [stored for query in asked for stored in history.newest(query, 1)]
+    of_type = history.newest(make_query(types=(word,)), 1) if TYPE.match(word) else []
+    about = history.newest(make_query(subject=word), LOOKED_THROUGH)
+    found = of_type or [stored for stored in about if _happened(stored.event.type)] or about
     if not found:
         raise Refused(f"no event of the type {word!r}, and none about such a subject", "aios events shows what there was")
     return max(found, key=lambda stored: stored.event.taken).event.id
+
+
+def _happened(event_type: str) -> bool:
+    """Whether somebody may ask why this was answered, or was not."""
+    return event_type == CORRELATED or not (is_own(event_type) or event_type.endswith(".sampled"))
 
 
 def show(answer: Mapping[str, Any], terminal: Terminal) -> None:

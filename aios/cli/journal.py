@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from aios.errors import Refused
 from aios.events.durations import parse_duration
 from aios.events.event import Event, day_of
-from aios.journal.query import History
+from aios.journal.query import History, events_folder
 
 _FIELDS = Event._fields
 _HOUR = re.compile(r"\d{1,2}:\d{2}\Z")
@@ -85,6 +84,5 @@ def parse_day(text: str, now: float) -> str:
 
 def state_file(folder: str, name: str) -> str:
     """A folder of the state that only exists beside a journal. Raises Refused where there is none."""
-    if not os.path.isdir(os.path.join(folder, "events")):
-        raise Refused(f"there is no journal in {folder}", "name the state folder with --data; a first `aios run` makes one")
+    events_folder(folder)
     return os.path.join(folder, name)

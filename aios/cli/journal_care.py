@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from aios.cli.parser import add_verb, count
 from aios.cli.reach import folder, wants_json
 from aios.cli.terminal import Terminal
 from aios.disk import OsFiles
-from aios.errors import Refused
+from aios.journal.query import events_folder
 from aios.journal.requeue import quarantine_files, requeue
 from aios.journal.retention import RetentionLimits, Upkeep
 from aios.journal.verify import Verified, compact, reindex, stats, verify
@@ -56,8 +55,7 @@ def add_verbs(group: Verbs) -> None:
 
 def _state(args: argparse.Namespace, terminal: Terminal) -> str:
     state = folder(args, terminal)
-    if not os.path.isdir(f"{state}/events"):
-        raise Refused(f"there is no journal in {state}", "name the state folder with --data; a first `aios run` makes one")
+    events_folder(state)
     return state
 
 

@@ -106,7 +106,7 @@ def restore(args: argparse.Namespace, terminal: Terminal) -> int:
     for line in result.get("proof") or []:
         terminal.say(f"  {line.get('path')}: was {line.get('after_act')}; is {line.get('restored')}")
     if result.get("restored") and copy.subject.endswith(".service"):
-        terminal.say(f"{copy.subject} still runs with what it read before: aios service restart {copy.subject}", "yellow")
+        terminal.say(f"{copy.subject} reads it when it starts again: aios service restart {copy.subject}", "yellow")
     if result.get("restored"):
         runs_back.say_way_back(answer, terminal)
     return exits.OK

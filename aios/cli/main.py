@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aios import __version__
 from aios.cli import exits
-from aios.cli.parser import Parser, UsageError, add_common
+from aios.cli.parser import Parser, UsageError, add_common, unknown_words
 from aios.cli.terminal import Terminal, system_terminal
 from aios.errors import AiosError, ConfigError, ConfigErrors, Refused
 
@@ -109,9 +109,11 @@ def main(argv: Sequence[str] | None = None, terminal: Terminal | None = None) ->
 def _run(words: list[str], terminal: Terminal) -> int:
     parser = build_parser(words)
     try:
-        args = parser.parse_args(words)
+        args, unknown = parser.parse_known_args(words)
     except SystemExit as end:  # --help and --version have printed
         return int(end.code or 0)
+    if unknown:
+        raise unknown_words(_help_of(parser, words), unknown)
     action: Action | None = getattr(args, "action", None)
     if action is None:
         _help_of(parser, words).print_help(terminal.out)

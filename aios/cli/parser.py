@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios.cli.terminal import Terminal
@@ -42,6 +42,16 @@ class UsageError(AiosError):
     def __init__(self, message: str, prog: str) -> None:
         super().__init__(message)
         self.hint = f"see {prog} --help"
+
+
+def unknown_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> UsageError:
+    """What the command that was named does not take; of a misspelt option, the one that is meant."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+    if not option:
+        return UsageError(f"{parser.prog} takes no {' '.join(map(repr, words))}", parser.prog)
+    near = nearest(option, [name for action in parser._actions for name in action.option_strings])
+    cure = f"; did you mean {near}?" if near else ""
+    return UsageError(f"{parser.prog} has no {option}{cure}", parser.prog)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -6,7 +6,7 @@ import argparse
 from datetime import datetime, timedelta
 
 from aios.cli import exits
-from aios.cli.journal import reader
+from aios.cli.journal import parse_day, reader
 from aios.cli.parser import UsageError, finish
 from aios.cli.reach import folder, wants_json
 from aios.cli.terminal import Terminal
@@ -89,8 +89,7 @@ def days_of(date: str | None, days: int | None, now: float) -> tuple[str, str]:
         if days < 1:
             raise ValueError("--days is a number from 1")
         return _before(today, days - 1), today
-    words = {"today": today, "yesterday": _before(today, 1)}
-    day = words.get(date, date) if date else today
+    day = parse_day(date, now) if date else today
     return day, day
 
 

@@ -13,6 +13,7 @@ from aios.cli.journal import reader
 from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
+from aios.cli.runs_wait import verdict_of
 from aios.cli.runs_words import acting_words, outcome_words, rung_words, status_words, why_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
@@ -315,7 +316,7 @@ def _step_row(step: Mapping[str, Any]) -> tuple[str, ...]:
     name = str(step.get("step", ""))
     if (step.get("attempt") or 1) > 1:
         name += f" ({step['attempt']})"
-    word = "skipped" if step.get("skipped") else "ok" if step.get("ok") else "bad"
+    word = "skipped" if step.get("skipped") else verdict_of(step) or ("ok" if step.get("ok") else "bad")
     said = str(step.get("error") or "") or summary(step.get("result") or {})
     ms = None if step.get("died") or step.get("voided") else step.get("ms")  # how long it ran, nobody saw
     return (

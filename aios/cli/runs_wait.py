@@ -57,14 +57,19 @@ def _code(verb: str, event: Event, cancelled: bool) -> int | None:
 def _words(event: Event) -> str:
     data = event.data
     if event.type == "run.step_done":
-        word = "left out" if data.get("skipped") else "ok" if data.get("ok") else f"not ok: {data.get('error', '')}"
-        return f"{data.get('step', '')}: {word}"
+        word = "left out" if data.get("skipped") else verdict_of(data)
+        return f"{data.get('step', '')}: {word or ('ok' if data.get('ok') else 'not ok: ' + str(data.get('error', '')))}"
     if event.type == "run.rung_done":
         return rung_words(data)
     if event.type == "run.rolled_back":
         return "taken back" if data.get("ok") is True else f"NOT all could be taken back: {data.get('error', '')}"
     told = {name: value for name, value in data.items() if name not in ("run", "playbook")}
     return f"{event.type.partition('.')[2].replace('_', ' ')}: {data.get('why') or summary(told)}".rstrip(": ")
+
+
+def verdict_of(step: Mapping[str, Any]) -> str:
+    """What a check said (`not well`); empty for other steps."""
+    return str((step.get("result") or {}).get("verdict", "")).replace("_", " ") if step.get("kind") == "verify" else ""
 
 
 def end_words(event: Event) -> str:

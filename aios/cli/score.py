@@ -10,6 +10,8 @@ from aios.cli import exits
 from aios.cli.parser import finish
 from aios.cli.reach import ask_daemon, wants_json
 from aios.cli.terminal import Terminal
+from aios.errors import Refused
+from aios.nearest import did_you_mean
 
 DIMENSIONS = ("success", "latency", "stability", "resources")
 
@@ -35,8 +37,18 @@ def score(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args):
         terminal.json(answer)
     else:
+        if args.subject and answer.get("score") is None:
+            _refuse_unknown(args, terminal)
         show(entries, terminal, explain=args.explain)
     return exits.NO if any(entry.get("degraded_since") for entry in entries) else exits.OK
+
+
+def _refuse_unknown(args: argparse.Namespace, terminal: Terminal) -> None:
+    """A name that nothing goes by is probably misspelt."""
+    known = ask_daemon(args, terminal, "score").get("scores") or {}
+    if args.subject not in known:
+        cure = did_you_mean(args.subject, known, "`aios score` lists all")
+        raise Refused(f"nothing has been measured of {args.subject!r}", cure)
 
 
 def show(entries: Sequence[Mapping[str, Any]], terminal: Terminal, *, explain: bool) -> None:

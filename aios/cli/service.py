@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from aios.cli import exits
@@ -30,7 +31,7 @@ def list_services(args: argparse.Namespace, terminal: Terminal) -> int:
     if wants_json(args):
         terminal.json(answer)
         return exits.OK
-    services: list[dict[str, Any]] = answer.get("services", [])
+    services: list[dict[str, Any]] = sorted(answer.get("services", []), key=_what_matters)
     rows = [
         (
             s["subject"],
@@ -44,6 +45,11 @@ def list_services(args: argparse.Namespace, terminal: Terminal) -> int:
     ]
     terminal.table(("subject", "state", "backend", "pid", "since", "detail"), rows)
     return exits.OK
+
+
+def _what_matters(service: Mapping[str, Any]) -> tuple[bool, str]:
+    """What is ill or on its way stands first."""
+    return service["state"] in ("up", "stopped"), service["subject"]
 
 
 def act(args: argparse.Namespace, terminal: Terminal) -> int:

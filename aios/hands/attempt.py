@@ -157,7 +157,9 @@ def reserve(files: Files, folder: str) -> None:
 
 
 def may_have_begun(files: Files, folder: str) -> bool:
-    """Whether the launcher came so far that the act may have begun. Raises OSError."""
+    """Whether the launcher came so far that the act may have begun, and did not say that it never did. Raises OSError."""
+    if (result := read_result(files, folder)) is not None and result.result.get("begun") is False:
+        return False
     return bool({RESERVED, RESULT, ACTING, OUTPUT} & set(files.listdir(folder)))
 
 

@@ -147,6 +147,17 @@ def read(
     return found if limit is None else islice(found, limit)
 
 
+def events_folder(state: str) -> str:
+    """The folder of the journal. Raises Refused when there is none, PermissionError when it is not for us to see."""
+    events = os.path.join(state, "events")
+    try:
+        os.listdir(events)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "name the state folder with --data; a first `aios run` makes one"
+        raise Refused(f"there is no journal in {state}", hint) from None
+    return events
+
+
 class History:
     """All that is at hand of a journal. `folder` is `events/`. It sees files as they are when a question is asked."""
 
@@ -156,12 +167,8 @@ class History:
 
     @classmethod
     def of(cls, state_dir: str | os.PathLike[str]) -> History:
-        """Raises Refused when there is no journal."""
-        state = os.path.abspath(os.fspath(state_dir))
-        events = os.path.join(state, "events")
-        if not os.path.isdir(events):
-            raise Refused(f"there is no journal in {state}", "name the state folder with --data; a first `aios run` makes one")
-        return cls(OsFiles(), events)
+        """Raises Refused when there is no journal, PermissionError when it is not for us to see."""
+        return cls(OsFiles(), events_folder(os.path.abspath(os.fspath(state_dir))))
 
     def read(
         self, query: Query = EVERYTHING, *, back: bool = False, asked: Asked | None = None, watch: Watch | None = None

@@ -113,6 +113,11 @@ class GuardBook:
         self.calls = {pair: then for pair, then in self.calls.items() if then > at - CALLED_QUIET_S}
         self.calls[playbook, subject] = at
 
+    def has_called(self, playbook: str, subject: str, now: float) -> bool:
+        """Whether a run of it called a person about this a short while ago: once is enough."""
+        called_at = self.calls.get((playbook, subject))
+        return called_at is not None and lasts(called_at, CALLED_QUIET_S, now)
+
     def well(self, subject: str) -> None:
         """The subject is well again: what happens to it next is a new trouble."""
         for pair in [pair for pair in self.calls if pair[1] == subject]:

@@ -206,6 +206,8 @@ def unknown_type(name: str, where: tuple[str | int, ...]) -> Iterator[Said]:
     if any(type_fits(name, known) for known in CATALOGUE):
         return
     family = name.partition(".")[0]  # original.disk_full is no slip of the pen for resource.disk_full
-    near = nearest(name, [known for known in CATALOGUE if nearest(family, [known.partition(".")[0]], 0.75)])
+    of_family = [known for known in CATALOGUE if nearest(family, [known.partition(".")[0]], 0.75)]
+    tails = {known.partition(".")[2]: known for known in of_family}  # agent.heartbeat resembles agent.error in its family alone
+    near = tails.get(nearest(name.partition(".")[2], tails) or "")
     hint = f"did you mean {near!r}?" if near else "that is well if a program of yours says it"
     yield "unknown-type", where, f"no sensor of AIOS says {name}", hint

@@ -146,7 +146,8 @@ def decide(
     held = _guards(best, event, lineages, mode, world, rules, now, in_flight)
     if held is not None:
         drafts = list(_decided("held", event, position, best, incident_id, held=held, considered=considered).drafts)
-        if held.calls and not (incident is not None and incident.called):
+        known = incident is not None and incident.called
+        if held.calls and not known and not (held.guard == "loop" and world.guards.has_called(best.name, event.subject, now)):
             drafts.append(_call(event, best, held, incident_id))
         return Decision("held", tuple(drafts), best.name)
     if run_id(event.id, best.name) in world.recent:

@@ -53,7 +53,7 @@ def alone(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProc
 LINES = [
     (["stauts"], 2, ["there is no command 'stauts'; did you mean 'status'?", "cure: see aios --help"]),
     (["runs", "aprove", "x"], 2, ["there is no command 'aprove'; did you mean 'approve'?", "cure: see aios runs --help"]),
-    (["status", "--colour"], 2, ["unrecognized arguments: --colour", "cure: see aios"]),
+    (["status", "--colour"], 2, ["aios status has no --colour", "cure: see aios status --help"]),
     (["events", "--since", "noon"], 2, ["'noon' is no time; write 1h, today,"]),
     (["runs", "approve", "x"], 3, ["no daemon", "cure: "]),
     (["--settings", "nowhere.toml", "status"], 4, ["nowhere.toml: cannot be read: No such file", "cure: name another file"]),

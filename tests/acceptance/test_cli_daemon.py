@@ -221,6 +221,15 @@ def test_what_did_not_work_is_said(tmp_path: Path, words: list[str], verb: str, 
     assert (answer.get("error") or "a.yaml:3: no such skill") in done.out + done.err
 
 
+def test_a_score_of_a_name_that_nothing_goes_by_is_refused(tmp_path: Path) -> None:
+    """A misspelt name is not a service of which nothing has been measured yet."""
+    known = {"nginx.service": {"subject": "nginx.service", "score": 0.9}}
+    with daemon(tmp_path, {"score": lambda args: {"subject": args["subject"], "score": None} if args else {"scores": known}}):
+        done = aios("score", "ngnx.service", data=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("cure: did you mean 'nginx.service'?\n")
+
+
 def test_scores_are_a_table_with_their_parts(tmp_path: Path) -> None:
     """What has no data is a dash; something degraded is exit code 1; --explain shows figures and formulas."""
     subject = {
@@ -268,6 +277,14 @@ def test_services_are_listed(tmp_path: Path) -> None:
         out = aios("service", "list", data=tmp_path).out
     assert squeezed(out.splitlines()[1]).startswith("a.service down managed 2026-02-24")
     assert out.rstrip().endswith("(1h ago)  exit 1")
+
+
+def test_what_is_ill_stands_first_among_services(tmp_path: Path) -> None:
+    """At night nobody looks through forty that are well."""
+    units = [{"subject": name, "state": state} for name, state in (("c", "up"), ("b", "up"), ("z", "down"), ("a", "stopped"))]
+    with daemon(tmp_path, {"services": {"services": units}}):
+        lines = aios("service", "list", data=tmp_path).out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["z", "a", "b", "c"]
 
 
 def test_what_a_window_lacks_is_explained_and_so_is_what_made_a_correlation(tmp_path: Path) -> None:

@@ -122,5 +122,13 @@ def test_the_newest_of_a_type_or_subject_needs_no_id(tmp_path: Path) -> None:
         done = aios("explain", "--last", word, "--json", data=tmp_path)
         assert json.loads(done.out)["event"]["id"] == wanted
     nobody = aios("explain", "--last", "nothing.here", data=tmp_path)
+    after = [
+        event(name, "s1", NOON - 30 + n, f"own{n}") for n, name in enumerate(("score.updated", "run.healed", "probe.sampled"))
+    ]
+    write_journal(tmp_path, in_force(tmp_path, NOON - 90), *told, *after)
+    of_subject = aios("explain", "--last", "s1", "--json", data=tmp_path)
+    assert json.loads(of_subject.out)["event"]["id"] == "e2", "what happened to it, and not what AIOS noted of it since"
+    own = aios("explain", "--last", "score.updated", "--json", data=tmp_path)
+    assert json.loads(own.out)["event"]["id"] == "own0", "unless the type was named"
     assert (nobody.code, "no event of the type 'nothing.here'" in nobody.err) == (1, True)
     assert aios("explain", data=tmp_path).code == aios("explain", "e1", "--last", "s1", data=tmp_path).code == 2

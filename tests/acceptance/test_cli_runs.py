@@ -606,3 +606,13 @@ def test_a_damaged_line_is_told_where_runs_are_looked_at(tmp_path: Path) -> None
 def test_a_rung_is_told_in_words(rung: dict[str, Any], words: str) -> None:
     """Not as a row of fields, in which a notify reads as if it had failed to heal."""
     assert rung_words({"run": RUN, "playbook": "p", "rung": 0, **rung}) == words
+
+
+def test_a_check_is_told_by_what_it_found(tmp_path: Path) -> None:
+    """`ok` beside the symptom would say that all is well, where it only says that somebody could look."""
+    told = step("symptom", "verify")
+    ill = (told[0], {**told[1], "result": {"verdict": "not_well"}})
+    write_journal(tmp_path, *story(ill, INTENDED, step("restart"), HEALED))
+    row = next(line for line in aios("runs", "show", RUN, data=tmp_path).out.splitlines() if line.startswith("symptom"))
+    assert "not well" in row
+    assert " ok " not in row

@@ -22,8 +22,13 @@ BAD = [
     (["statsu"], "aios: there is no command 'statsu'; did you mean 'status'?\n  cure: see aios --help\n"),
     (["frobnicate"], "aios: there is no command 'frobnicate'; there are: run, demo, status, emit, events,"),
     (["runs", "lsit"], "aios: there is no command 'lsit'; did you mean 'list'?\n  cure: see aios runs --help\n"),
-    (["status", "now"], "aios: unrecognized arguments: now\n  cure: see aios --help\n"),
-    (["status", "--jsno"], "aios: unrecognized arguments: --jsno\n  cure: see aios --help\n"),
+    (["status", "now"], "aios: aios status takes no 'now'\n  cure: see aios status --help\n"),
+    (["status", "--jsno"], "aios: aios status has no --jsno; did you mean --json?\n  cure: see aios status --help\n"),
+    (
+        ["runs", "list", "--limt=3"],
+        "aios: aios runs list has no --limt; did you mean --limit?\n  cure: see aios runs list --help\n",
+    ),
+    (["events", "--sinc", "2h"], "aios: aios events has no --sinc; did you mean --since?\n  cure: see aios events --help\n"),
     (["--data"], "aios: argument --data: expected one argument\n  cure: see aios --help\n"),
     (["events", "--severity", "bad"], "there is no value for --severity 'bad'; there are: info, warning, error, critical"),
     (["events", "--limit", "-1"], "aios: argument --limit: invalid number value: '-1'\n  cure: see aios events --help\n"),
@@ -50,7 +55,7 @@ BAD = [
     (["pause", "--until", "next-week"], "aios: 'next-week' is no time; write 18:00, tomorrow, 2026-02-24"),
     (["skill", "run", "x", "unit"], "aios: 'unit' is no parameter; write NAME=VALUE, such as unit=nginx.service\n"),
     (["skill", "run", "x", "a=1", "a=2"], "aios: 'a' is given twice\n"),
-    (["report", "--date", "soon"], "aios: 'soon' is no day; write it like 2026-02-24\n"),
+    (["report", "--date", "soon"], "aios: 'soon' is no day; write it like 2026-02-24, or today"),
     (["report", "--days", "0"], "aios: --days is a number from 1\n"),
     (["report", "--days", "3", "--date", "today"], "aios: say either --date or --days\n"),
     (["report", "--format", "pdf"], "there is no value for --format 'pdf'; there are: md, json"),
@@ -230,3 +235,28 @@ def test_help_is_the_same_on_every_terminal(words: list[str]) -> None:
     )
     assert done.returncode == 0
     assert "\033" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["events"], ["inbox", "list"], ["journal", "verify"], ["report"]])
+def test_a_folder_that_is_not_ours_to_see_is_not_said_to_hold_no_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Exit code 5, and whom to ask: to look for the journal elsewhere would be an hour lost."""
+    write_journal(tmp_path)
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("aios.journal.query.os.listdir", refuse)
+    done = aios(*words, data=tmp_path)
+    assert (done.code, done.out) == (exits.NOT_ALLOWED, "")
+    assert "as root" in done.err
+    assert "no journal" not in done.err
+
+
+def test_a_day_may_be_written_without_dashes_and_is_that_day(tmp_path: Path) -> None:
+    """Days are compared as text: one of another form would be before or after all that there is."""
+    write_journal(tmp_path, event("service.down", "web.service"))
+    dashed, plain = (aios("report", "--date", day, data=tmp_path) for day in ("2026-02-24", "20260224"))
+    assert plain == dashed
+    assert dashed.code == exits.OK

@@ -206,6 +206,19 @@ def test_a_rollback_tells_what_it_changed_from_what_stood_to_what_is_back(tmp_pa
     play(tmp_path / "state", story)
 
 
+def test_an_act_that_never_began_has_nothing_that_stands(tmp_path: Path) -> None:
+    """Without a snapshot there is no act: a rollback does not say then that what it did is not taken back."""
+
+    async def story(rig: Rig) -> None:
+        it = call("r", "run_job", {"argv": ["true"]}, touches=Touches(units=("nobody-knows.service",)))
+        refused = await rig.act(it)
+        assert "so no act" in refused.error
+        result = await rig.act(rollback("r", it))
+        assert "unsaved" not in result.result
+
+    play(tmp_path / "state", story)
+
+
 def test_an_act_that_named_nothing_is_said_to_stand(tmp_path: Path) -> None:
     """A command's work of which nothing was saved is not taken back, and the rollback does not pretend so."""
 

@@ -317,6 +317,22 @@ def test_that_a_person_was_called_is_remembered_as_long_as_the_incident() -> Non
     assert incident.called
 
 
+@pytest.mark.parametrize(
+    ("guard", "cure"),
+    [
+        ("loop", "aios explain abcdef01; when it is mended: aios resume"),
+        ("depends_on", "aios explain abcdef01"),
+        ("torn", "aios runs show abcdef01"),
+    ],
+)
+def test_a_guard_that_calls_says_what_to_type(guard: str, cure: str) -> None:
+    """Who is woken needs the next command, not only the reason."""
+    journal = Journal()
+    data = {"playbook": "mend", "guard": guard, "why": "it went round"}
+    event = journal.add("reactor.called", "a", data, causationid="abcdef0123456789")
+    assert journal.world.uncalled[event.id].why == f"it went round  {cure}"
+
+
 # --- guards and causes
 
 

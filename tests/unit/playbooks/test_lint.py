@@ -72,6 +72,8 @@ def test_a_misspelt_type_is_a_warning_and_a_foreign_one_is_not() -> None:
     found = findings(other("a", "{type: service.dwon}"), other("b", "{type: [deploy.done, service.down]}"))
     assert [(f.code, f.level) for f in found] == [("unknown-type", "warning"), ("unknown-type", "info")]
     assert found[0].hint == "did you mean 'service.down'?"
+    (heartbeat,) = findings(other("a", "{type: agent.heartbeat}"))
+    assert heartbeat.level == "info", "an agent says more than agent.error"
 
 
 def test_a_playbook_that_is_always_second_is_found() -> None:
