@@ -80,9 +80,9 @@ def types_read(playbooks: Sequence[Playbook], *, scores: bool, time_down: bool) 
 def read(history: History, span: Query, types: Iterable[str], asked: Asked, watch: Watch | None = None) -> Iterator[Stored]:
     """The events of these types within the span, by the time of their arrival: what was imported lies among what was not."""
     query = replace(span, filter=EventFilter(tuple(types)))
-    imported = history.read(replace(query, own=False), asked=asked, watch=watch)
+    imported = (one.stored for one in history.read(replace(query, own=False), asked=asked, watch=watch))
     first = next(imported, None)
-    own = history.read(replace(query, imported=False), asked=asked, watch=watch)
+    own = (one.stored for one in history.read(replace(query, imported=False), asked=asked, watch=watch))
     if first is None:
         return own
     return merge(_again(first, imported), own, key=_arrival)

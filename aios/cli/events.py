@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from aios.cli import exits
-from aios.cli.journal import event_of, parse_day, parse_moment, plain, reader, state_file
+from aios.cli.journal import event_of, parse_day, parse_moment, reader, state_file
 from aios.cli.parser import UsageError, count, finish
 from aios.cli.reach import folder, wants_json
 from aios.cli.terminal import STYLE_OF, Terminal, cut
@@ -22,12 +22,11 @@ from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.catalogue import CATALOGUE
 from aios.events.codec import encode_json
-from aios.events.event import SEVERITIES, Event, Position, Stored, format_time
+from aios.events.event import SEVERITIES, Event, Position, format_time
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.cursors import Cursor, Cursors
 from aios.journal.gap import Gap, gap_of
-from aios.journal.query import BY, Asked, History, Query, Watch, make_query, matches
-from aios.journal.query import count as count_by
+from aios.journal.query import BY, Asked, Found, History, Query, Watch, make_query, matches
 from aios.journal.segments import Effort
 from aios.log import printable
 from aios.nearest import nearest
@@ -158,7 +157,7 @@ def _show_past(args: argparse.Namespace, state: str, query: Query, show: Show, t
     for stored in found:
         nothing = False
         progress.clear()
-        show(str(stored.position), stored.event)
+        show(stored)
         if stored.position.part < IMPORTED_FROM:
             last = stored.position
     progress.clear()
@@ -174,7 +173,7 @@ def _meant(types: Iterable[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else ""
 
 
-def _reaches_far(args: argparse.Namespace, found: Iterable[Stored]) -> bool:
+def _reaches_far(args: argparse.Namespace, found: Iterable[Found]) -> bool:
     """Whether the answer may go back to the beginning: the newest few do only when there are not enough of them."""
     return not isinstance(found, list) or len(found) < (LIMIT if args.limit is None else args.limit)
 
@@ -188,7 +187,7 @@ def _tell_gap(args: argparse.Namespace, gap: Gap | None, terminal: Terminal) -> 
         terminal.complain(f"note: {gap}")
 
 
-def past(args: argparse.Namespace, history: History, query: Query, asked: Asked, watch: Watch | None) -> Iterable[Stored]:
+def past(args: argparse.Namespace, history: History, query: Query, asked: Asked, watch: Watch | None) -> Iterable[Found]:
     """What the journal holds, in the order in which it is shown."""
     timed = args.since or args.between or args.on
     limit = args.limit if args.limit is not None else (0 if timed else LIMIT)
@@ -234,7 +233,7 @@ class Progress:
 
 def _count(args: argparse.Namespace, state: str, query: Query, terminal: Terminal) -> int:
     asked, progress = Asked(), Progress(terminal)
-    counts = count_by(reader(state).read(query, asked=asked, watch=progress.watch), args.by)
+    counts = reader(state).count(query, args.by, asked=asked, watch=progress.watch)
     progress.clear()
     ordered = _ordered(counts, args.by)
     gap = gap_of(OsFiles(), state, query)
@@ -272,7 +271,7 @@ def _from_cursor(args: argparse.Namespace, state: str, query: Query, show: Show,
     shown, last = 0, cursor.position
     for stored in islice(fresh, args.limit) if args.limit else fresh:
         progress.clear()
-        show(str(stored.position), stored.event)
+        show(stored)
         shown, last = shown + 1, stored.position
     progress.clear()
     terminal.out.flush()
@@ -300,13 +299,13 @@ def _follow(args: argparse.Namespace, state: str, query: Query, show: Show, term
     if args.since or args.limit:
         shown = _show_past(args, state, query, show, terminal)
         end = max(end, shown) if end and shown else end or shown
-    for position, event in follow_events(state, query, end):
-        show(position, event)
+    for found in follow_events(state, query, end):
+        show(found)
         terminal.out.flush()
     return exits.OK
 
 
-def follow_events(state: str, query: Query, after: Position | None) -> Iterator[tuple[str, Event]]:
+def follow_events(state: str, query: Query, after: Position | None) -> Iterator[Found]:
     """What comes after this position, each event once and in order, for ever: over a daemon that ends and starts again.
 
     First the stream is opened, then the journal is read to its end, then the stream goes on where that ended.
@@ -316,7 +315,7 @@ def follow_events(state: str, query: Query, after: Position | None) -> Iterator[
         for stored in reader(state).read(Query(after=after, imported=False)):
             after = stored.position
             if matches(stored.event, query):
-                yield str(stored.position), stored.event
+                yield stored
         if stream is None:
             kernel.select([], [], [], WITHOUT_DAEMON_S)  # nobody writes the journal now: only a daemon's start ends this
             continue
@@ -327,7 +326,7 @@ def follow_events(state: str, query: Query, after: Position | None) -> Iterator[
                     after = position
                     event = event_of(item["event"])
                     if matches(event, query):
-                        yield item["position"], event
+                        yield Found.of(event, position)
         except DaemonSilent:  # it ended; what it still wrote stands in the journal
             continue
 
@@ -341,7 +340,7 @@ def _stream(state: str, query: Query) -> Iterator[dict[str, Any]] | None:
 
 # --- showing ----------------------------------------------------------------------------------------------------------
 
-Show = Callable[[str, Event], None]
+Show = Callable[[Found], None]
 
 
 def shower(args: argparse.Namespace, terminal: Terminal) -> Show:
@@ -359,7 +358,8 @@ ID_SHOWN = 8
 def _lines(terminal: Terminal) -> Show:
     """One line an event, for people: a stream has no widths to align to, so the columns are fixed."""
 
-    def show(_: str, event: Event) -> None:
+    def show(found: Found) -> None:
+        event = found.event
         when = f"{terminal.local(event.time)}  {event.id[:ID_SHOWN]:{ID_SHOWN}}"
         head = f"{when}  {event.severity:8}  {event.type:24}  {event.subject:24}  "
         terminal.say(head + summary(event.data), STYLE_OF.get(event.severity, ""))
@@ -368,18 +368,23 @@ def _lines(terminal: Terminal) -> Show:
 
 
 def _json_lines(terminal: Terminal) -> Show:
-    return lambda position, event: terminal.json({"position": position, "event": plain(event)})
+    """The event's line as it stands in the journal, undecoded."""
+
+    def show(found: Found) -> None:
+        terminal.json_text(f'{{"position":"{found.place}","event":{found.line.decode()}}}')
+
+    return show
 
 
 def _json_fields(terminal: Terminal, fields: list[str]) -> Show:
-    return lambda position, event: terminal.json({name: field_of(name, position, event) for name in fields})
+    return lambda found: terminal.json({name: field_of(name, found) for name in fields})
 
 
 def _tabbed(terminal: Terminal, fields: list[str]) -> Show:
     """For `cut` and `awk`: what is no text is JSON, what is missing is empty; a tab or line end inside is shown as escapes."""
 
-    def show(position: str, event: Event) -> None:
-        values = [field_of(name, position, event) for name in fields]
+    def show(found: Found) -> None:
+        values = [field_of(name, found) for name in fields]
         terminal.out.write("\t".join(printable(_as_text(value)) for value in values) + "\n")
 
     return show
@@ -399,13 +404,13 @@ def parse_fields(text: str) -> list[str]:
     return names
 
 
-def field_of(name: str, position: str, event: Event) -> Any:
+def field_of(name: str, found: Found) -> Any:
     """None where there is none. A member's own name may hold dots: the longest that fits counts."""
     if name == "position":
-        return position
+        return found.place
     if not name.startswith("data."):
-        return getattr(event, name)
-    return _member(event.data, name.removeprefix("data."))
+        return getattr(found.event, name)
+    return _member(found.event.data, name.removeprefix("data."))
 
 
 def _member(value: Any, path: str) -> Any:

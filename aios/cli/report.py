@@ -51,7 +51,7 @@ def make(state: str, date: str | None, days: int | None, now: float) -> Report:
     try:
         first, last = days_of(date, days, now)
         kept = from_digest(state, first) if first == last else None
-        return kept or build(reader(state).read(), first, last, now)
+        return kept or build((one.stored for one in reader(state).read()), first, last, now)
     except ValueError as error:
         raise UsageError(str(error), _PROG) from None
 

@@ -38,7 +38,7 @@ def wait_for(verb: str, run: str, state: str, after: Position | None, terminal: 
 
 
 def _of(run: str, state: str, after: Position | None) -> Iterator[Event]:
-    for _, event in follow_events(state, make_query(types=(*_TYPES, "run.rung_done")), after):
+    for event, _ in follow_events(state, make_query(types=(*_TYPES, "run.rung_done")), after):
         if str(event.data.get("run", "")).startswith(run):
             yield event
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from aios.clock import Clock, SystemClock
-from aios.events.codec import encode_json
+from aios.events.codec import decode_json, encode_json
 from aios.events.event import parse_time
 from aios.log import printable
 
@@ -93,6 +93,13 @@ class Terminal:
         if not text.isprintable():
             text = "".join(c if c.isprintable() else _json_escape(c) for c in text)
         self.out.write(text + "\n")
+
+    def json_text(self, text: str) -> None:
+        """The same of what is JSON already: there is no other character in it that steers a terminal and is ASCII."""
+        if text.isascii() and not any(character in text for character in "\t\n\r\x7f"):
+            self.out.write(text + "\n")
+        else:
+            self.json(decode_json(text))
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Aligned columns. On a terminal the last one is cut at its width; into a pipe nothing is cut."""

@@ -16,7 +16,7 @@ CRC-32 (u32 each) of three sections, four u32 of zero, and the CRC-32 of the hea
 - columns, each an array over the blocks: offset in the raw part (u64), place in the file (u64), first and last arrival, first and
   last time (i64, whole seconds rounded down), length in the raw part, length in the file, CRC-32 of the raw bytes, readable
   events, unreadable lines, events that the end of the part before holds too, end of its filter (u32), severities (u8, bit 0 is
-  info), flags (u8);
+  info), flags (u8: `CONTINUES`, `LOST`, `PLAIN`);
 - types, by name: length of the name (u16), name, number n of blocks (u32), n block numbers (u32), n counts (u32). At most
   4,096 types; further ones count under the empty name, which therefore must be looked at for any type;
 - filters: for each block a Bloom filter of its subjects, ten bits for each distinct subject, seven hashes (the two halves of an
@@ -29,6 +29,7 @@ import os
 import re
 import struct
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from aios.disk import read_all, write_small
-from aios.events.codec import LINE_MAX, BadLine, decode, is_whole
+from aios.events.codec import LINE_MAX, BadLine, decode, is_plain, is_whole
 from aios.events.event import SEVERITIES, parse_time
 from aios.ports import Files
 
@@ -54,6 +55,9 @@ CONTINUES = 1
 """Flag: this block begins inside a line that is too long; it counts from its first newline on."""
 LOST = 2
 """Flag: its bytes could not be read when the index was built. No question leaves it out, since it may have held the answer."""
+PLAIN = 4
+"""Flag: each of its lines was decoded when the index was built, and is byte for byte what AIOS writes: so what its bytes say of a
+type is sure, and whoever has checked the block need not decode a line to know that it can be decoded."""
 TYPES_MAX = 4096
 OTHERS = ""
 
@@ -174,6 +178,15 @@ class Index:
         bits = self.filters[ends[block - 1] if block else 0 : ends[block]]
         raw = subject.encode(errors="surrogatepass")
         return bool(bits) and all(bits[bit >> 3] & (1 << (bit & 7)) for bit in _bits_of(raw, len(bits) * 8))
+
+    def counts_of(self, block: int) -> dict[str, int]:
+        """Readable lines of one block by type; under the empty name those of types that have no list."""
+        found: dict[str, int] = {}
+        for name, known in self.types.items():
+            at = bisect_left(known.blocks, block)
+            if at < len(known.blocks) and known.blocks[at] == block:
+                found[name] = known.counts[at]
+        return found
 
     def counts(self) -> dict[str, int]:
         """Readable lines by type. What the end of the part before holds too (`repeats`) is counted here as well."""
@@ -417,21 +430,24 @@ _LINE = re.compile(
 
 def facts_of(line: bytes) -> LineFacts | None:
     """Of a line without its newline; None when it cannot be read. A third of what decoding it costs."""
-    facts = _facts([line])
-    return LineFacts(*(word.decode(errors="replace") for word in facts[0])) if facts else None
+    if len(line) >= LINE_MAX or not is_whole(line):
+        return None
+    fast = _LINE.match(line)
+    facts = fast.groups() if fast is not None else _slow_facts(line)
+    return LineFacts(*(word.decode(errors="replace") for word in facts)) if facts is not None else None
 
 
-def _facts(lines: Iterable[bytes]) -> list[tuple[bytes, ...]]:
-    """As `LineFacts`, in UTF-8, of those that can be read."""
-    found = []
+def _facts(lines: Iterable[bytes]) -> tuple[list[tuple[bytes, ...]], bool]:
+    """As `LineFacts`, in UTF-8, of those that can be read; and whether all of them are `PLAIN`."""
+    found, plain = [], True
     match = _LINE.match
     for line in lines:
-        if len(line) < LINE_MAX and is_whole(line):
-            fast = match(line)
-            facts = fast.groups() if fast is not None else _slow_facts(line)
-            if facts is not None:
-                found.append(facts)
-    return found
+        fast = match(line) if is_plain(line) else None
+        facts = fast.groups() if fast is not None else _slow_facts(line)
+        plain = plain and fast is not None
+        if facts is not None:
+            found.append(facts)
+    return found, plain
 
 
 def _slow_facts(line: bytes) -> tuple[bytes, ...] | None:
@@ -467,7 +483,9 @@ class IndexBuilder:
     def add(self, raw: bytes, flags: int, at: int, stored: int) -> None:
         """The next block: its raw bytes, and where they stand in the file."""
         lines = lines_of(raw, flags)
-        facts = _facts(lines)
+        facts, plain = _facts(lines)
+        if plain and not flags & CONTINUES and raw.endswith(b"\n"):
+            flags |= PLAIN
         ids, types, subjects, times, arrivals, severities = zip(*facts, strict=True) if facts else ((),) * 6
         self._add_types(Counter(types))
         self._filters += _filter_of(set(subjects))

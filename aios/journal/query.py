@@ -2,8 +2,12 @@
 
 `aios.journal.read` is for anyone's Python; `aios events`, reports and backtests use the `Query` below it. Three sieves, each
 cheaper than the next: the index names the blocks (`segments`), a search of their bytes the lines (`sift`), and only what both
-let through is decoded, checked and compared exactly. So an answer never holds what was not asked for, and a line that cannot
+let through is checked and compared exactly (`judge`). So an answer never holds what was not asked for, and a line that cannot
 be read is stepped over here: `aios journal verify` tells of it.
+
+In a closed part's blocks whose lines are known to be events, byte for byte as we write them (`PLAIN` in `index`), none of them
+is decoded but where the question asks for more than its head says. There the index also counts how many answer: where the
+search finds as many, they are those; and who only counts needs no search.
 """
 
 from __future__ import annotations
@@ -11,23 +15,24 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from math import inf
-from typing import Any
 
 from aios.disk import OsFiles
 from aios.errors import Refused
-from aios.events.codec import BadLine, decode, decode_sure, encode_json
-from aios.events.event import Event, Position, Stored, parse_time
+from aios.events.codec import encode_json
+from aios.events.event import Event, Position, format_time, parse_time
 from aios.events.filters import ANY, EventFilter, is_wildcard
 from aios.journal.archive import IMPORTED_FROM
-from aios.journal.segments import Effort, Segment, Wanted, segments
-from aios.journal.sift import Sift, needles_of, text_as_bytes
+from aios.journal.found import Found, Head, found_with
+from aios.journal.index import OTHERS
+from aios.journal.judge import EVERY_EVENT, EVERYTHING, Asked, Judge, Query, as_variables
+from aios.journal.segments import Block, Chunk, Effort, Segment, Wanted, segments
+from aios.journal.sift import Sift, needles_of
 from aios.playbooks.condition import compile_condition, field_types
-from aios.playbooks.model import Condition
 from aios.ports import Files
 
 Moment = float | str | datetime
@@ -35,47 +40,6 @@ Moment = float | str | datetime
 
 Watch = Callable[[Effort], None]
 """Called after each chunk that was looked at."""
-
-
-EVERY_EVENT = EventFilter()
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked for; empty fields let everything pass.
-
-    `text` stands somewhere in the event's type, subject, source, id or data (ASCII letters in any case). `where` is a
-    condition over `event`; where it cannot say (a field is missing), the event is left out. `since` <= arrival < `until`. `on` is
-    a day of the journal (UTC, as in reports). `after` is a position that was read already. `imported` false leaves out what came
-    by an import: it is older than anything that a follower or a cursor waits for; `own` false leaves out what did not.
-    `origin` is what its origin begins with.
-    """
-
-    filter: EventFilter = EVERY_EVENT
-    text: str = ""
-    where: Condition | None = None
-    since: float = 0.0
-    until: float = inf
-    on: str = ""
-    after: Position | None = None
-    imported: bool = True
-    own: bool = True
-    origin: str = ""
-
-
-EVERYTHING = Query()
-
-
-@dataclass(slots=True)
-class Asked:
-    """What became of a question: its effort, how often `where` could not say, with the first reason, and how many whole lines
-    were spoiled. (Half a line that a crash left is none: it was never acknowledged.)
-    """
-
-    effort: Effort = field(default_factory=Effort)
-    unsaid: int = 0
-    why_unsaid: str = ""
-    spoiled: int = 0
 
 
 def make_query(
@@ -127,11 +91,14 @@ def read(
     after: Position | None = None,
     reverse: bool = False,
     limit: int | None = None,
-) -> Iterator[Stored]:
+) -> Iterator[Found]:
     """The events of a state folder that match, in order (`reverse`: the newest first); with or without a daemon.
 
         for event, position in aios.journal.read("/var/lib/aios", types=["service.*"], since="2026-02-20T00:00:00Z"):
             print(event.time, event.subject, event.data)
+
+    What comes is a `Found`: it unpacks as above, and has `line`, the event's bytes, which only `event` decodes: who counts, or
+    hands lines on, is several times as fast without.
 
     `types` are exact or end in `.*`; `severity` is the least; `where` is CEL over `event`, such as `event.data.failures >= 3`;
     `since` <= arrival < `until`; `on` a day such as `2026-02-20` (UTC). `after` is a position that you have already: keep the
@@ -172,13 +139,32 @@ class History:
 
     def read(
         self, query: Query = EVERYTHING, *, back: bool = False, asked: Asked | None = None, watch: Watch | None = None
-    ) -> Iterator[Stored]:
+    ) -> Iterator[Found]:
         """What matches, in the journal's order (`back`: the other way round). Raises OSError."""
-        asked = asked or Asked()
-        for segment in self._segments(query, asked.effort, back):
-            yield from _of_segment(segment, query, back, asked, watch)
+        return chain.from_iterable(self._answers(query, back, asked or Asked(), watch))
 
-    def newest(self, query: Query, count: int, *, asked: Asked | None = None, watch: Watch | None = None) -> list[Stored]:
+    def _answers(self, query: Query, back: bool, asked: Asked, watch: Watch | None) -> Iterator[Iterable[Found]]:
+        answers = _Answers(query, asked)
+        for segment in self._segments(query, asked.effort, back):
+            for chunk in answers.chunks(segment, back):
+                found = answers.of(segment, chunk)
+                yield reversed(list(found)) if back else found
+                if watch:
+                    watch(asked.effort)
+
+    def count(self, query: Query, by: str = "", *, asked: Asked | None = None, watch: Watch | None = None) -> Counter[str]:
+        """How many match for each key of `BY`, at most `KEYS_MAX` of them; without `by` all under "". Raises OSError."""
+        asked = asked or Asked()
+        answers, counts = _Answers(query, asked), _Counts(by)
+        for segment in self._segments(query, asked.effort, back=False):
+            for chunk in answers.chunks(segment):
+                if not counts.add_block(answers.counted(segment, chunk), chunk.block):
+                    counts.add(answers.of(segment, chunk))
+                if watch:
+                    watch(asked.effort)
+        return counts.found
+
+    def newest(self, query: Query, count: int, *, asked: Asked | None = None, watch: Watch | None = None) -> list[Found]:
         """The last so many that match, in order; read from behind."""
         return list(islice(self.read(query, back=True, asked=asked, watch=watch), count))[::-1]
 
@@ -209,87 +195,66 @@ def _may_hold(segment: Segment, query: Query) -> bool:
     return query.after is None or segment.part >= (query.after.day, query.after.part)
 
 
-def _of_segment(segment: Segment, query: Query, back: bool, asked: Asked, watch: Watch | None) -> Iterator[Stored]:
-    after = query.after.offset if query.after and segment.part == (query.after.day, query.after.part) else -1
-    sift = _sift_of(query)
-    judge = _Judge(query, asked)
-    day, number = segment.part
-    for chunk in segment.chunks(_wanted_of(query), asked.effort, after, back):
-        lines = sift.lines(chunk.raw)
-        for begin, line in reversed(list(lines)) if back else lines:
-            offset = chunk.offset + begin
-            if offset <= after:
-                continue
-            event = judge.event(line, chunk.sure)
-            if event is not None and event.id not in segment.repeated():
-                yield Stored(event, Position(day, number, offset))
-        if watch:
-            watch(asked.effort)
-
-
 def matches(event: Event, query: Query) -> bool:
     """Whether an event that was read elsewhere (the daemon's stream) answers the question; its place is not looked at."""
-    return _Judge(query, Asked()).passes(event)
+    return Judge(query, Asked()).passes(event)
 
 
-class _Judge:
-    """Decodes a line that may match, and compares it exactly."""
+class _Answers:
+    """One question, asked of chunk after chunk."""
 
     def __init__(self, query: Query, asked: Asked) -> None:
         self._query = query
         self._asked = asked
-        self._passes = query.filter.passes if query.filter != EVERY_EVENT else None
-        self._text = text_as_bytes(query.text)
-        self._timed = query.since > 0 or query.until < inf
+        self._judge = Judge(query, asked)
+        self._sift = _sift_of(query)
+        self._untimed = _sift_of(replace(query, since=0.0, until=inf))
+        self._of_types = self._judge.of_heads and not (query.filter.subject or query.filter.severities)
 
-    def event(self, line: bytes, sure: bool) -> Event | None:
-        try:
-            event = decode_sure(line) if sure else decode(line)
-        except BadLine:
-            self._asked.spoiled += line.rstrip().endswith(b'"}')
+    def chunks(self, segment: Segment, back: bool = False) -> Iterator[Chunk]:
+        return segment.chunks(_wanted_of(self._query), self._asked.effort, self._after(segment), back)
+
+    def _after(self, segment: Segment) -> int:
+        after = self._query.after
+        return after.offset if after is not None and segment.part == (after.day, after.part) else -1
+
+    def of(self, segment: Segment, chunk: Chunk) -> Iterable[Found]:
+        """What matches, in order."""
+        found = self._plain(segment, chunk, chunk.block) if chunk.block else self._decoded(segment, chunk)
+        after = self._after(segment)
+        return found if chunk.offset > after else (one for one in found if one.position.offset > after)
+
+    def _decoded(self, segment: Segment, chunk: Chunk) -> Iterator[Found]:
+        for begin, line in self._sift.lines(chunk.raw):
+            event = self._judge.event(line)
+            if event is not None and event.id not in segment.repeated():
+                yield Found.decoded(line, segment.part, chunk.offset + begin, event)
+
+    def _plain(self, segment: Segment, chunk: Chunk, block: Block) -> Iterable[Found]:
+        part, offset = segment.part, chunk.offset
+        sift = self._untimed if block.within(self._query.since, self._query.until) else self._sift
+        if sift.only:
+            found = found_with(sift.only, chunk.raw, part, offset)
+        else:
+            found = [Found(line, part, offset + begin) for begin, line in sift.lines(chunk.raw)]
+        counts = self._counts(block)
+        if counts is None or sum(counts.values()) != len(found):
+            found = list(filter(self._judge.found, found))
+        if found and (repeated := segment.repeated()):
+            found = [one for one in found if one.event.id not in repeated]
+        return found
+
+    def counted(self, segment: Segment, chunk: Chunk) -> Mapping[str, int] | None:
+        """How many answer, by type, where the index can say that of this chunk."""
+        if chunk.block is None or chunk.offset <= self._after(segment) or segment.repeated():
             return None
-        return event if self.passes(event) else None
+        return self._counts(chunk.block)
 
-    def passes(self, event: Event) -> bool:
-        if self._passes and not self._passes(event.type, event.subject, event.severity):
-            return False
-        if self._timed and not self._in_time(event):
-            return False
-        if self._query.origin and not event.origin.startswith(self._query.origin):
-            return False
-        if self._text and not self._holds_text(event):
-            return False
-        return self._query.where is None or self._true(event, self._query.where)
-
-    def _in_time(self, event: Event) -> bool:
-        try:
-            return self._query.since <= event.taken < self._query.until
-        except ValueError:
-            return False  # no arrival of ours: no daemon wrote this line
-
-    def _holds_text(self, event: Event) -> bool:
-        words = (event.type, event.subject, event.source, event.id, event.data)
-        return any(self._text in encode_json(word).lower() for word in words)
-
-    def _true(self, event: Event, where: Condition) -> bool:
-        truth = where.evaluate({"event": as_variables(event)})
-        if truth.value is None:
-            self._asked.unsaid += 1
-            self._asked.why_unsaid = self._asked.why_unsaid or truth.why
-        return truth.value is True
-
-
-def as_variables(event: Event) -> Mapping[str, Any]:
-    """What an expression sees of an event."""
-    return {
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time,
-        "severity": event.severity,
-        "data": event.data,
-    }
+    def _counts(self, block: Block) -> Mapping[str, int] | None:
+        if not self._of_types or not block.within(self._query.since, self._query.until):
+            return None
+        counts, passes = block.counts(), self._query.filter.passes
+        return None if OTHERS in counts else {name: number for name, number in counts.items() if passes(name, "", "")}
 
 
 @lru_cache(maxsize=8)
@@ -315,24 +280,59 @@ def _wanted_of(query: Query) -> Wanted:
 
 # --- counting ---------------------------------------------------------------------------------------------------------
 
-BY: Mapping[str, Callable[[Event], str]] = {
-    "type": lambda event: event.type,
-    "subject": lambda event: event.subject,
-    "hour": lambda event: event.arrival[:13] + ":00Z",
+BY: Mapping[str, Callable[[Head], str]] = {
+    "type": lambda head: head.type,
+    "subject": lambda head: head.subject,
+    "hour": lambda head: head.arrival[:13] + ":00Z",
 }
 """By what events are counted."""
 KEYS_MAX = 100_000
-OTHERS = "(others)"
+BEYOND = "(others)"
 
 
-def count(events: Iterable[Stored], by: str = "") -> Counter[str]:
-    """How many there are for each key, at most `KEYS_MAX` of them; without `by` all under the empty one."""
-    key_of = BY[by] if by else lambda _: ""
-    counts: Counter[str] = Counter()
-    for event, _ in events:
-        key = key_of(event)
-        counts[key if key in counts or len(counts) < KEYS_MAX else OTHERS] += 1
-    return counts
+class _Counts:
+    def __init__(self, by: str) -> None:
+        self._by = by
+        self.found: Counter[str] = Counter()
+
+    def add(self, found: Iterable[Found]) -> None:
+        if not self._by:
+            self._put("", sum(1 for _ in found))
+            return
+        key_of = BY[self._by]
+        for key, number in Counter(key_of(one.head) for one in found).items():
+            self._put(key, number)
+
+    def add_block(self, counts: Mapping[str, int] | None, block: Block | None) -> bool:
+        """What the index counts in a block; False where that does not tell what is asked."""
+        if counts is None or block is None or self._by == "subject":
+            return False
+        if self._by == "type":
+            for name, number in counts.items():
+                self._put(name, number)
+            return True
+        hour = block.hour() if self._by else None
+        if self._by and hour is None:
+            return False
+        self._put(f"{format_time(hour * 3600)[:13]}:00Z" if hour is not None else "", sum(counts.values()))
+        return True
+
+    def _put(self, key: str, number: int) -> None:
+        if number:
+            self.found[key if key in self.found or len(self.found) < KEYS_MAX else BEYOND] += number
 
 
-__all__ = ["BY", "Asked", "History", "Moment", "Query", "count", "make_query", "read"]
+__all__ = [
+    "BY",
+    "EVERYTHING",
+    "EVERY_EVENT",
+    "Asked",
+    "Found",
+    "History",
+    "Moment",
+    "Query",
+    "as_variables",
+    "make_query",
+    "matches",
+    "read",
+]

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from aios.disk import read_all
 from aios.journal.archive import FOLDER, IMPORTED_FROM, DamagedBlock, archive_path, list_archives, open_archive
-from aios.journal.index import RAW, Index, facts_of, severity_mask, trusted_index
+from aios.journal.index import PLAIN, RAW, Index, facts_of, severity_mask, trusted_index
 from aios.journal.parts import BATCH_BYTES_MAX, Part, list_parts
 from aios.ports import Files
 
@@ -34,12 +34,41 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 class Chunk(NamedTuple):
     """Whole lines, and the offset of the first in its raw part. What does not end with a newline is no line.
 
-    `sure`: the bytes have passed a checksum since each of its lines was found whole.
+    `block`: what the index says of them, where it says that they are `PLAIN`, and their bytes have passed a checksum since.
     """
 
     offset: int
     raw: bytes
-    sure: bool = False
+    block: Block | None = None
+
+
+class Block(NamedTuple):
+    """One block of an index."""
+
+    of: Index
+    number: int
+
+    def counts(self) -> dict[str, int]:
+        """See `Index.counts_of`."""
+        return self.of.counts_of(self.number)
+
+    def within(self, since: float, until: float) -> bool:
+        """Whether all its events arrived between the two."""
+        first, last = self._arrivals()
+        return since <= first and last + 1 <= until
+
+    def hour(self) -> int | None:
+        """In which hour since the epoch all its events arrived; None where in several."""
+        first, last = self._arrivals()
+        return first // 3600 if first // 3600 == last // 3600 else None
+
+    def _arrivals(self) -> tuple[int, int]:
+        columns = self.of.columns
+        return columns["arrival_first"][self.number], columns["arrival_last"][self.number]
+
+
+def _known(index: Index, number: int) -> Block | None:
+    return Block(index, number) if index.columns["flags"][number] & PLAIN else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +147,7 @@ class Segment:
             if crc32(raw) != columns["crc"][block]:  # somebody has changed the part: its index says nothing about it any more
                 yield from self._all(fd, *((0, begin + length) if back else (begin, size)), effort, back)
                 return
-            yield Chunk(begin, raw, not columns["bad"][block])
+            yield Chunk(begin, raw, _known(index, block))
 
     def _all(self, fd: int, begin: int, end: int, effort: Effort, back: bool) -> Iterator[Chunk]:
         walk = backward(self._files, fd, begin, end) if back else forward(self._files, fd, begin, end)
@@ -143,7 +172,7 @@ class Segment:
                 except DamagedBlock:
                     effort.damaged += 1
                     continue
-                yield Chunk(index.columns["offset"][block], raw, not index.columns["bad"][block])
+                yield Chunk(index.columns["offset"][block], raw, _known(index, block))
         finally:
             part.close()
 

@@ -18,6 +18,9 @@ from aios.events.filters import ANY, EventFilter, is_wildcard
 _ARRIVAL = b'"arrival":"'
 _ARRIVAL_LENGTH = len("2026-02-24T08:15:30.123456Z")
 
+_BEHIND_TYPE = b',"subj'
+"""What follows a type. A search is the faster the longer what it looks for, and by a third if that does not end with a quote."""
+
 Needle = tuple[bytes, ...]
 """One of these stands in every line that matches."""
 
@@ -34,7 +37,8 @@ class Sift:
         self._needles = sorted(all_needles, key=lambda needle: min(map(len, needle)), reverse=True)
         self._find = _searcher(self._needles[0]) if self._needles else None
         alone = len(self._needles) == 1 and len(self._needles[0]) == 1 and not (self._text or self._since or self._until)
-        self._only = self._needles[0][0] if alone else b""
+        self.only = self._needles[0][0] if alone else b""
+        """Where nothing is asked for but that this stands in the line: the usual question."""
 
     @property
     def narrow(self) -> bool:
@@ -43,8 +47,8 @@ class Sift:
 
     def lines(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """The lines that may match, without their newline, and where in the chunk they begin."""
-        if self._only:
-            yield from _lines_with(chunk, self._only)
+        if self.only:
+            yield from _lines_with(chunk, self.only)
             return
         searched = chunk
         if self._text:
@@ -125,7 +129,7 @@ def text_as_bytes(text: str) -> bytes:
 
 def _type_bytes(wanted: str) -> bytes:
     raw = b'"type":' + encode_json(wanted[:-1] if is_wildcard(wanted) else wanted)
-    return raw[:-1] if is_wildcard(wanted) else raw
+    return raw[:-1] if is_wildcard(wanted) else raw + _BEHIND_TYPE
 
 
 def _moment(since: bytes, until: bytes) -> list[Needle]:

@@ -30,7 +30,7 @@ from aios.journal.archive import (
 )
 from aios.journal.cursors import Cursors, DamagedCursor
 from aios.journal.digest import BadDigest, Digest, PartFacts, days_with_digest, load_digest
-from aios.journal.index import ARCHIVE, RAW, BadIndex, Index, build_index, encode_index, index_path, load_index, save_index
+from aios.journal.index import ARCHIVE, PLAIN, RAW, BadIndex, Index, build_index, encode_index, index_path, load_index, save_index
 from aios.journal.parts import Part, list_parts
 from aios.journal.retention import Step, Upkeep
 from aios.ports import Files
@@ -177,7 +177,7 @@ class _Verifier:
         except BadIndex as bad:
             self._find("warning", shown, 0, f"the index cannot be believed and is not: {bad}", _REINDEX)
         else:
-            if index.kind != kind or _plain(index) != _plain(true):
+            if index.kind != kind or _said(index, index) != _said(true, index):
                 self._find("error", shown, 0, "the index is whole, but says something else than the file", _REINDEX)
 
     # --- archives
@@ -261,9 +261,15 @@ def _lines_of(part: Part, offset: int, raw: bytes) -> Iterator[tuple[Position, b
         begin = end
 
 
-def _plain(index: Index) -> bytes:
-    """What an index says about the file: not since when its age counts, nor how often the end of another part comes again."""
-    columns = {**index.columns, "repeats": index.columns["bad"]}
+def _said(index: Index, shown: Index) -> bytes:
+    """What an index says about the file: not since when its age counts, nor how often the end of another part comes again.
+
+    Nor that a block is `PLAIN`, where the one that is `shown` does not say so: an older AIOS did not look.
+    """
+    flags = bytearray(index.columns["flags"])
+    for at, there in enumerate(shown.columns["flags"][: len(flags)]):
+        flags[at] &= there | ~PLAIN & 0xFF
+    columns = {**index.columns, "repeats": index.columns["bad"], "flags": memoryview(flags)}
     return encode_index(
         Index(index.kind, index.part_size, index.file_size, index.events, 0, index.sha256, columns, index.types, index.filters)
     )

@@ -22,10 +22,10 @@ from aios.errors import ConfigErrors, Refused
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CORRELATED
 from aios.events.codec import decode_json
-from aios.events.event import SYSTEM, Event, Position, Stored, parse_time
+from aios.events.event import SYSTEM, Event, Position, parse_time
 from aios.events.filters import EventFilter
 from aios.journal.archive import IMPORTED_FROM
-from aios.journal.query import History, Query
+from aios.journal.query import Found, History, Query
 from aios.nearest import nearest
 from aios.playbooks import needs
 from aios.playbooks.correlate import trigger_says
@@ -136,9 +136,9 @@ def look_back(history: History, wanted: str, blobs: Blobs, skills: SkillCatalogu
     return past
 
 
-def find_event(history: History, wanted: str) -> Stored:
+def find_event(history: History, wanted: str) -> Found:
     """The event, run or dead letter that is meant, by its id or the beginning of it. Raises Refused."""
-    near: dict[str, Stored] = {}
+    near: dict[str, Found] = {}
     for stored in history.read(Query(text=wanted), back=True):
         event = stored.event
         if event.id == wanted:
@@ -157,10 +157,10 @@ def find_event(history: History, wanted: str) -> Stored:
     raise Refused(f"no event {wanted[:100]!r} in the journal, and no run", cure)
 
 
-def _of_event(history: History, found: Stored) -> Past:
+def _of_event(history: History, found: Found) -> Past:
     """The event itself, or the one that a dead letter is about."""
     if found.event.type != "scheduler.dead_letter":
-        return Past(*found)
+        return Past(found.event, found.position)
     data = found.event.data
     event = history.at(Position.parse(data["position"]))
     if event is None:
@@ -170,12 +170,12 @@ def _of_event(history: History, found: Stored) -> Past:
     return Past(event, Position.parse(data["position"]))
 
 
-def _of_run(history: History, opened: Stored) -> Past:
+def _of_run(history: History, opened: Found) -> Past:
     """The event that this run answers; as the run remembers it, where its day is over."""
     event_id = str(opened.event.data["event"])
     stored = next((one for one in history.read(Query(text=event_id), back=True) if one.event.id == event_id), None)
     if stored is not None:
-        return Past(*stored, run=opened.event)
+        return Past(stored.event, stored.position, run=opened.event)
     t = opened.event.data["trigger"]
     event = Event(t["id"], t["source"], t["type"], t["subject"], t["time"], t["data"], opened.event.arrival, t["severity"])
     note = "The journal does not hold the event any more: this is how its run remembers it."
@@ -197,7 +197,7 @@ class _Before:
         """Each, and whether it stands before."""
         return ((stored.event, self.holds(stored)) for stored in self.history.read(_about(types)))
 
-    def holds(self, stored: Stored) -> bool:
+    def holds(self, stored: Found) -> bool:
         if self.position is None or self.position.part >= IMPORTED_FROM:
             return stored.event.taken <= self.arrival
         return stored.position < self.position
@@ -233,7 +233,7 @@ def _uses(history: History, past: Past) -> None:
         past.used.setdefault(str(event.data.get("playbook", "")), told)
 
 
-def _openings(complete: Stored) -> Query:
+def _openings(complete: Found) -> Query:
     return Query(
         EventFilter.from_args({"types": ["run.opened"]}), text=complete.event.id, after=complete.position, imported=False
     )

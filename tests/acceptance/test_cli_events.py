@@ -307,10 +307,10 @@ def test_following_misses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
 
     living = Daemon(tmp_path, {}, stream)
     following = follow_events(tmp_path.as_posix(), Query(), Position("2026-02-24", 1, 0))
-    assert [next(following)[1].id, next(following)[1].id] == ["e1", "e2"]
+    assert [next(following).event.id, next(following).event.id] == ["e1", "e2"]
     living.close()
     write_journal(tmp_path, event("n.3", id_="e3"), part=2)  # what a daemon wrote while it ended
-    assert next(following)[1].id == "e3"
+    assert next(following).event.id == "e3"
     assert ("events_follow", {"types": [], "subject": "", "severity": ""}) in living.asked
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from aios.events.event import Event, Position, Stored, format_time
 from aios.journal.archive import IMPORTED_FROM, archive_path, write_archive
 from aios.journal.index import build_index, save_index
 from aios.journal.parts import Part
-from aios.journal.query import Asked, History, Query, count, make_query, matches
+from aios.journal.query import Asked, Found, History, Query, make_query, matches
 from aios.playbooks.condition import BadExpression
 
 MIDNIGHT = 1_771_891_200.0
@@ -131,6 +131,10 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
+def values(found: Iterable[Found]) -> list[Stored]:
+    return [one.stored for one in found]
+
+
 def truthful(query: Query, truth: list[Stored]) -> list[Stored]:
     return [
         stored
@@ -148,9 +152,9 @@ def test_every_question_gets_exactly_what_matches(tmp_path: Path, shape: Shape, 
     truth = three_days(tmp_path, seed=7)
     shape(tmp_path)
     wanted = truthful(make_query(**question), truth)
-    assert list(aios.journal.read(tmp_path, **question)) == wanted
-    assert list(aios.journal.read(tmp_path, **question, reverse=True)) == wanted[::-1]
-    assert list(aios.journal.read(tmp_path, **question, limit=3)) == wanted[:3]
+    assert values(aios.journal.read(tmp_path, **question)) == wanted
+    assert values(aios.journal.read(tmp_path, **question, reverse=True)) == wanted[::-1]
+    assert values(aios.journal.read(tmp_path, **question, limit=3)) == wanted[:3]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -173,7 +177,7 @@ def test_random_questions_over_random_days(tmp_path: Path, seed: int) -> None:
             question["since"] = MIDNIGHT + chance.choice([0, 1, 3600, 36000, chance.uniform(0, 3 * DAY_S)])
         if chance.random() < 0.5:
             question["until"] = MIDNIGHT + chance.choice([3600, DAY_S, 2 * DAY_S, chance.uniform(0, 3 * DAY_S)])
-        found = list(aios.journal.read(tmp_path, **question))
+        found = values(aios.journal.read(tmp_path, **question))
         assert found == truthful(make_query(**question), truth), (seed, question)
 
 
@@ -259,7 +263,7 @@ def test_a_part_that_is_archived_while_we_read_is_read_once(tmp_path: Path) -> N
     (folder / "2026-02-25.1.jsonl").unlink()
     (folder / "2026-02-25.2.jsonl").unlink()
     left = [stored for stored in truth if stored.position[:2] != ("2026-02-25", 2)]
-    assert [first, *reading] == left
+    assert values([first, *reading]) == left
 
 
 def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
@@ -267,10 +271,10 @@ def test_a_line_that_is_being_written_is_left_for_later(tmp_path: Path) -> None:
     at = format_time(MIDNIGHT)
     lines = [encode(Event(f"i{n}", "test", "a.b", "host", at, {}, at)) for n in range(3)]
     write_part(tmp_path, Part("2026-02-24", 1), [*lines[:2], lines[2][:50]])
-    assert len(list(aios.journal.read(tmp_path))) == 2
-    assert len(list(aios.journal.read(tmp_path, reverse=True))) == 2
+    assert len(values(aios.journal.read(tmp_path))) == 2
+    assert len(values(aios.journal.read(tmp_path, reverse=True))) == 2
     write_part(tmp_path, Part("2026-02-24", 1), lines)
-    assert len(list(aios.journal.read(tmp_path))) == 3
+    assert len(values(aios.journal.read(tmp_path))) == 3
 
 
 @pytest.mark.parametrize("junk", [b"x" * 1_000_000, b"\n" * 1_000_000, b"\0" * 700_000 + b"\n", os.urandom(600_000)], ids=len)
@@ -305,7 +309,7 @@ def test_followers_and_cursors_do_not_see_what_was_imported(tmp_path: Path) -> N
     write_archive(OsFiles(), str(tmp_path / "events"), part)
     (tmp_path / "events" / part.name).unlink()
     history = History(OsFiles(), str(tmp_path / "events"))
-    assert list(history.read(Query(imported=False))) == truth
+    assert values(history.read(Query(imported=False))) == truth
     assert [s.event.id for s in history.read(make_query(types=["a.*"]))] == ["old"]
     assert history.last_position() == truth[-1].position
 
@@ -315,7 +319,7 @@ def test_where_that_cannot_say_leaves_out_and_is_counted(tmp_path: Path) -> None
     truth = three_days(tmp_path, seed=5, per_day=50)
     asked = Asked()
     query = make_query(where="event.data.failures == 2")
-    found = list(History(OsFiles(), str(tmp_path / "events")).read(query, asked=asked))
+    found = values(History(OsFiles(), str(tmp_path / "events")).read(query, asked=asked))
     assert found == [s for s in truth if s.event.data.get("failures") == 2]
     assert asked.unsaid == len([s for s in truth if "failures" not in s.event.data])
     assert "failures" in asked.why_unsaid
@@ -325,10 +329,10 @@ def test_events_are_counted_by_what_is_asked(tmp_path: Path) -> None:
     """Type, subject, hour; or all of them."""
     truth = three_days(tmp_path, seed=5, per_day=50)
     for by, key in (("type", "type"), ("subject", "subject")):
-        counts = count(aios.journal.read(tmp_path), by)
+        counts = History.of(tmp_path).count(Query(), by)
         assert counts == {value: sum(getattr(s.event, key) == value for s in truth) for value in counts}
-    assert count(aios.journal.read(tmp_path)) == {"": len(truth)}
-    hours = count(aios.journal.read(tmp_path), "hour")
+    assert History.of(tmp_path).count(Query()) == {"": len(truth)}
+    hours = History.of(tmp_path).count(Query(), "hour")
     assert hours.total() == len(truth)
     assert all(hour.endswith(":00Z") for hour in hours)
 
@@ -370,7 +374,7 @@ def test_mutated_files_never_raise_and_lose_no_good_neighbour(tmp_path: Path, se
         path = chance.choice(paths)
         whole = path.read_bytes()
         path.write_bytes(_mutated(whole, chance))
-        found = list(aios.journal.read(tmp_path))
+        found = values(aios.journal.read(tmp_path))
         assert all(known.get(s.event.id) == s.event for s in found), (seed, turn, path.name)
         others = [s for s in truth if f"{s.position.day}.{s.position.part}" not in path.name]
         assert [s for s in found if f"{s.position.day}.{s.position.part}" not in path.name] == others, (seed, turn, path.name)
