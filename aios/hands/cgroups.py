@@ -71,20 +71,29 @@ class Groups:
 
     def act(self, name: str, limits: Limits) -> Group:
         """Make the group for an act, with its limits; where there is no tree, a group that holds nothing. Raises OSError."""
-        folders = {folder: f"{folder}/acts/{name}" for folder in self.folders}
-        group = Group(name, self.kind, tuple(folders.values()), weighed="cpu" in self.bases)
+        spared = self._unweighed(limits)
+        folders = {folder: f"{folder}/acts/{name}" for folder in self.folders if folder != spared}
+        group = Group(name, self.kind, tuple(folders.values()), weighed=self.bases.get("cpu") in folders)
         try:
             for path in group.folders:
                 os.mkdir(path)
             group.held = {
                 CONTROLLERS[controller]: folders[base]
                 for controller, base in self.bases.items()
-                if _limit(folders[base], controller, limits)
+                if base in folders and _limit(folders[base], controller, limits)
             }
         except OSError:
             group.remove()
             raise
         return group
+
+    def _unweighed(self, limits: Limits) -> str:
+        """v1's hierarchy of the processor, where it has nothing to hold: in it an act would weigh as much as all that was handed
+        over to us, whatever its nice value; outside, that counts.
+        """
+        cpu = self.bases.get("cpu", "")
+        alone = all(base != cpu for controller, base in self.bases.items() if controller != "cpu")
+        return cpu if alone and cpu != self.tree and not limits.cpu else ""
 
     def named(self, name: str) -> Group:
         """A group that an earlier launcher made; perhaps it is gone."""

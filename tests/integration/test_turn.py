@@ -19,7 +19,7 @@ from aios.hands import turn
 from aios.hands.turn import lowered
 from aios.ports import ProcessId
 from aios.skills.catalogue import load_bodies
-from tests.integration.cgroup_kit import handed_over, why_not
+from tests.integration.cgroup_kit import ROOT, handed_over, why_not
 from tests.integration.hands_kit import Rig, call, play
 from tests.integration.test_limits import done, held, until_gone
 
@@ -70,8 +70,20 @@ def test_an_act_steps_back_and_says_so(tmp_path: Path, cgroup: str) -> None:
     assert weight == (10 if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1" else 0)
     told = held(result)
     assert told["turn"][:2] == ["nice 10", "batch"]  # type: ignore[index]
-    assert ("cgroup weight" in told["turn"]) == (cgroup != "none")  # type: ignore[operator]
+    assert told["turn"][2:] == (["cgroup weight"] if _in_a_weighed_group(cgroup) else ["autogroup"] if weight else [])  # type: ignore[index]
     assert told["limits"]["nice"] == "10"  # type: ignore[index]
+
+
+def _in_a_weighed_group(cgroup: str) -> bool:
+    """On v2 the group that holds memory and processes weighs, too; v1's hierarchy of the processor is used for its limit alone."""
+    return cgroup != "none" and (ROOT / "cgroup.controllers").exists()
+
+
+def test_a_share_of_the_processor_is_held_by_a_group_that_weighs(tmp_path: Path, cgroup: str) -> None:
+    """With a limit of `cpu` the kernel's group slows the act down, on v1 too, and the run says that it weighs."""
+    told = held(done(tmp_path, replace(program("share", SAY), limits={"cpu": 150}), cgroup))
+    assert ("cgroup weight" in told["turn"]) == (cgroup != "none")  # type: ignore[operator]
+    assert ("cpu" in told.get("cgroup", ())) == (cgroup != "none")  # type: ignore[operator]
 
 
 def test_a_person_may_give_an_act_an_ordinary_turn(tmp_path: Path) -> None:
