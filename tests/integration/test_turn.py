@@ -70,12 +70,13 @@ def test_an_act_steps_back_and_says_so(tmp_path: Path, cgroup: str) -> None:
     assert weight == (10 if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1" else 0)
     told = held(result)
     assert told["turn"][:2] == ["nice 10", "batch"]  # type: ignore[index]
-    assert told["turn"][2:] == (["cgroup weight"] if _in_a_weighed_group(cgroup) else ["autogroup"] if weight else [])  # type: ignore[index]
+    shared_by = ["cgroup weight"] if _in_a_weighed_group(cgroup) else ["autogroup"] if weight else []
+    assert told["turn"][2:] == shared_by  # type: ignore[index]
     assert told["limits"]["nice"] == "10"  # type: ignore[index]
 
 
 def _in_a_weighed_group(cgroup: str) -> bool:
-    """On v2 the group that holds memory and processes weighs, too; v1's hierarchy of the processor is used for its limit alone."""
+    """On v2 the group that holds memory weighs, too; v1's hierarchy of the processor is used for its limit alone."""
     return cgroup != "none" and (ROOT / "cgroup.controllers").exists()
 
 
