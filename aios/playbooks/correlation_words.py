@@ -34,12 +34,13 @@ def standing(told: Mapping[str, Any]) -> str:
     where = f" of {of}" if of else ""
     if told["kind"] == "absence":
         return _silence(told, where)
+    if told["waiting"]:
+        count = "" if told["waiting"] == 1 else f" ({told['waiting']} times)"
+        return f"all is seen{where}{count}; it waits for what must not come, until {told['until']}"
     if told["missing"]:
         within = f" within {format_duration(told['within_s'])}" if told["within_s"] else ""
         until = f"; what was seen first counts until {told['until']}" if told["until"] else ""
         return f"{_counted(told['seen']) or 'nothing'} seen{where}, {_counted(told['missing'])} missing{within}{until}"
-    if told["waiting"]:
-        return f"it waits{where} for what must not stay away, until {told['until']}"
     return f"nothing is missing{where}"
 
 

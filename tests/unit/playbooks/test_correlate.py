@@ -8,6 +8,7 @@ from aios.events.catalogue import CORRELATED, WINDOW_DROPPED
 from aios.events.event import Position, format_time
 from aios.playbooks import correlate
 from aios.playbooks.correlate import Correlator
+from aios.playbooks.correlation_words import standing
 from tests.unit.playbooks.correlate_kit import DAY, T0, Journal, correlation
 
 THREE = "{type: a, count: 3 in 10s}"
@@ -577,3 +578,15 @@ def test_an_empty_correlator_costs_nothing_and_keeps_nothing() -> None:
     journal = Journal(begun=False)
     assert correlator.take(journal.event("a", 0), Position(DAY, 1, 0)) == ()
     assert correlator.to_json()["trackers"] == []
+
+
+def test_what_is_seen_and_not_yet_answered_is_told_with_its_end() -> None:
+    """Nothing of it is missing any more: it fires then, unless what must not come does."""
+    journal = Journal(NO_ANSWER)
+    event = journal.event("a", 3)
+    journal.take(event)
+    (told,) = journal.correlator.told_of(event)
+    assert standing(told) == f"all is seen of subject s; it waits for what must not come, until {format_time(T0 + 13)}"
+    journal.see("a", 4)
+    (told,) = journal.correlator.told_of(event)
+    assert standing(told).startswith("all is seen of subject s (2 times); it waits")
