@@ -98,7 +98,8 @@ def _show(tried: Sequence[Tried], loaded: Loaded, terminal: Terminal) -> None:
     for name in _untested(loaded):
         terminal.say(f"     {name} has no tests", "yellow")
     failed = sum(not one.result.ok for one in tried)
-    words = f"{len(tried) - failed} passed, {failed} failed, {len(loaded.errors)} mistakes"
+    mistakes = "1 mistake" if len(loaded.errors) == 1 else f"{len(loaded.errors)} mistakes"
+    words = f"{len(tried) - failed} passed, {failed} failed, {mistakes}"
     terminal.say(words, "red" if failed or loaded.errors else "green")
 
 
