@@ -74,6 +74,8 @@ class Runner:
     env_of: EnvOf
     open_fallback: Callable[[Run, str], tuple[Draft, ...] | str] = lambda _run, _name: "no reactor is wired"
     _busy: dict[str, str] = field(default_factory=dict)
+    _looks: dict[str, Task[None]] = field(default_factory=dict)
+    """Looks and proofs under way, by run: nobody waits for those of a run that is cancelled."""
     _saying: dict[str, Future[list[Position]]] = field(default_factory=dict)
     _granted: set[str] = field(default_factory=set)
     _asked_for_slot: set[str] = field(default_factory=set)
@@ -142,6 +144,9 @@ class Runner:
             return False
         if run.in_flight is not None:
             self.ports.hands.cancel(_key(run))
+        elif (look := self._looks.pop(run.id, None)) is not None:
+            look.cancel()
+            self._busy.pop(run.id, None)
         await self._hear(run, drafts)
         for fallback in [one for one in self.world.runs.values() if one.parent == run.id and not one.by]:
             await self.cancel(fallback, by)
@@ -206,12 +211,15 @@ class Runner:
         return self._emit(run, drafts, self._heard)
 
     def _heard(self, run_id: str) -> None:
-        if run_id not in self._busy:
-            self._drop_wait(run_id)
-            run = self.world.runs.get(run_id)
-            if run is not None:
-                self._want_slot(run)
-                self._grant()
+        if run_id in self._busy:
+            return
+        self._drop_wait(run_id)
+        run = self.world.runs.get(run_id)
+        if run_id in self._granted:
+            self._drive(run_id)
+        elif run is not None:
+            self._want_slot(run)
+            self._grant()
 
     def _emit(self, run: Run, drafts: tuple[Draft, ...], then: Callable[[str], None]) -> Future[list[Position]]:
         """One saying at a time for each run: the next is decided when this one is folded."""
@@ -312,7 +320,7 @@ class Runner:
 
     def _begin(self, run: Run, what: str, work: Coroutine[Any, Any, None]) -> None:
         self._busy[run.id] = what
-        self._spawn(work)
+        self._looks[run.id] = self._spawn(work)
 
     def _tell(self, run: Run, happening: Happening) -> None:
         """Something happened to the run: say it, then go on. An ended or unknown run hears nothing."""
@@ -322,6 +330,7 @@ class Runner:
             saying.add_done_callback(lambda _: self._tell(run, happening))
             return
         self._busy.pop(run.id, None)
+        self._looks.pop(run.id, None)
         self._say(run, run.advance(happening, self._env(run)))
 
     async def _look(self, run: Run, command: Look) -> None:
@@ -357,10 +366,11 @@ class Runner:
         since = float(run.in_flight.get("since") or self.ports.clock.now())
         return now - max(0.0, self.ports.clock.now() - since)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: Task[None]) -> None:
         """A look or a recovery never raises; if one does, that is a bug, and it must be seen."""
@@ -368,7 +378,7 @@ class Runner:
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "a run's task failed", "exception": error})
 
-    def _watch(self, key: str, delay_s: float, then: Callable[[], None]) -> None:
+    def _watch(self, key: str, delay_s: float, then: Callable[[], object]) -> None:
         if (timer := self._deadlines.pop(key, None)) is not None:
             timer.cancel()
         self._deadlines[key] = asyncio.get_running_loop().call_later(delay_s, then)

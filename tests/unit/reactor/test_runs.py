@@ -176,6 +176,36 @@ def test_cancelled_at_any_point_it_ends_and_what_it_did_is_taken_back(after_s: f
     play(story, playbook("mender", hold="100ms"), seed=int(after_s * 1000))
 
 
+@pytest.mark.parametrize("look_s", [0.01, 3600.0])
+def test_cancelled_while_it_looks_or_proves_it_ends_at_once(look_s: float) -> None:
+    """A proof that holds for an hour, or a look that hangs, is waited for by nobody any more."""
+
+    async def story(rig: Rig) -> None:
+        rig.ill.add("job:1")
+        await rig.emit()
+        run = (await rig.until_event("run.opened")).data["run"]
+        if look_s < 1.0:
+            await rig.until(lambda: rig.acts)
+        rig.look_s = look_s
+        await asyncio.sleep(1.0)
+        if look_s > 1.0:
+            rig.ill.add("job:2")
+            await rig.emit(subject="job:2")
+            run = (await rig.until_event("run.opened", "job:2")).data["run"]
+            await asyncio.sleep(1.0)
+        began = rig.loop.time()
+        await rig.do("cancel", run=run)
+        await rig.until(lambda: run in rig.daemon.world.recent)
+        assert rig.loop.time() - began < 5.0
+        assert kinds(rig, run)[-1] == "run.rolled_back"
+        rig.look_s = 0.01
+        rig.ill.add("job:3")
+        await rig.emit(subject="job:3")
+        await rig.until_event("run.step_intended", "job:3")
+
+    play(story, playbook("mender", hold="1h"))
+
+
 def test_cancelled_while_it_waits_to_try_again_or_for_an_answer() -> None:
     async def story(rig: Rig) -> None:
         run = (await asked(rig)).data["run"]
