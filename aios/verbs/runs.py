@@ -16,6 +16,7 @@ from aios.playbooks.run import Run
 from aios.playbooks.run_opening import unfit
 from aios.playbooks.run_table import ROLLBACK
 from aios.ports import Peer
+from aios.scheduler.dead import DeadLetter
 from aios.verbs import asked
 from aios.verbs.house import House
 from aios.verbs.known import Further
@@ -41,7 +42,7 @@ async def show(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, 
 
 async def retry(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
     """The same event once more: of a run, `from` a step if that is named, or of a dead letter."""
-    if (letter := house.world.dead.get(asked.text(args, "run"))) is not None:
+    if (letter := _letter(house, asked.text(args, "run"))) is not None:
         return await retry_dead(house, peer, {"letter": letter.letter})
     run = await house.known.find_whole(asked.text(args, "run"))
     if not run.ended:
@@ -119,8 +120,14 @@ async def dead_letters(house: House, _peer: Peer, _args: Mapping[str, Any]) -> d
     return {"dead_letters": [asdict(letter) for letter in house.world.dead.list()], "older": house.world.dead.older}
 
 
+def _letter(house: House, wanted: str) -> DeadLetter | None:
+    """By its id, or by a beginning of it that is no other's."""
+    found = [one for one in house.world.dead.list() if one.letter.startswith(wanted)]
+    return found[0] if len(found) == 1 and len(wanted) >= 4 else house.world.dead.get(wanted)
+
+
 async def retry_dead(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-    letter = house.world.dead.get(asked.text(args, "letter"))
+    letter = _letter(house, asked.text(args, "letter"))
     if letter is None:
         raise Refused(f"there is no dead letter {args['letter']!r}", "aios dead list shows them")
     position = Position.parse(letter.position)
