@@ -28,9 +28,9 @@ from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, for
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.query import History
 from aios.playbooks.correlate import SILENCE_S
-from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook, lesser_mode
+from aios.playbooks.protection import protected
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import run_id
 from aios.playbooks.run_words import Env

@@ -12,8 +12,8 @@ from aios.daemon.remember import remember
 from aios.events.event import HOST, SYSTEM, Draft
 from aios.events.redact import Redactor
 from aios.journal.query import History
-from aios.playbooks.guards import protected
 from aios.playbooks.model import Playbook, lesser_mode
+from aios.playbooks.protection import protected
 from aios.playbooks.run import Run
 from aios.playbooks.run_words import Env
 from aios.ports import Emit

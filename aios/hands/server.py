@@ -36,6 +36,7 @@ from aios.hands.rollback import more_time_s, rollback
 from aios.hands.safe_files import SafeFolder
 from aios.hands.scan import Bounds
 from aios.hands.undo import Inverses
+from aios.playbooks.protection import protected
 from aios.ports import Blobs, Files, ProcessId, ServiceActs
 
 PACKET_MAX = 256 * 1024
@@ -184,8 +185,14 @@ class _Tools:
             bounds=Bounds(**call.env.get("snapshots", {})),
             known=lambda real: latest.known_of(wiring.files, wiring.state_dir, wiring.blobs, real),
             now_ns=int(wiring.clock.now() * 1e9),
+            allow=self._allow,
         )
         return self._manifest
+
+    def _allow(self, path: str, real: str) -> None:
+        """The daemon has judged the path as it is written; where a link leads, only who follows it sees. Raises Permanent."""
+        if protected(frozenset((f"file:{real}",)), frozenset(self._call.env.get("protected", ()))):
+            raise Permanent(f"{path} leads to {real}, which is protected" if real != path else f"{path} is protected")
 
     def _roll_back(self) -> SkillResult:
         params, wiring = self._call.params, self._wiring

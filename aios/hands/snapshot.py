@@ -30,6 +30,13 @@ RUNNING = ("up", "starting")
 UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system")
 
 
+Allow = Callable[[str, str], None]
+
+
+def all_allowed(_path: str, _real: str) -> None:
+    """For who has nothing protected."""
+
+
 def nothing_known(_real: str) -> Known:
     return NOTHING_KNOWN
 
@@ -43,18 +50,20 @@ def take(
     bounds: Bounds = BOUNDS,
     known: KnownOf = nothing_known,
     now_ns: int = 0,
+    allow: Allow = all_allowed,
 ) -> dict[str, Any]:
     """The manifest of what stands now; every blob it names is durable. Raises OSError, Permanent or Temporary.
 
     Before an irreversible act only where its files lie is written down: a copy of what it deletes would free nothing. `known` is
     what an earlier snapshot saw at a real place: its files are not read again where they surely are unchanged. `now_ns` is wall
-    time.
+    time. `allow` hears where each path truly leads before anything is saved there, and raises where that may not be touched.
     """
     if not touches.resources():
         return {}
     states = [services().state(subject) for subject in touches.units]
     drop_ins = {path: state.subject for state in states for path in _drop_ins(state)}
-    roots = [_place(path) for path in touches.files] if irreversible else _roots(touches.files, blobs, bounds, known)
+    files = touches.files
+    roots = [_place(path, allow) for path in files] if irreversible else _roots(files, blobs, bounds, known, allow)
     own = [{**root, "unit": drop_ins[root["path"]]} for root in _roots(drop_ins, blobs, bounds, known)] if drop_ins else []
     return {
         "version": VERSION,
@@ -73,11 +82,15 @@ def take_files(
     return {"version": VERSION, "taken_ns": now_ns, "roots": roots, "units": [], "settings": []}
 
 
-def _roots(paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf) -> list[dict[str, Any]]:
+def _roots(
+    paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf, allow: Allow = all_allowed
+) -> list[dict[str, Any]]:
     saver = Saver(blobs)
     try:
         scan = Scan(saver, bounds)
         places = [(path, *tree.real_place(path)) for path in paths]
+        for path, real, _ in places:
+            allow(path, real)
         found = [scan.run(real, known(real)) for _, real, _ in places]
         saver.finish()
     finally:
@@ -88,8 +101,9 @@ def _roots(paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf) -
     ]
 
 
-def _place(path: str) -> dict[str, Any]:
+def _place(path: str, allow: Allow) -> dict[str, Any]:
     real, missing = tree.real_place(path)
+    allow(path, real)
     return {"path": path, "real": real, "missing": missing, "entries": [], "irreversible": True}
 
 

@@ -40,6 +40,7 @@ def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str,
     return {
         "look_commands": list(settings.skills.look_commands),
         "disposable": list(settings.skills.disposable),
+        "protected": list(settings.protected),
         "webhook": str(settings.notify.webhook or ""),
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.catalogue import CORRELATED
 from aios.events.event import Draft, Event, Position, format_time
-from aios.playbooks.guards import Held, loops, protected
+from aios.playbooks.guards import Held, loops
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
+from aios.playbooks.protection import protected
 from aios.playbooks.run_opening import opening, run_id
 from aios.reactor.holding import STORM_LOOKS_MAX, Rules, crowded, held_now, storm_holds
 from aios.scheduler.priority import priority

@@ -16,9 +16,9 @@ from aios.clock import Clock
 from aios.events.calls import SkillCatalogue
 from aios.events.catalogue import CLOSES, LEARNED, WINDOW_DUE, is_own
 from aios.events.event import START, SYSTEM, Draft, Event, Position, Stored, format_time
-from aios.playbooks.guards import protected
 from aios.playbooks.index import Index
 from aios.playbooks.model import MODES, Mode, Playbook, lesser_mode
+from aios.playbooks.protection import protected
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import opening, run_id, unfit
 from aios.ports import Emit, JournalReader

@@ -462,7 +462,9 @@ class Settings(Section):
     )
     report_at: TimeOfDay = Field(default="07:00", description="When the daily report is written; the machine's own time.")
     protected: tuple[str, ...] = Field(
-        default=(), max_length=1000, description="Subjects that AIOS never acts on, besides those that are built in."
+        default=(),
+        max_length=1000,
+        description="Subjects, and files or folders by their path, that AIOS never acts on, besides those that are built in.",
     )
     journal: Journal = Field(default_factory=Journal, description="How the journal is written and kept.")
     inbox: Inbox = Field(default_factory=Inbox, description="How other programs' files are taken.")

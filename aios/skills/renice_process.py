@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from aios.errors import Permanent
 from aios.events.calls import SkillResult
 from aios.events.limits import PROMPT
-from aios.playbooks.guards import protected
+from aios.playbooks.protection import protected
 from aios.skills import process_table
 from aios.skills.api import ActContext, Inverse, Skill, Undo
 from aios.skills.types import Nice, Pid

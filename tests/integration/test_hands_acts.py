@@ -191,6 +191,27 @@ def test_without_a_snapshot_there_is_no_act(tmp_path: Path) -> None:
     assert not effects.exists()
 
 
+@pytest.mark.parametrize("protected", [True, False])
+def test_what_a_link_leads_to_is_as_protected_as_what_is_named(tmp_path: Path, protected: bool) -> None:
+    """The daemon judges a path as it is written; hands sees where it truly lies, and then there is no act."""
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "book").write_text("mine")
+    (tmp_path / "way").symlink_to(tmp_path / "ledger")
+    env = {"protected": [str(tmp_path / "ledger")] if protected else []}
+
+    async def story(rig: Rig) -> None:
+        path = str(tmp_path / "way" / "book")
+        it = call("link", "write_file", {"path": path, "content": "theirs"}, touches=Touches(files=(path,)), env=env)
+        result = await rig.act(it)
+        assert result.ok != protected
+        if protected:
+            assert result.result == {"begun": False}
+            assert "is protected" in result.error
+
+    play(tmp_path, story)
+    assert (tmp_path / "ledger" / "book").read_text() == ("mine" if protected else "theirs")
+
+
 @pytest.mark.parametrize("folder", ["", "runs/x", "/runs/a/b", "runs/../x", "etc/a/b", "runs/a/../b", "runs/a/.b"])
 def test_an_attempts_folder_elsewhere_is_refused(tmp_path: Path, folder: str) -> None:
     async def story(rig: Rig) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.playbooks.guards import ALWAYS_PROTECTED, CAUSES_MAX, PAIRS_MAX, GuardBook, loops, protected
+from aios.playbooks.guards import CAUSES_MAX, PAIRS_MAX, GuardBook, loops
 from aios.playbooks.model import Guard, Playbook, Step
+from aios.playbooks.protection import ALWAYS_PROTECTED, protected
 from aios.testing.bodies import SKILLS
 
 T0 = 1_000_000.0
@@ -134,18 +135,24 @@ def test_loops_are_cut_at_the_same_playbook_and_subject_and_at_eight_runs() -> N
         "mine.service",
         "mine.timer",
         "sshd.socket",
+        "file:/srv/mine",
+        "file:/srv/mine/below",
+        "file:/srv",
+        "file:/opt/too/below",
     ],
 )
 def test_protected_resources_are_named(resource: str) -> None:
     """Ours, the ways in, mounts, and what a machine cannot be without; a folder above such a file too."""
-    assert protected(frozenset({"web.service", resource}), frozenset({"mine.service"})) == resource
+    more = frozenset({"mine.service", "file:/srv/mine", "/opt/too"})
+    assert protected(frozenset({"web.service", resource}), more) == resource
 
 
 @pytest.mark.parametrize(
-    "resource", ["web.service", "backup.timer", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc"]
+    "resource",
+    ["web.service", "backup.timer", "agent:coder", "file:/etc/nginx", "file:/etc/passwords", "file:/srv/proc", "file:/srv/mine2"],
 )
 def test_other_resources_are_not(resource: str) -> None:
-    assert protected(frozenset({resource}), frozenset({"mine.service"})) == ""
+    assert protected(frozenset({resource}), frozenset({"mine.service", "file:/srv/mine"})) == ""
 
 
 def test_a_clock_that_was_set_back_by_years_leaves_nothing_held_for_years() -> None:
