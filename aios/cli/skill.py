@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.cli import exits, runs_back
-from aios.cli.events import is_time
+from aios.cli.events import is_time, summary
 from aios.cli.parser import UsageError, add_verb, verbs
 from aios.cli.reach import ask_daemon, wants_json
 from aios.cli.terminal import Terminal
@@ -154,10 +154,32 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say("ok" if answer.get("ok") else f"not ok: {answer.get('error', '')}", "green" if answer.get("ok") else "red")
         if answer.get("says"):
             terminal.say(str(answer["says"]))
-        facts = (answer.get("result") or {}).items()
-        terminal.facts((name, terminal.when(value) if is_time(name, value) else value) for name, value in facts)
+        _show_result(answer.get("result") or {}, terminal)
         runs_back.say_way_back(answer, terminal)
     return exits.OK if answer.get("ok") else exits.NO
+
+
+def _show_result(result: Mapping[str, Any], terminal: Terminal) -> None:
+    """Facts in a line each; what a command printed, and what was listed, as the lines that they are."""
+    many = {name: lines for name, value in result.items() if (lines := _lines(value))}
+    facts = ((name, value) for name, value in result.items() if name not in many)
+    terminal.facts((name, terminal.when(value) if is_time(name, value) else _plain(value)) for name, value in facts)
+    for name, lines in many.items():
+        terminal.title(name)
+        for line in lines:
+            terminal.say(f"  {line}")
+
+
+def _lines(value: Any) -> list[str]:
+    """Of what takes more than one line; else nothing."""
+    if isinstance(value, list):
+        return [summary(one) if isinstance(one, dict) else str(one) for one in value]
+    lines = value.rstrip("\n").splitlines() if isinstance(value, str) else []
+    return lines if len(lines) > 1 else []
+
+
+def _plain(value: Any) -> str:
+    return summary({"": value}).removeprefix("=") if isinstance(value, bool | dict) else str(value)
 
 
 def parse_params(words: list[str]) -> dict[str, Any]:

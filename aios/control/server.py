@@ -12,6 +12,7 @@ import asyncio
 import os
 import pwd
 import socket
+import stat
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from functools import lru_cache
@@ -218,6 +219,7 @@ def _bound(path: str, gid: int | None) -> socket.socket:
         sock.bind(short_path(folder_fd, aside))
         if gid is not None:
             os.chown(aside, -1, gid)
+            _let_through(os.path.dirname(path), gid)
         os.chmod(aside, MODE)
         sock.listen(CLIENTS_MAX)
         os.rename(aside, path)
@@ -228,6 +230,17 @@ def _bound(path: str, gid: int | None) -> socket.socket:
     finally:
         os.close(folder_fd)
     return sock
+
+
+def _let_through(folder: str, gid: int) -> None:
+    """Whoever may use the socket must get to it: systemd gives the state folder to the daemon's own group at each start.
+
+    A folder that somebody gave to another group, or lets everybody through, is left as it is.
+    """
+    seen = os.stat(folder)
+    if seen.st_gid == os.getegid() != gid and not seen.st_mode & stat.S_IXOTH:
+        os.chown(folder, -1, gid)
+        os.chmod(folder, stat.S_IMODE(seen.st_mode) & ~stat.S_IRWXG | stat.S_IXGRP)
 
 
 def _remove(path: str) -> None:

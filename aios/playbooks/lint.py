@@ -72,6 +72,7 @@ CODES: Mapping[str, str] = {
     "no-description": "Nobody can read what it is for.",
 }
 _WARNINGS = frozenset((
+    "protected",
     "no-cooldown", "no-limit", "no-hold", "acts-on-all", "unknown-field", "unknown-result", "unreachable", "nothing-kept",
     "not-kept", "never-matches", "constant-when", "beside-or", "unknown-choice", "unused-answer", "unknown-stub",
     "odd-subject",
@@ -102,6 +103,7 @@ def lint(loaded: Loaded, skills: SkillCatalogue, look_commands: Collection[str] 
             found += [place.finding(*said) for said in check(playbook, skills)]
         if look_commands is not None:
             found += [place.finding(*said) for said in lint_looks.listed(playbook, look_commands)]
+        found += [place.finding(*said) for said in lint_looks.refused(touches[playbook.name])]
         found += [place.finding(*said) for said in _beside_others(playbook, loaded.playbooks)]
         found += [place.finding(*said) for said in same_resource(playbook, loaded.playbooks, touches)]
     return sorted(found, key=lambda f: (f.path, f.line, f.column, f.code))

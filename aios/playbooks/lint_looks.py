@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from aios.playbooks.condition import CelTemplate
+from aios.playbooks.guards import protected
 from aios.playbooks.lint_match import Said
 from aios.playbooks.model import Playbook, Template
 
 CODES: Mapping[str, str] = {
     "blind-verify": "Its checks see that something runs, and its events do not say that it does not.",
+    "protected": "It acts on what no run may touch.",
     "not-listed": "The settings do not list a command that is to look.",
 }
 
@@ -40,6 +42,13 @@ def blind(playbook: Playbook) -> Iterator[Said]:
 
 def _triggers(playbook: Playbook) -> list[tuple[str, ...]]:
     return [trigger.types for trigger in playbook.correlation.triggers] if playbook.correlation is not None else []
+
+
+def refused(touched: frozenset[str]) -> Iterator[Said]:
+    """Whether all that it could do is to call a person."""
+    if why := protected(touched, frozenset()):
+        message = f"{why.removeprefix('file:')} is protected: a run that comes to this act ends as unknown, and calls a person"
+        yield "protected", ("steps",), message, "leave it to a person, and look only; docs/operations.md says what is protected"
 
 
 def listed(playbook: Playbook, look_commands: Collection[str]) -> Iterator[Said]:

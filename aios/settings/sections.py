@@ -407,7 +407,11 @@ class Systemd(Section):
 class Control(Section):
     """Who may use the control socket, besides root and the daemon's own user."""
 
-    group: str = Field(default="", max_length=64, description="A group whose members may; empty: the daemon's own group.")
+    group: str = Field(
+        default="",
+        max_length=64,
+        description="A group whose members may use it, and so pass through the state folder; empty: the daemon's own.",
+    )
 
 
 class Log(Section):

@@ -439,3 +439,18 @@ def test_a_pause_says_what_is_still_acting_and_how_to_end_it(tmp_path: Path) -> 
     assert "Still acting, and carried to its end: web.service, mend" in out
     assert "job: run_job argv=sleep 600   runs for 30 s" in out
     assert "aios runs cancel 3f2a91c0" in out
+
+
+def test_what_a_skill_printed_is_shown_as_the_lines_that_it_is(tmp_path: Path) -> None:
+    """`df -h` in one line with \\n in it is not to be read at night; what is listed is a line each."""
+    result = {
+        "exit_code": 0,
+        "stdout": "Filesystem  Use%\n/dev/vda1  \x1b[31m97%",
+        "processes": [{"pid": 7, "name": "x"}],
+        "masked": False,
+    }
+    with daemon(tmp_path, {"skill_run": {"ok": True, "result": result, "kind": "observe", "error": ""}}):
+        out = aios("skill", "run", "run_command", 'argv=["df"]', data=tmp_path).out
+    assert "\n  Filesystem  Use%\n  /dev/vda1  \\x1b[31m97%\n" in out
+    assert "\n  pid=7 name=x\n" in out
+    assert "masked     false" in out

@@ -157,6 +157,20 @@ def test_only_owner_and_group_may_use_the_socket(tmp_path: Path) -> None:
     with_server(tmp_path, story, gid=os.getgid())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to a group that it is not in")
+@pytest.mark.parametrize(("mode", "after"), [(0o750, (65534, 0o710)), (0o751, (os.getegid(), 0o751))])
+def test_the_group_gets_through_to_the_socket(tmp_path: Path, mode: int, after: tuple[int, int]) -> None:
+    """The shipped unit makes the folder 0750 and root's at each start: without passage the group would be a mere word."""
+    tmp_path.chmod(mode)
+
+    async def story(house: House, path: str) -> None:
+        seen = tmp_path.stat()
+        assert (seen.st_gid, seen.st_mode & 0o7777) == after
+        assert os.stat(path).st_gid == 65534
+
+    with_server(tmp_path, story, gid=65534)
+
+
 BAD_REQUESTS = [
     (b"\n", "the request is not JSON"),
     (b"hello\n", "the request is not JSON"),

@@ -302,3 +302,10 @@ def test_a_command_that_the_settings_do_not_list_is_told_where_they_are_known() 
     text = text.replace("steps: [restart]", "steps: [seen, restart]")
     assert codes_of(text, ["df"]) == [("not-listed", "info", 5), ("not-listed", "warning", 8)]
     assert codes_of(text, ["nginx", "/srv/fine"]) == codes_of(text) == []
+
+
+@pytest.mark.parametrize("unit", ["sshd.service", "dbus.socket", "home.mount"])
+def test_what_no_run_may_touch_is_told_before_the_night(unit: str) -> None:
+    """Else the playbook loads, passes its tests, and does nothing when it is needed."""
+    text = STALLED.replace("agent.stalled", "service.down").replace('with: {unit: "agent:coder"}', f"with: {{unit: {unit}}}")
+    assert ("protected", "warning", 4) in codes_of(text)
