@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from aios.playbooks.condition import CelTemplate
-from aios.playbooks.guards import protected
 from aios.playbooks.lint_match import Said
 from aios.playbooks.model import Playbook, Template
+from aios.playbooks.protection import protected
 
 CODES: Mapping[str, str] = {
     "blind-verify": "Its checks see that something runs, and its events do not say that it does not.",
