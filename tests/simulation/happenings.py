@@ -170,6 +170,8 @@ def plan_of(seed: int, hours: float, troubles: Troubles) -> tuple[Happening, ...
     first, error = troubles.fails_at
     if first:
         fault = {"kind": "every", "first": first, "last": first + 2, "path": f"{STATE_DIR}/", "error": error}
+        if not error:
+            fault["keep"] = 1  # a write that puts down so much and says so
         plan.append(Happening(0.0, "disk_fails", fault))
     kinds: Sequence[tuple[float, Callable[[SeededEntropy], Iterator[tuple[str, Mapping[str, Any]]]]]] = (
         (troubles.work_s, maker.work),
