@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
+from codecs import getincrementaldecoder
 
 from aios.disk import make_dirs, remove_if_there, write_all
 from aios.events.codec import LINE_MAX, encode_json
@@ -37,7 +38,7 @@ class Quarantine:
         head = raw[:LINE_MAX]
         copy: dict[str, object] = {"file": file, "offset": offset, "length": length, "reason": reason}
         try:
-            copy["text"] = head.decode()
+            copy["text"] = getincrementaldecoder("utf-8")().decode(head, final=length <= LINE_MAX)  # cut, but between letters
         except UnicodeDecodeError:
             copy["base64"] = b64encode(head).decode()
         line = encode_json(copy) + b"\n"

@@ -77,7 +77,13 @@ def _mended(raw: bytes) -> tuple[bytes, str]:
     if type(text) is not str:
         raise BadLine("it has no text to take (bytes that are no UTF-8 stand in base64); write the mended line into `text`")
     line = text.strip().encode(errors="surrogatepass")
-    body: dict[str, Any] = decode_hostile(line)
+    try:
+        body: dict[str, Any] = decode_hostile(line)
+    except BadLine:
+        if LINE_MAX - 4 < len(text.encode(errors="surrogatepass")) <= LINE_MAX:  # as `Quarantine.keep` cuts it, between letters
+            what = f"longer than {LINE_MAX} bytes, and only so many of its {copy.get('length')} were kept"
+            raise BadLine(f"{what}; write a shorter line into `text`") from None
+        raise
     if type(body) is not dict:
         raise BadLine("the text is not a JSON object")
     file, offset = str(copy.get("file", "")), copy.get("offset", 0)

@@ -15,6 +15,7 @@ from aios.journal.checkpoints import Checkpoints, Memories
 from aios.journal.cursors import Cursors
 from aios.journal.digest import BadDigest, load_digest, save_digest
 from aios.journal.parts import Part
+from aios.journal.quarantine import Quarantine
 from aios.journal.requeue import quarantine_files, requeue
 from aios.journal.verify import compact, reindex, stats, verify
 from aios.testing.disk import SimDisk
@@ -127,6 +128,19 @@ def test_mended_lines_go_back_once() -> None:
     assert len(lines) == 2
     assert b'"source":"inbox/web"' in lines[0]
     assert b'"id":"7"' in lines[1]
+
+
+def test_a_line_that_the_quarantine_cut_is_called_too_long_and_not_spoiled() -> None:
+    """Only its first 64 KiB stand there: whoever mends it has to know that the rest is missing."""
+    files = SimDisk()
+    files.make_folders(STATE)
+    whole = encode_json({"type": "web.slow", "data": {"text": "ü" * 50_000}})
+    Quarantine(files, f"{STATE}/quarantine", "inbox").keep(
+        whole, file="inbox/web.jsonl", offset=0, length=len(whole), reason="longer than 65536 bytes"
+    )
+    ((_, _, why),) = requeue(files, STATE, quarantine_files(files, STATE)).refused
+    assert "only so many of its 100" in why
+    assert "JSON" not in why
 
 
 class TestMemories:
