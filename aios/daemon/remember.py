@@ -9,11 +9,19 @@ from typing import NamedTuple
 from aios.daemon.outside import Outside
 from aios.errors import MachineError
 from aios.events.event import Draft
+from aios.log import get_logger
 from aios.playbooks.run import Run
 from aios.scheduler.queue import EventQueue
 from aios.scores.scores import Scores
 from aios.settings import Settings
 from aios.world import World
+
+log = get_logger("daemon")
+
+TOLD_EACH = 100_000
+"""A second or two of reading. Nobody should take a long start for one that hangs, neither a person nor systemd."""
+MORE_S = 60
+"""So much more time each of them asks of systemd (`TimeoutStartSec=`)."""
 
 DECISIONS = ("run.opened", "reactor.decided", "scheduler.dead_letter")
 
@@ -51,6 +59,8 @@ def remember(settings: Settings, outside: Outside) -> Remembered:
     folded = 0
     for event, position in outside.reader.read(world.position if found else None):
         folded += 1
+        if folded % TOLD_EACH == 0:
+            _tell_reading(outside, folded, event.arrival)
         if queue.spilled and event.type in DECISIONS:
             decided_since.add(str(event.data["event"]))
         try:
@@ -65,6 +75,12 @@ def remember(settings: Settings, outside: Outside) -> Remembered:
         elif event.type == "daemon.heartbeat":  # it says up to where all is decided
             types = {one: types[one] for one in world.undecided if one in types}
     return Remembered(world, queue, frozenset(decided_since), types, tuple(torn.values()), folded)
+
+
+def _tell_reading(outside: Outside, events: int, until: str) -> None:
+    """Where no checkpoint can be used all of the journal that is here is read: half a minute for two million events."""
+    outside.notify(f"EXTEND_TIMEOUT_USEC={MORE_S * 1_000_000}\nSTATUS=reading the journal: {events} events, up to {until}")
+    log.info(f"reading the journal: {events:,} events, up to {until}")
 
 
 def _torn(run: Run) -> Draft:
