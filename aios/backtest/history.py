@@ -97,6 +97,12 @@ def before(history: History, span: Query) -> Iterator[Stored]:
     return read(history, replace(span, since=0.0, until=begins, on=""), sorted(types), Asked())
 
 
+def end_of(history: History, span: Query) -> float:
+    """When the last line of the span was written, of whatever type: until then guards let go, and windows close. 0: never."""
+    kinds = (replace(span, own=False), replace(span, imported=False))
+    return max((stored.event.taken for kind in kinds for stored in history.newest(kind, 1)), default=0.0)
+
+
 def _again(first: Stored, others: Iterator[Stored]) -> Iterator[Stored]:
     yield first
     yield from others

@@ -292,11 +292,11 @@ class Machine:
             return False
         return past.is_input(event) and not (event.type in past.STORMS and self.world.relations.watched)
 
-    def run(self, stream: Iterator[Stored]) -> None:
-        """From the first event to the last, and on to the end of what they began."""
+    def run(self, stream: Iterator[Stored], end: float) -> None:
+        """From the first event to the last, until the journal's `end`, and on to the end of what they began."""
         try:
             asyncio.events.set_event_loop(self._loop)
-            self._loop.run_until_complete(self._go_through(stream))
+            self._loop.run_until_complete(self._go_through(stream, end))
             if self._loop.stray:
                 raise self._loop.stray[0]
         finally:
@@ -312,7 +312,7 @@ class Machine:
         self._loop.close()
         asyncio.events.set_event_loop(None)
 
-    async def _go_through(self, stream: Iterator[Stored]) -> None:
+    async def _go_through(self, stream: Iterator[Stored], end: float) -> None:
         for arrival, together in groupby(stream, key=_arrival):
             at = _moment(arrival)
             if at is None:
@@ -332,6 +332,7 @@ class Machine:
                 self._take(batch)
                 await self._settle()
                 self._nothing_said(batch)
+        await self._until(end)
         await self._finish()
 
     def _last_sign_before(self, event: Event, at: float) -> float:
@@ -410,7 +411,7 @@ class Machine:
         terms = self._how.terms_of(event)
         if terms is not None and terms != self._terms:
             self._go_by(terms)
-            self.reactor.offer_held("protected")
+            self.reactor.offer_unprotected()
             self.reactor.look_around()
 
     def _follow(self, event: Event, position: Position) -> None:

@@ -70,7 +70,7 @@ def backtest(
     together = any(playbook.correlation is not None for playbook in everything)
     types = past.types_read(everything, scores=any(map(asks_for_scores, everything)), time_down=together)
     machine.know(past.before(history, span))
-    machine.run(past.read(history, span, types, asked, watch))
+    machine.run(past.read(history, span, types, asked, watch), past.end_of(history, span))
     notes = were.notes if then else []
     return ledger.finish(
         since=machine.first,

@@ -73,6 +73,8 @@ class RunState:
     rollback_base: int = 0
     """Attempts of a rollback that were made before a person asked for one (again): these count anew."""
     by: str = ""
+    rests: str = ""
+    """What it waits for by its last event: where it was woken since, only the runner knows, until it says something."""
     differs: str = ""
     """Which of its files were not as in their last-good copy when it opened, in words: what calls a person says so."""
 
@@ -118,7 +120,10 @@ class RunState:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
-        return cls(**{name: value for name, value in raw.items() if name in _FIELDS})
+        run = cls(**{name: value for name, value in raw.items() if name in _FIELDS})
+        if "rests" not in raw and run.wait is not None:  # an older version's
+            run.rests = run.wait["for"]
+        return run
 
     # --- folding ---
 
@@ -133,6 +138,7 @@ class RunState:
             self.wake()
         self.status = after
         _FOLDS[event_type](self, data, at)
+        self.rests = self.wait["for"] if self.wait is not None else ""
 
     def clone(self) -> Self:
         """A copy that can be folded further without touching this one."""

@@ -42,7 +42,7 @@ class InFlight:
     triggers: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """The event that each of these runs answers, where it may act."""
 
-    def begun(self, decision: Decision, subject: str, now: float) -> None:
+    def begun(self, decision: Decision, subject: str, now: float, world: World) -> None:
         """This was decided: the next decision must know of it."""
         first = decision.drafts[0]
         if decision.verdict == "opened":
@@ -51,7 +51,7 @@ class InFlight:
                 self.triggers[decision.playbook, subject] = first.data["trigger"]
         if first.correlationid:
             called = any(draft.type == "reactor.called" for draft in decision.drafts)
-            known = self.incidents.get(subject)
+            known = self.incidents.get(subject) or world.incident_of(subject, now)
             self.incidents[subject] = Incident(first.correlationid, now, called or (known is not None and known.called))
 
     def folded(self, event: Event) -> None:

@@ -144,21 +144,29 @@ def place_of(playbook: Playbook, trigger: Mapping[str, Any]) -> str:
 
 
 def taken(place: str, playbook: Playbook | None, world: World, opening: Opening, but: str = "") -> int:
-    """How many runs that may act hold such a place, `but` this one; `playbook` is None for the machine's."""
+    """How many runs that may act hold such a place; `playbook` is None for the machine's.
+
+    A decision about an event goes by what the runs have said. A run that is about to act (`but` this one) goes by what they do.
+    """
     mine = [run for run in world.runs.values() if run.id != but and (playbook is None or run.playbook == playbook.name)]
-    count = sum(1 for run in mine if holds_place(run) and (playbook is None or place_of(playbook, run.trigger) == place))
+    placed = [run for run in mine if holds_place(run, _stands_still(run) if but else run.rests)]
+    count = sum(1 for run in placed if playbook is None or place_of(playbook, run.trigger) == place)
     coming = [(pair, event) for pair, event in opening.items() if pair not in world.open_pairs]
     return count + sum(
         1 for (name, _), event in coming if playbook is None or (name == playbook.name and place_of(playbook, event) == place)
     )
 
 
-def holds_place(run: Run) -> bool:
+def _stands_still(run: Run) -> str:
+    """What it waits for just now: of those that were woken together, none may act as if it were alone."""
+    return run.wait["for"] if run.wait is not None else ""
+
+
+def holds_place(run: Run, waits: str) -> bool:
     """Who may act, but not who waits before its first act (for a guard, which may need the place to end; for a person, who may
     take a day) or on its ladder (what it did is taken back; its fallback has a place of its own). What could not begin for want
     of room or of hands is brought again in a moment, and keeps its place.
     """
-    waits = run.wait["for"] if run.wait is not None else ""
     left = waits in ("rung", "ladder") or (waits not in ("", "hands") and not run.acted)
     return not left and (bool(run.by) or run.mode in ("approve", "auto"))
 

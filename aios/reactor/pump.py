@@ -10,6 +10,7 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from aios.clock import Clock
@@ -39,6 +40,8 @@ HELD_MAX = 20_000
 FALLBACKS_DEEP_MAX = 8
 TICK_S = 0.001
 """A deadline is looked at so much after it: the journal's times are whole microseconds, timers are not that exact."""
+EARLY_S = 2e-6
+"""Times of the wall and of the loop are no exact sums: what lies so near together is one moment."""
 _LIFTING = frozenset({"reactor.storm_began", "reactor.storm_over", "daemon.silence_ended", "daemon.resumed"})
 """What runs that wait for a guard wait for, besides that something is well again."""
 REFILL_BATCH = 1024
@@ -63,7 +66,11 @@ class Reactor:
     undecided_types: Mapping[str, str] = field(default_factory=dict)
     """Types of events that were undecided when the daemon started, by their ids: most are for no playbook at all."""
     _index: Index | None = None
-    _offers: dict[tuple[str, str], TimerHandle] = field(default_factory=dict)
+    _offers: dict[tuple[str, str], float] = field(default_factory=dict)
+    """What is held until a time: when, on the loop's clock."""
+    _offers_due: list[tuple[float, tuple[str, str]]] = field(default_factory=list)
+    """The same as a heap; what is there no more, or has another time, is dropped when met."""
+    _offer_timer: TimerHandle | None = None
     _offered: dict[str, tuple[str, str]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     """What of the correlator's is on its way into the journal."""
@@ -96,7 +103,7 @@ class Reactor:
         for key, holding in list(self.world.held.items()):
             self._offer_later(key, holding)
             self._held_on.add(key, holding)
-        self.offer_held("protected")
+        self.offer_unprotected()
         self.offer_held(LIFTED)
         self.look_around()
         self._judge_trust()
@@ -126,8 +133,9 @@ class Reactor:
 
     def close(self) -> None:
         self.closing = True
-        for timer in (*self._offers.values(), *([self._due] if self._due is not None else [])):
-            timer.cancel()
+        for timer in (self._offer_timer, self._due):
+            if timer is not None:
+                timer.cancel()
         self.runner.close()
 
     # --- in ---
@@ -307,18 +315,46 @@ class Reactor:
         if decision.verdict == "held" and fresh and len(self.world.held) >= HELD_MAX:
             return _dead(event, position, f"{HELD_MAX} others are held by guards already")
         if decision.drafts:
-            self.in_flight.begun(decision, event.subject, now)
+            self.in_flight.begun(decision, event.subject, now, self.world)
         return decision
 
     # --- what is held ---
 
     def _offer_later(self, key: tuple[str, str], holding: Holding) -> None:
-        if (timer := self._offers.pop(key, None)) is not None:
-            timer.cancel()
+        self._offers.pop(key, None)
         if holding.until:
             # A clock that went back since, over a restart, makes nothing wait longer than it would have at first.
-            delay_s = max(0.0, holding.until - max(self.clock.now(), holding.since))
-            self._offers[key] = asyncio.get_running_loop().call_later(delay_s, self.offer_again, key)
+            at = asyncio.get_running_loop().time() + max(0.0, holding.until - max(self.clock.now(), holding.since))
+            self._offers[key] = at
+            heappush(self._offers_due, (at, key))
+            self._offer_at(self._offers_due[0][0])
+
+    def _offer_at(self, at: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._offer_timer is not None and loop.time() < self._offer_timer.when() <= at:
+            return
+        if self._offer_timer is not None:
+            self._offer_timer.cancel()
+        self._offer_timer = loop.call_at(at, self._offer_due)
+
+    def _offer_due(self) -> None:
+        """All whose time has come: of one moment in the order in which they happened, as in any replay of the journal."""
+        self._offer_timer = None
+        now, due, again_at = asyncio.get_running_loop().time(), [], 0.0
+        while self._offers_due and self._offers_due[0][0] <= now + EARLY_S:
+            at, key = heappop(self._offers_due)
+            if self._offers.get(key) == at and (holding := self.world.held.get(key)) is not None:
+                due.append((holding.position, key))
+                again_at = max(again_at, holding.until)
+        if 0.0 < again_at - self.clock.now() < EARLY_S:  # a moment early, and then the guards still hold them
+            for _, key in due:
+                heappush(self._offers_due, (self._offers[key], key))
+            self._offer_timer = asyncio.get_running_loop().call_at(now + EARLY_S, self._offer_due)
+            return
+        for _, key in sorted(due):
+            self.offer_again(key)
+        if self._offers_due:
+            self._offer_at(self._offers_due[0][0])
 
     def offer_again(self, key: tuple[str, str]) -> None:
         """The guard's time is over, or a person lifted it: it is decided once more in its turn, if the symptom still stands."""
@@ -339,6 +375,12 @@ class Reactor:
         """This guard was lifted: all that it holds is offered again."""
         for key, holding in list(self.world.held.items()):
             if holding.guard == guard:
+                self.offer_again(key)
+
+    def offer_unprotected(self) -> None:
+        """Other settings are in force: what only the old ones kept from being touched is offered again."""
+        for key, holding in list(self.world.held.items()):
+            if holding.guard == "protected" and not self.protected(frozenset((holding.subject,))):
                 self.offer_again(key)
 
     def look_around(self) -> None:
