@@ -51,6 +51,10 @@ async def show(house: House, _peer: Peer, args: Mapping[str, Any]) -> dict[str, 
 
 
 async def enable(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    """What its own file switches off, nothing else switches on."""
+    playbook = house.playbook(asked.text(args, "name"))
+    if not playbook.enabled:
+        raise Refused(f"{playbook.path} itself says enabled: false", "write enabled: true there")
     return await _switch(house, "playbook.enabled", peer, args)
 
 

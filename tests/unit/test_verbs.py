@@ -178,6 +178,20 @@ def test_playbooks_are_switched_off_and_on_and_that_outlives_a_restart() -> None
     play(story, playbook("mender"))
 
 
+def test_what_its_own_file_switches_off_is_not_said_to_be_on() -> None:
+    """The file is the place to switch it on; that is said, and nothing else happens."""
+
+    async def story(rig: Rig) -> None:
+        answer = await rig.ask("playbook_enable", name="mender")
+        assert (answer.error, answer.hint) == (
+            "/playbooks/0.yaml itself says enabled: false",
+            "write enabled: true there",
+        )
+        assert rig.events("playbook.enabled") == []
+
+    play(story, playbook("mender", head="enabled: false"))
+
+
 def test_a_skill_by_hand_looks_at_once_and_acts_only_when_told_twice() -> None:
     """Acts are dry unless it is said otherwise; nothing protected is touched."""
 
