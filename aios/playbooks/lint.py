@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from aios.errors import Fix
 from aios.events.calls import SkillCatalogue, SkillSpec
+from aios.events.catalogue import CORRELATED
 from aios.events.durations import format_duration
 from aios.nearest import nearest
 from aios.playbooks import lint_looks, lint_windows
@@ -174,7 +175,7 @@ def _fields(playbook: Playbook, _skills: SkillCatalogue) -> Iterator[Said]:
         named = [((*where, "data", name), name) for name in (data if isinstance(data, Mapping) else ())]
         yield from _unknown_fields(types, named)
     used = [(where, name) for where, expression in _expressions(playbook) for name in sorted(expression.data_fields)]
-    yield from _unknown_fields(playbook.types, used)
+    yield from _unknown_fields(playbook.types if playbook.correlation is None else (CORRELATED,), used)
 
 
 def _unknown_fields(types: Sequence[str], named: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterator[Said]:

@@ -34,7 +34,6 @@ def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
     newer = "DelegateSubgroup"  # systemd 254; before, it is passed over, and the unit says so
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if "aios" in line and newer not in line]
     assert not complaints
-    assert done.returncode == 0 or not complaints
 
 
 def test_what_the_daemon_starts_outlives_it() -> None:

@@ -301,7 +301,9 @@ def test_its_age_counts_from_the_import(tmp_path: Path) -> None:
     """Old events are not deleted at once because they are old."""
     importer(str(tmp_path), now=NOW).run([write(tmp_path, "a.jsonl", lines(*ALL))])
     events = str(tmp_path / "events")
-    for part in list_archives(OsFiles(), events):
+    parts = list_archives(OsFiles(), events)
+    assert parts
+    for part in parts:
         opened = open_archive(OsFiles(), events, part)
         assert opened.index.since == int(NOW)
         opened.close()
@@ -315,7 +317,9 @@ def test_its_age_outlives_its_index(tmp_path: Path) -> None:
         index.unlink()
     numbers: Mapping[str, Any] = {}
     upkeep = Upkeep(OsFiles(), str(tmp_path), RetentionLimits(), lambda _day: numbers)
-    for part in list_archives(OsFiles(), str(events)):
+    parts = list_archives(OsFiles(), str(events))
+    assert parts
+    for part in parts:
         path = events / "archive" / f"{part.name}.zst"
         assert upkeep._archive_facts(part).since == path.stat().st_mtime_ns // 1_000_000_000
 

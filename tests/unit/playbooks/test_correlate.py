@@ -154,6 +154,8 @@ def test_an_event_without_the_field_that_joins_is_joined_to_nothing() -> None:
     journal = Journal("{type: a, count: 2 in 10s, by: data.host}")
     for at, data in enumerate(({}, {}, {"host": None}, {"host": None}, {"host": ["h"]}, {"host": ["h"]})):
         assert journal.see("a", at, data=data) == []
+    assert journal.see("a", 6, data={"host": "h"}) == []
+    assert len(journal.see("a", 7, data={"host": "h"})) == 1
 
 
 def test_joined_by_none_all_events_are_together() -> None:

@@ -103,7 +103,7 @@ def test_types_may_be_a_list_or_a_family() -> None:
 def test_looking_needs_no_verify_and_acting_does_unless_it_only_observes() -> None:
     """Nobody could say whether an unverified act healed anything."""
     acting = small("p").replace("{id: look, observe: read_logs}", "{id: go, act: restart_service, with: {unit: a.service}}")
-    assert any("nothing verifies" in message for message in errors_of(acting))
+    assert ["nothing verifies" in message for message in errors_of(acting)] == [True]
     assert load(acting + "mode: observe", "p.yaml", SKILLS).acts
 
 
@@ -123,7 +123,7 @@ def test_a_constant_parameter_is_checked_beside_an_expression() -> None:
 def test_what_is_touched_is_known_when_the_run_opens(moving: str) -> None:
     """It is locked then; what could be something else at the act is refused."""
     text = GOOD.replace('with: {unit: "${event.subject}"}\n    timeout', f'with: {{unit: "${{{moving}}}"}}\n    timeout')
-    assert any("says what restart_service touches" in message for message in errors_of(text))
+    assert ["says what restart_service touches" in message for message in errors_of(text)] == [True]
 
 
 def test_a_folder_is_loaded_as_far_as_it_can_be() -> None:

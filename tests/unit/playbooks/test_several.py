@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aios.errors import ConfigErrors
 from aios.playbooks import correlate
 from aios.playbooks.correlation import correlation_json, correlation_of
 from aios.playbooks.correlation_words import waits_for
@@ -178,9 +179,18 @@ def test_the_playbook_sees_what_came_together() -> None:
         assert result.ok, result.differences
 
 
-def test_a_field_that_a_correlation_has_not_is_found_at_load() -> None:
-    with pytest.raises(Exception, match="count"):
+def test_a_value_that_a_field_of_a_correlation_never_has_is_found_at_load() -> None:
+    with pytest.raises(ConfigErrors) as caught:
         loaded("{type: service.down, count: 3 in 10m}", when="event.data.count == 'three'")
+    assert [error.message for error in caught.value.errors] == ["'==' does not fit a whole number and text"]
+
+
+def test_a_field_that_a_correlation_has_not_is_found_by_lint() -> None:
+    """`when` sees what was found together, and the data of one of the events only below `last` or `events`."""
+    on = "{type: service.down, count: 3 in 10m}"
+    for when, wrong in (("event.data.failures > 2", True), ("event.data.last.data.failures > 2", False)):
+        found = lint(load_many({"p.yaml": text(on, when=when)}, SKILLS), SKILLS)
+        assert any(finding.code == "unknown-field" for finding in found) is wrong, found
 
 
 def test_of_several_events_the_first_that_an_ordinary_playbook_answers_opens_its_run() -> None:
@@ -188,10 +198,19 @@ def test_of_several_events_the_first_that_an_ordinary_playbook_answers_opens_its
     assert result.ok, result.differences
 
 
-@pytest.mark.parametrize("given", ["{}", f"{{event: {DOWN}}}, events: []}}", "{wait: -1s}", "{events: [{after: x, type: a}]}"])
-def test_what_cannot_happen_in_a_test_is_refused(given: str) -> None:
-    with pytest.raises(Exception, match=r"p\.yaml:"):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{}", "given needs the key 'event'"),
+        (f"{{event: {DOWN}}}, events: []}}", "given has event and events"),
+        ("{wait: -1s}", "wait: '-1s' is no duration"),
+        ("{events: [{after: x, type: a}]}", "after: 'x' is no duration"),
+    ],
+)
+def test_what_cannot_happen_in_a_test_is_refused(given: str, said: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
         tried("{type: service.down}", given)
+    assert [error.message for error in caught.value.errors] == [said]
 
 
 def test_a_hostile_history_costs_no_more_than_it_may(monkeypatch: Any) -> None:
