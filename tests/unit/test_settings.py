@@ -250,7 +250,7 @@ def test_every_setting_is_read_by_somebody() -> None:
     """A setting that nothing reads would be a promise that nobody keeps."""
     home = Path(places.__file__).parent
     code = "".join(path.read_text() for path in sorted(home.rglob("*.py")) if path.parent.name != "settings")
-    owners = {"service": "s", "probe": "p", "timer": "t", "window": "s", "cpu": "t", "memory": "t", "disk": "disk|t"}  # of several, read one by one
+    owners = {"service": "s", "probe": "p", "timer": "t", "window": "s", "cpu": "t", "memory": "t", "disk": "disk|t"}
     unread = []
     for path, model in [(("settings",), Settings), *((path, model) for path, model, _ in sections(Settings, ()))]:
         owner = owners.get(path[-1], path[-1])
