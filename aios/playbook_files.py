@@ -7,8 +7,10 @@ as a whole or stays as it is, with its owner and mode.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ def read_texts(paths: Iterable[str]) -> tuple[dict[str, str], list[ConfigError]]
     for path in paths:
         for file in files_of(path):
             try:
-                texts[file] = _read(file)
+                texts[file] = _read(file, named=file == path)
             except OSError as error:
                 unreadable.append(
                     ConfigError(file, f"cannot be read: {error.strerror}", hint="make it readable, or name another")
@@ -54,8 +56,11 @@ def read_texts(paths: Iterable[str]) -> tuple[dict[str, str], list[ConfigError]]
     return texts, unreadable
 
 
-def _read(file: str) -> str:
-    with open(file, "rb") as opened:
+def _read(file: str, named: bool) -> str:
+    """Who names a pipe wants it read; one that merely lies in a folder is not waited for."""
+    with open(file, "rb", opener=lambda name, flags: os.open(name, flags | (0 if named else os.O_NONBLOCK))) as opened:
+        if not named and not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
         raw = opened.read(FILE_BYTES_MAX + 1)
     return raw.decode("utf-8", "ignore" if len(raw) > FILE_BYTES_MAX else "strict")  # the cut may split a character
 

@@ -129,6 +129,8 @@ def write_schema(folder: str) -> str:
 def _show(carried: Sequence[Carried], written: Sequence[str], terminal: Terminal) -> None:
     pairs = zip(written, carried, strict=True)
     rows = [(path, str(len(one.carried)), str(len(one.left_out)), (one.left_out or ("",))[0]) for path, one in pairs]
+    if not rows:
+        terminal.say("Nothing is written.")
     if rows:
         terminal.table(("file", "carried", "left", "first thing that is left out"), rows)
         terminal.say()

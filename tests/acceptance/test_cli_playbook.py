@@ -143,6 +143,20 @@ def test_files_that_cannot_be_read_are_findings(books: Path, tmp_path: Path) -> 
         assert message in done.out
 
 
+def test_a_pipe_in_a_folder_is_told_and_not_waited_for(books: Path) -> None:
+    """Whoever names one (`<(…)` of a shell) has it read."""
+    os.mkfifo(books / "pipe.yaml")
+    done = aios("playbook", "lint", environ=at(books))
+    assert done.code == exits.INVALID
+    assert "pipe.yaml: error: cannot be read: it is no file" in done.out
+    assert "1 usable" in done.out
+    reading, writing = os.pipe()
+    with open(writing, "w") as file:
+        file.write(GOOD)
+    assert "1 usable; 0 errors" in aios("playbook", "lint", f"/dev/fd/{reading}", environ=at(books)).out
+    os.close(reading)
+
+
 def test_playbooks_are_tried_with_their_own_tests(books: Path) -> None:
     """Passed, failed with the difference and its line, and those that have none."""
     done = aios("playbook", "test", environ=at(books))
