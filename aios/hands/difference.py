@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from aios.events.redact import Redactor
-from aios.hands import tree
+from aios.hands import flags, tree
 from aios.hands.entry import Entry, shown
 from aios.hands.saver import read_content
 from aios.hands.scan import open_to_read
@@ -102,6 +102,8 @@ def _words(before: Entry, after: Entry) -> Iterator[str]:
         yield f"points to {shown(before.target)!r} -> {shown(after.target)!r}"
     if before.hard != after.hard:
         yield f"another name of {shown(before.hard) or 'nothing'!r} -> {shown(after.hard) or 'nothing'!r}"
+    if before.flags != after.flags:
+        yield f"flags {flags.shown(before.flags) or 'none'} -> {flags.shown(after.flags) or 'none'}"
     for name in sorted(before.xattrs.keys() | after.xattrs.keys()):
         if before.xattrs.get(name) != after.xattrs.get(name):
             word = "added" if name not in before.xattrs else "removed" if name not in after.xattrs else "changed"

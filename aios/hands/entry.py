@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aios.events.codec import encode_sorted
+from aios.hands import flags as inode_flags
 
 NO_XATTRS: Mapping[str, str] = {}
 
@@ -22,9 +23,9 @@ class Entry(NamedTuple):
 
     kind: file, folder, link, absent; fifo, socket, device, other (noted, and left alone). `blob` is the SHA-256 of a file's
     bytes, `at` where they lie: (bulk, offset, stored, packed); nothing: the blob of that name. `data` are the parts [offset,
-    length] of a sparse file that are no holes. `links` is how many names the inode has; `hard` the first of those in this tree,
-    when it is more than one. The times were seen before the bytes were read: a change meanwhile has
-    left a younger `ctime_ns`.
+    length] of a sparse file that are no holes. `links` is how many names the inode has; `hard` the first of those in this
+    tree, when it is more than one. `flags`: those that chattr sets (`flags.py`). The times were seen before the bytes were
+    read: a change meanwhile has left a younger `ctime_ns`.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Entry(NamedTuple):
     target: str = ""
     hard: str = ""
     xattrs: Mapping[str, str] = NO_XATTRS
+    flags: int = 0
 
     def label(self) -> str:
         """Says all that a restore brings back but the times: two equal labels are two equal files."""
@@ -55,6 +57,8 @@ class Entry(NamedTuple):
         owner = f"{self.mode:04o} {self.uid}:{self.gid}"
         if self.xattrs:
             owner += f" xattrs:{hashlib.sha256(encode_sorted(dict(self.xattrs))).hexdigest()[:16]}"
+        if self.flags:
+            owner += f" flags:{inode_flags.shown(self.flags)}"
         if self.kind == "file":
             return f"sha256:{self.blob} {owner}" + (f" hard:{shown(self.hard)}" if self.hard else "")
         return f"{self.kind}{' ' + self.target if self.target else ''} {owner}"
@@ -90,10 +94,15 @@ def entries_of(root: Mapping[str, Any]) -> list[Entry]:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    entry = Entry._make(row)
+    entry = Entry._make(row) if len(row) == len(Entry._fields) else _without_flags(row)
     if type(entry.path) is str and type(entry.target) is str and type(entry.hard) is str:
         return entry
     return entry._replace(path=name_from_json(entry.path), target=name_from_json(entry.target), hard=name_from_json(entry.hard))
+
+
+def _without_flags(row: Sequence[Any]) -> Entry:
+    """A row of before flags were saved: what nobody has looked at is not known, so it is looked at again."""
+    return Entry(*row[: Entry._fields.index("flags")])._replace(ctime_ns=0)
 
 
 def _of_first_version(raw: Mapping[str, Any]) -> Entry:

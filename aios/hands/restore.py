@@ -12,7 +12,7 @@ import stat
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
-from aios.hands import tree
+from aios.hands import flags, tree
 from aios.hands.entry import Entry
 from aios.hands.saver import write_content
 from aios.hands.scan import open_to_read
@@ -27,7 +27,7 @@ def restore_absence(real: str, missing: Sequence[str]) -> None:
     try:
         with tree.folder_of(real) as (folder, name):
             tree.remove(folder, tree.temporary_of(name))
-            if tree.remove(folder, name):
+            if tree.remove(folder, name, unlock=True):
                 os.fsync(folder)
     except FileNotFoundError:
         return  # not even its folder is there
@@ -53,6 +53,8 @@ class Restore:
         for path, entry in self._wanted.items():
             if path:
                 self._below.setdefault(os.path.dirname(path), []).append(entry)
+        self._others_locks: dict[str, int] = {}
+        """Of folders that are not ours to change, and have to be opened for what is in them."""
         self._leaders: dict[str, tuple[str, int]] = {}
         """First name of a group of hard links -> the one of them that stands by now, and its inode."""
         for entry in self._wanted.values():
@@ -68,6 +70,28 @@ class Restore:
             self._folder(folder, name, root)
         else:
             self._leaves(folder, [root])
+        self._lock()
+
+    def _lock(self) -> None:
+        """What was immutable or append-only is so again: last of all, for then it can be changed no more."""
+        led = {path for path, _ in self._leaders.values()}
+        for path, entry in self._wanted.items():
+            locks = entry.flags & flags.LOCKS | self._others_locks.get(path, 0)
+            if locks and (path in led or self._concerned is None or path in self._concerned):
+                self._lock_one(path, entry.flags | locks)
+
+    def _lock_one(self, path: str, wanted: int) -> None:
+        where, name = os.path.split(f"{self._root_name}/{path}" if path else self._root_name)
+        folder = tree.open_under(self._root_folder, where)
+        try:
+            fd = open_to_read(folder, name)
+        finally:
+            os.close(folder)
+        try:
+            flags.put(fd, wanted, path)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def _may_change(self, path: str) -> bool:
         return self._only is None or path in self._only
@@ -80,12 +104,15 @@ class Restore:
             return
         now = self._now.get(path)
         if now is not None and now.kind not in ("folder", "absent"):
-            tree.remove(parent, name)
+            tree.remove(parent, name, unlock=True)
         if now is None or now.kind != "folder":
             os.mkdir(name, 0o700, dir_fd=parent)
             os.fsync(parent)
         fd = tree.open_below(parent, name)
         try:
+            if not self._may_change(path):
+                self._others_locks[path] = flags.flags_of(fd) & flags.LOCKS
+            flags.unlock(fd, path)
             self._contents(fd, path)
             if not _dressed(fd, wanted):
                 tree.dress(fd, wanted)
@@ -104,7 +131,7 @@ class Restore:
     def _remove_what_was_not_there(self, fd: int, path: str, names: Collection[str]) -> None:
         for extra in os.listdir(fd):
             if extra not in names and (tree.is_ours(extra) or self._may_change(f"{path}/{extra}" if path else extra)):
-                tree.remove(fd, extra)
+                tree.remove(fd, extra, unlock=True)
 
     # --- files and links of one folder
 
@@ -177,7 +204,7 @@ class Restore:
         if temporaries and not each:
             tree.sync_together(fd)
         for temporary, name, entry in temporaries:
-            tree.into_place(fd, temporary, name)
+            tree.into_place(fd, temporary, name, unlock=True)
             self._lead(fd, name, entry)
         return further
 
@@ -215,5 +242,7 @@ def _with_folders(paths: Iterable[str]) -> set[str]:
 def _dressed(fd: int, wanted: Entry) -> bool:
     seen = os.fstat(fd)
     return (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) == (wanted.mode, wanted.uid, wanted.gid) and (
-        seen.st_mtime_ns == wanted.mtime_ns and tree.read_xattrs(fd) == wanted.xattrs
+        seen.st_mtime_ns == wanted.mtime_ns
+        and tree.read_xattrs(fd) == wanted.xattrs
+        and flags.flags_of(fd) == wanted.flags & ~flags.LOCKS
     )

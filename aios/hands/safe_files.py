@@ -6,14 +6,16 @@ way since is refused. So what is changed is always what was saved.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aios.errors import Permanent
-from aios.hands import keep, kernel, tree
+from aios.hands import flags, keep, kernel, tree
 from aios.hands.entry import Entry
 from aios.ports import Blobs, Files
 
@@ -36,11 +38,13 @@ class SafeFolder:
         self._make_folders(real)
         with tree.folder_of(real) as (folder, name):
             entry = _dressed_like(folder, name, mode)
-            tree.put_file(folder, name, data, entry)
+            with _locks_told(folder, name):
+                tree.put_file(folder, name, data, entry)
 
     def unlink(self, path: str) -> None:
         with tree.folder_of(self._real(path)) as (folder, name):
-            os.unlink(name, dir_fd=folder)
+            with _locks_told(folder, name):
+                os.unlink(name, dir_fd=folder)
             os.fsync(folder)
 
     def files_below(self, path: str) -> Iterator[tuple[str, int, float]]:
@@ -90,6 +94,19 @@ class SafeFolder:
                     os.fsync(folder)
 
 
+@contextmanager
+def _locks_told(folder: int, name: str) -> Iterator[None]:
+    """A lock that somebody has set is a wish: an act leaves it, and what it says names it."""
+    try:
+        yield
+    except PermissionError as error:
+        if found := flags.locks_of(folder, name):
+            raise OSError(errno.EPERM, f"it is {flags.lock_words(found)}, and an act leaves it so", name) from error
+        if found := flags.flags_of(folder) & flags.LOCKS:
+            raise OSError(errno.EPERM, f"its folder is {flags.lock_words(found)}, and an act leaves it so", name) from error
+        raise
+
+
 def _files_below(folder: int, name: str, path: str, device: int, depth: int) -> Iterator[tuple[str, int, float]]:
     seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if seen.st_dev != device or depth > tree.DEPTH_MAX:
@@ -116,4 +133,4 @@ def _dressed_like(folder: int, name: str, mode: int | None) -> Entry:
     finally:
         os.close(fd)
     kept = seen.mode if mode is None else mode
-    return Entry("", "file", kept, seen.uid, seen.gid, xattrs=seen.xattrs)
+    return Entry("", "file", kept, seen.uid, seen.gid, xattrs=seen.xattrs, flags=seen.flags & ~flags.LOCKS)

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from aios.digest import PIECES_AHEAD, Digest
 from aios.hands.entry import NO_XATTRS, Entry
+from aios.hands.flags import flags_of
 from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
 
 PIECE = 1 << 20
@@ -188,7 +189,7 @@ class Scan:
             if self._bytes + min(seen.st_size, seen.st_blocks * 512) > self._bounds.bytes:
                 self._refuse_bytes(path or name)
             content = self._keep.content(fd, seen)
-            return entry_of(path, "file", seen, read_xattrs(fd), content)
+            return entry_of(path, "file", seen, read_xattrs(fd), content, flags_of(fd))
         finally:
             os.close(fd)
 
@@ -207,7 +208,7 @@ class Scan:
     def _folder(self, folder: int, name: str, path: str, depth: int) -> None:
         fd = open_below(folder, name)
         try:
-            self._entries.append(entry_of(path, "folder", os.fstat(fd), read_xattrs(fd)))
+            self._entries.append(entry_of(path, "folder", os.fstat(fd), read_xattrs(fd), flags=flags_of(fd)))
             below = path + "/" if path else ""
             with os.scandir(fd) as found:
                 names = sorted((child.name, child.is_file(follow_symlinks=False)) for child in found)
@@ -253,6 +254,7 @@ def entry_of(
     seen: os.stat_result,
     xattrs: Mapping[str, str] = NO_XATTRS,
     content: Content = NO_CONTENT,
+    flags: int = 0,
 ) -> Entry:
     return Entry(
         path,
@@ -271,6 +273,7 @@ def entry_of(
         content.at,
         content.data,
         xattrs=xattrs,
+        flags=flags,
     )
 
 

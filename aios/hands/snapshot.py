@@ -7,13 +7,16 @@ it may be killed anywhere and run again. It undoes and never heals: a service is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import errno
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from aios.errors import Permanent, Temporary
 from aios.events.calls import Touches
-from aios.hands import kernel, tree
-from aios.hands.entry import Entry, entries_of, path_below, rows_of
+from aios.hands import flags, kernel, tree
+from aios.hands.entry import Entry, entries_of, path_below, rows_of, shown
 from aios.hands.restore import Restore, restore_absence
 from aios.hands.saver import Saver
 from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
@@ -223,18 +226,55 @@ def _below(root: str, paths: Collection[str] | None) -> set[str] | None:
 
 
 def restore_root(
-    root: Mapping[str, Any], blobs: Blobs, known: Known = NOTHING_KNOWN, only: Collection[str] | None = None
+    root: Mapping[str, Any],
+    blobs: Blobs,
+    known: Known = NOTHING_KNOWN,
+    only: Collection[str] | None = None,
+    *,
+    over_locks: bool = True,
 ) -> None:
-    """Raises OSError, and KeyError or ValueError when a blob is gone or damaged."""
+    """Raises OSError, and KeyError or ValueError when a blob is gone or damaged. `over_locks` false: what somebody has made
+    immutable or append-only since is left, and with it all of this root.
+    """
     if only is not None and not only:
         return
+    with _folders_lock_told(root["real"]):
+        _restore_root(root, blobs, known, only, over_locks)
+
+
+def _restore_root(root: Mapping[str, Any], blobs: Blobs, known: Known, only: Collection[str] | None, over_locks: bool) -> None:
     entries = entries_of(root)
     if entries[0].kind == "absent":
         restore_absence(root["real"], root["missing"])
         return
     with tree.folder_of(root["real"]) as (folder, name):
         now = Scan(Hasher(), _WIDE).run(root["real"], known)
+        if not over_locks:
+            _refuse_new_locks(entries, now)
         Restore(entries, now, blobs, only).run(folder, name)
+
+
+@contextmanager
+def _folders_lock_told(real: str) -> Iterator[None]:
+    """The folder that a root lies in is not ours to open: where it is locked, a person is told which it is."""
+    try:
+        yield
+    except PermissionError as error:
+        with tree.folder_of(real) as (folder, _):
+            found = flags.flags_of(folder) & flags.LOCKS
+        if not found:
+            raise
+        where = os.path.dirname(real)
+        said = f"its folder is {flags.lock_words(found)}: chattr -{flags.shown(found)} {where}, and roll back again"
+        raise OSError(error.errno, said) from error
+
+
+def _refuse_new_locks(entries: Iterable[Entry], now: Iterable[Entry]) -> None:
+    kept = {entry.path: entry.flags for entry in entries}
+    for entry in now:
+        if found := entry.flags & flags.LOCKS & ~kept.get(entry.path, flags.LOCKS):
+            said = f"it is {flags.lock_words(found)} and was not when it was kept: chattr -{flags.shown(found)} it first"
+            raise OSError(errno.EPERM, said, shown(entry.path) or None)
 
 
 def restore_unit(before: Mapping[str, Any], services: ServiceActs) -> None:

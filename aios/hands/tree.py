@@ -16,9 +16,10 @@ import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from aios.hands import flags
 from aios.hands.entry import NO_XATTRS, Entry
 
 NR_OPENAT2 = 437  # the same number on every architecture (openat2(2))
@@ -127,11 +128,13 @@ def real_place(path: str) -> tuple[str, list[str]]:
 
 
 def dress_of(fd: int) -> Entry:
-    """Owner, mode and attributes of an open regular file. Raises OSError for anything else."""
+    """Owner, mode, attributes and flags of an open regular file. Raises OSError for anything else."""
     seen = os.fstat(fd)
     if not stat.S_ISREG(seen.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
-    return Entry("", "file", stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, xattrs=read_xattrs(fd))
+    return Entry(
+        "", "file", stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, xattrs=read_xattrs(fd), flags=flags.flags_of(fd)
+    )
 
 
 def read_xattrs(fd: int) -> Mapping[str, str]:
@@ -234,14 +237,15 @@ def put_link(folder: int, name: str, entry: Entry) -> None:
     os.symlink(entry.target, temporary, dir_fd=folder)
     os.chown(temporary, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
     set_times(temporary, folder, entry)
-    into_place(folder, temporary, name)
+    into_place(folder, temporary, name, unlock=True)
 
 
 def put_hard_link(folder: int, name: str, source_folder: int, source: str) -> None:
     """Another name for a file that is there."""
     temporary = cleared(folder, name)
-    os.link(source, temporary, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
-    into_place(folder, temporary, name)
+    link = partial(os.link, source, temporary, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
+    flags.unlocked(link, source_folder, source)
+    into_place(folder, temporary, name, unlock=True)
     remove(folder, temporary)  # rename does nothing when both were names of one file already
 
 
@@ -251,20 +255,25 @@ def cleared(folder: int, name: str) -> str:
     return temporary
 
 
-def into_place(folder: int, temporary: str, name: str) -> None:
+def into_place(folder: int, temporary: str, name: str, *, unlock: bool = False) -> None:
     """A folder in the way is removed first: rename does not replace one. The caller syncs the folder."""
+    rename = partial(os.rename, temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     try:
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        flags.unlocked(rename, folder, name) if unlock else rename()
     except IsADirectoryError:
-        remove(folder, name)
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        remove(folder, name, unlock=unlock)
+        rename()
 
 
 def dress(fd: int, entry: Entry) -> None:
-    """Owner first: changing it clears set-user-id bits and capabilities."""
+    """Owner first: changing it clears set-user-id bits and capabilities. What locks a file comes later: it could not even be
+    renamed any more.
+    """
+    flags.unlock(fd, entry.path)
     os.fchown(fd, entry.uid, entry.gid)
     os.fchmod(fd, entry.mode)
     write_xattrs(fd, entry.xattrs)
+    flags.put(fd, entry.flags & ~flags.LOCKS, entry.path)
     if entry.mtime_ns:
         os.utime(fd, ns=(entry.atime_ns or entry.mtime_ns, entry.mtime_ns))
 
@@ -275,19 +284,22 @@ def set_times(name: str, folder: int, entry: Entry) -> None:
         os.utime(name, ns=(entry.atime_ns or entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
-def remove(folder: int, name: str) -> bool:
-    """The name and all below it; never what a link points to. False when it was not there."""
+def remove(folder: int, name: str, *, unlock: bool = False) -> bool:
+    """The name and all below it; never what a link points to. False when it was not there. `unlock`: locked files, too."""
     try:
         seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
     if not stat.S_ISDIR(seen.st_mode):
-        os.unlink(name, dir_fd=folder)
+        gone = partial(os.unlink, name, dir_fd=folder)
+        flags.unlocked(gone, folder, name) if unlock else gone()
         return True
     fd = open_below(folder, name)
     try:
+        if unlock:
+            flags.unlock(fd, name)
         for below in os.listdir(fd):
-            remove(fd, below)
+            remove(fd, below, unlock=unlock)
     finally:
         os.close(fd)
     os.rmdir(name, dir_fd=folder)

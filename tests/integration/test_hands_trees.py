@@ -1,11 +1,13 @@
 """Random trees, random acts, rollbacks that are killed and go on: what comes back is what was there, to the last attribute.
 
 A tree has folders, files, links, hard links, modes, owners, times, extended attributes, ACLs, holes, FIFOs, and names in any
-bytes. `AIOS_TREES=N` makes more of them than the suite does.
+bytes; every third one flags too (`chattr`: immutable, append-only, …), which each act takes off first and gives anew.
+`AIOS_TREES=N` makes more of them than the suite does.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -44,6 +46,11 @@ NO_INVERSES: Any = None
 """The attempt of these tests wrote none down, so none is asked."""
 
 
+FLAGS = (0x10, 0x20, 0x40, 0x80, 0x08, 0x10000)
+"""Immutable, append-only, nodump, noatime, sync, dirsync (linux/fs.h)."""
+GETFLAGS, SETFLAGS = 0x80086601, 0x40086602
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
@@ -67,6 +74,30 @@ def try_xattr(path: bytes, name: str, value: bytes) -> None:
         os.setxattr(path, name, value, follow_symlinks=False)
     except OSError:  # this file system, or this user, has none of the kind
         return
+
+
+def ioctl_flags(path: bytes, number: int, value: int = 0) -> int:
+    """What the kernel says or takes; 0 where neither this file nor its file system has any."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOATIME)
+    except OSError:
+        return 0
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(fd, number, struct.pack("i", value)))[0])
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+
+
+def put_flags(root: bytes, chance: random.Random | None) -> None:
+    """Some at random, in the end; without chance none."""
+    for path in all_below(root):
+        if os.path.lexists(path) and (os.path.isdir(path) or os.path.isfile(path)) and not os.path.islink(path):
+            wanted = chance.choice(FLAGS) | chance.choice(FLAGS) if chance is not None and chance.random() < 0.4 else 0
+            has = ioctl_flags(path, GETFLAGS)
+            if has & sum(FLAGS) != wanted:
+                ioctl_flags(path, SETFLAGS, has & ~sum(FLAGS) | wanted)
 
 
 class Grower:
@@ -204,6 +235,7 @@ def seen(root: bytes) -> dict[bytes, tuple[Any, ...]]:
         worn = {}
         if not stat.S_ISLNK(stat_.st_mode) and not stat.S_ISFIFO(stat_.st_mode):
             worn = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+            worn["flags"] = bin(ioctl_flags(path, GETFLAGS) & sum(FLAGS)).encode()
         times = () if stat.S_ISFIFO(stat_.st_mode) else (stat_.st_mtime_ns,)
         blocks = stat_.st_blocks * 512 < stat_.st_size
         found[path] = (stat_.st_mode, stat_.st_uid, stat_.st_gid, times, what, worn, blocks)
@@ -262,6 +294,7 @@ def place(on_disk: bool) -> Iterator[Place]:
     try:
         yield Place(folder)
     finally:
+        put_flags(os.fsencode(folder) + b"/it", None)
         shutil.rmtree(folder)
 
 
@@ -286,6 +319,8 @@ def killed_at(n: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         for name in (*CALLS, *CALLS_OF_FILES):
             patch.setattr(os, name, dying(getattr(os, name)))
+        asks, sets = fcntl.ioctl, dying(fcntl.ioctl)
+        patch.setattr(fcntl, "ioctl", lambda fd, number, *more: (sets if number == SETFLAGS else asks)(fd, number, *more))
         yield
 
 
@@ -295,8 +330,20 @@ def one_story(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         grower = Grower(chance)
         if chance.random() < 0.95:
             grower.grow(here.root)
+        flagged = random.Random(f"flags of {seed}") if ROOT and seed % 3 == 0 else None
+        put_flags(here.root, flagged)
         was = seen(here.root)
-        here.act(lambda: grower.act(here.root) if was else grower.grow(here.root), recorded=chance.random() < 0.7)
+
+        def act() -> None:
+            if flagged is not None:
+                put_flags(here.root, None)
+            if was:
+                grower.act(here.root)
+            else:
+                grower.grow(here.root)
+            put_flags(here.root, flagged)
+
+        here.act(act, recorded=chance.random() < 0.7)
         for _ in range(3):
             with killed_at(chance.choice([0, 1, 2, 3, 5, 8, 13, 21, 40]), monkeypatch):
                 try:
