@@ -30,6 +30,8 @@ from aios.testing.bodies import Effect
 from tests.integration import crash_skills
 from tests.simulation import laws
 
+LOOK_S = 0.02
+"""How often is looked whether a daemon has come to its end: each look reads its journal, and costs as much as what it does."""
 DEADLINE_S = 60.0
 """Nothing here takes long; a loaded machine may."""
 CLASSES: Mapping[str, RerunClass] = {
@@ -132,7 +134,7 @@ class House:
             return False
 
     def ready(self) -> None:
-        self.until(lambda: self.is_ready() or not self.runs(), "the daemon answers")
+        self.until(lambda: self.is_ready() or not self.runs(), "the daemon answers", LOOK_S)
         assert self.runs(), f"the daemon ended by itself:\n{self.log()}"
 
     def runs(self) -> bool:
@@ -162,12 +164,12 @@ class House:
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-6000:]
 
-    def until(self, true: Callable[[], object], what: str) -> None:
+    def until(self, true: Callable[[], object], what: str, every_s: float = 0.005) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while not true():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {DEADLINE_S:g} s: {what}\n{self.log()}")
-            time.sleep(0.005)
+            time.sleep(every_s)
 
     # --- what is put in
 
@@ -283,11 +285,12 @@ class House:
         while owed := self.open_ends():
             assert self.runs(), f"the daemon ended by itself:\n{self.log()}"
             assert time.monotonic() < deadline, f"{owed}\n{self.log()}"
-            time.sleep(0.01)
+            time.sleep(LOOK_S)
 
     def traced_until_quiet(self, trace: Path) -> None:
         """Let a daemon under strace go on until it dies, or all is quiet; whether anything was killed stands in `was_killed`."""
-        self.until(lambda: not self.runs() or (self.is_ready() and not self.open_ends()), "it dies, or all is quiet")
+        over = lambda: not self.runs() or (not self.open_ends() and self.is_ready())  # noqa: E731
+        self.until(over, "it dies, or all is quiet", LOOK_S)
         self.was_killed = any(line.endswith("= ?") for line in trace.read_text(errors="replace").splitlines())
 
     def broken_laws(self) -> list[str]:

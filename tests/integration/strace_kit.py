@@ -22,7 +22,7 @@ NEEDS_STRACE = pytest.mark.skipif(
 
 SYNCS = ("fdatasync", "fsync", "rename")
 K_MAX = 81
-AT_A_TIME = 3
+AT_A_TIME = 2
 
 
 def strace(call: str, nth: int, trace: Path, paths: Sequence[Path] = ()) -> list[str]:
