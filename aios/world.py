@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from aios.events.call_words import call_words
 from aios.events.catalogue import CLOSES, CORRELATED, LEARNED, is_own
 from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, Stored, parse_time
 from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.breaker import lasts
+from aios.playbooks.called import Call, call_of
 from aios.playbooks.correlate import Correlator
-from aios.playbooks.guards import GuardBook, Storm
+from aios.playbooks.guards import LIFTED_BY_RESUME, GuardBook, Storm
 from aios.playbooks.relations import Relations
 from aios.playbooks.run import Run
-from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS, RUN_SHOWN
+from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS
 from aios.playbooks.silences import silence_of
 from aios.playbooks.trust import Grant, TrustBook
 from aios.scheduler.dead import DeadLetters
@@ -39,11 +39,8 @@ SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
 SETTLE_S = 10.0
-LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
 LIFTED = "lifted"
 """The guard of what a person has let go on, until it is offered again."""
-ACTS_SHOWN, CALL_SHOWN = 5, 400
-"""Of the acts that a call names, and of each of them."""
 
 _ANSWERS = {"approval.given": "given", "approval.denied": "denied", "approval.expired": "expired"}
 _CLOSING_OF = {opened: closing for closing, openeds in CLOSES.items() for opened in openeds}
@@ -79,53 +76,6 @@ class Holding(NamedTuple):
     until: float
     since: float
     on: str = ""
-
-
-class Call(NamedTuple):
-    """What a person is to be told, and how loudly."""
-
-    subject: str
-    why: str
-    level: str = "critical"
-
-
-CALLING = frozenset({"reactor.called", "reactor.storm_began", "playbook.demoted", "approval.requested"})
-"""Types of which `call_of` may give a call."""
-
-
-def call_of(event: Event) -> Call | None:
-    """The call that this event wants made: what held itself back, or a run that asks. A run that failed calls by its ladder."""
-    if event.type not in CALLING:
-        return None
-    if event.type == "reactor.storm_began":
-        return Call(event.subject, str(event.data["why"]))
-    if event.type == "reactor.called":
-        return Call(event.subject, f"{event.data['why']}  {called_cure(event)}")
-    if event.type == "playbook.demoted" and not event.data["by"]:
-        data = event.data
-        return Call(event.subject, f"{data['playbook']} may only {data['to']} from now on: {data['reason']}", "warning")
-    if event.type == "approval.requested":
-        return Call(event.subject, _question(event), "warning")
-    return None
-
-
-def called_cure(event: Event) -> str:
-    """What to type when a guard has called a person: first why, then what lifts it."""
-    if event.data["guard"] == "torn":
-        return f"aios runs show {event.causationid[:RUN_SHOWN]}"
-    lifts = "; when it is mended: aios resume" if event.data["guard"] in LIFTED_BY_RESUME else ""
-    return f"aios explain {event.causationid[:RUN_SHOWN]}{lifts}"
-
-
-def _question(event: Event) -> str:
-    acts, run = event.data["acts"], str(event.data["run"])[:RUN_SHOWN]
-    differs = f"  {event.data['differs']}" if event.data.get("differs") else ""
-    if isinstance(choices := event.data.get("choices"), Mapping):
-        return f"{event.data['playbook']} asks: {event.data['question']}  aios runs answer {run} {'|'.join(choices)}{differs}"
-    calls = [call_words(act, CALL_SHOWN) for act in acts] if isinstance(acts, list) else []  # a long one went to a blob
-    named = "; ".join((*calls[:ACTS_SHOWN], *([f"and {len(calls) - ACTS_SHOWN} more"] if len(calls) > ACTS_SHOWN else [])))
-    named = named or "act"
-    return f"{event.data['playbook']} asks to {named}: aios runs approve {run}, or aios runs deny {run}{differs}"
 
 
 class Incident(NamedTuple):

@@ -16,6 +16,7 @@ from aios.events.catalogue import LEARNED
 from aios.events.codec import encode_json, encode_sorted
 from aios.events.event import HOST, SYSTEM, Draft, Position, Stored, day_of, format_time
 from aios.journal.tending import Tending
+from aios.playbooks.called import Call, call_of
 from aios.playbooks.index import Index
 from aios.ports import Inbox, JournalWriter
 from aios.reactor.aside import Aside
@@ -25,7 +26,7 @@ from aios.reactor.shelf import Shelf
 from aios.settings import Settings
 from aios.spine import Spine
 from aios.verbs.handler import Verbs
-from aios.world import Call, World, call_of
+from aios.world import World
 
 if TYPE_CHECKING:
     from aios.blobs.collect import Collected, Collector

@@ -27,6 +27,8 @@ ACTS_KEPT = 100_000
 PAIRS_MAX = 20_000
 CALLED_QUIET_S = 600.0
 """After a run has called a person, its playbook does not begin again on that subject for so long, unless it was well since."""
+LIFTED_BY_RESUME = ("paused", "loop", "breaker", "called")
+"""Guards that a person ends by `aios resume`."""
 
 
 class Held(NamedTuple):

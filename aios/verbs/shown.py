@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aios.events.event import Event, format_time
+from aios.playbooks.guards import LIFTED_BY_RESUME
 from aios.playbooks.run import Run
 from aios.playbooks.silences import Silence
 from aios.verbs.asked import NO, YES
-from aios.world import LIFTED_BY_RESUME, Holding
+from aios.world import Holding
 
 
 def event_json(event: Event) -> dict[str, Any]:

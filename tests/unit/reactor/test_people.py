@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from aios.events.event import Event
-from aios.world import CHECKPOINT_VERSION, LIFTED_FROM, LIFTS, World, call_of
+from aios.playbooks.called import call_of
+from aios.world import CHECKPOINT_VERSION, LIFTED_FROM, LIFTS, World
 from tests.unit.reactor.rig import FREE, Rig, play, playbook
 
 
