@@ -71,11 +71,12 @@ async def _answer_suggestion(house: House, run: Run, peer: Peer, word: str, reas
 
 async def _turn_into_run(house: House, run: Run, peer: Peer, reason: str) -> dict[str, Any]:
     """A suggestion becomes a run that may do just what was suggested. Once: a second yes is no second act."""
-    further = await house.known.further(run)
-    if taken := next((one for one in further if one.parent == run.id and one.by), None):
-        why = f"{taken.by} approved it already: see run {taken.id}"
-        await _note_refused(house, run, peer, YES, reason, why)
-        raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
-    would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
-    approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
-    return await runs.open_again(house, run, peer, further, by=peer.name, approved=approved, reason=reason)
+    async with house.known.opening:
+        further = await house.known.further(run)
+        if taken := next((one for one in further if one.parent == run.id and one.by), None):
+            why = f"{taken.by} approved it already: see run {taken.id}"
+            await _note_refused(house, run, peer, YES, reason, why)
+            raise Refused(f"run {run.id} was approved already: see run {taken.id}", f"aios runs show {taken.id}")
+        would = [r["result"]["would"] for r in run.results.values() if "would" in (r.get("result") or {})]
+        approved = {act["step"]: digest([act["skill"], act["params"]]) for act in would}
+        return await runs.open_again(house, run, peer, further, by=peer.name, approved=approved, reason=reason)

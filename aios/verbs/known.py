@@ -7,8 +7,9 @@ know is looked for there.
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aios.errors import MachineError, Refused
@@ -45,6 +46,8 @@ class KnownRuns:
     world: World
     recall: Recall
     emit: Emit
+    opening: Lock = field(default_factory=Lock)
+    """Held from the look at what was opened until the new run is known: who comes at the same moment finds it."""
 
     def find(self, wanted: str) -> Run:
         """An open one, or one of the newest that ended. Raises Refused, also where several begin so."""

@@ -48,8 +48,9 @@ async def retry(house: House, peer: Peer, args: Mapping[str, Any]) -> dict[str, 
     if not run.ended:
         raise Refused(f"run {run.id} is still open", "cancel it first: aios runs cancel " + run.id)
     left = leave_out(run, _in_force(house, run), asked.text(args, "from")) if args.get("from") else NOTHING_LEFT_OUT
-    further = await house.known.further(run)
-    answer = held(house, await open_again(house, run, peer, further, reason=asked.reason(args), left=left))
+    async with house.known.opening:
+        further = await house.known.further(run)
+        answer = held(house, await open_again(house, run, peer, further, reason=asked.reason(args), left=left))
     return {**answer, "left_out": list(left.told)} if left.told else answer
 
 

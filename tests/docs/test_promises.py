@@ -8,6 +8,7 @@ import pytest
 
 from aios.skills.catalogue import load_catalogue
 from tests.docs.pages import text_of
+from tests.simulation.bugs import BUGS
 
 ROWS = {
     words[0]: set(re.findall(r"`([a-z_]+)`", words[3]))
@@ -30,3 +31,7 @@ def test_what_is_called_irreversible_is() -> None:
     """And nothing else is."""
     listed = re.findall(r"^- `([a-z_]+)` deletes", text_of("docs/promises.md"), re.MULTILINE)
     assert listed == [name for name, spec in load_catalogue().items() if spec.irreversible]
+
+
+def test_as_many_bugs_are_planted_as_are_told_of() -> None:
+    assert f"| each of {len(BUGS)} |" in text_of("docs/promises.md")

@@ -370,6 +370,18 @@ BUGS: Mapping[str, Bug] = {
         replace(KILLS, people_s=10.0),
         [Patch(SilenceBook, "from_json", lambda _: classmethod(lambda cls, _raw: cls()))],
     ),
+    "pause_unheeded": Bug(
+        "Nobody asks whether acts are paused.",
+        "a_pause_is_kept",
+        replace(WORK, people_s=20.0),
+        [Patch(World, "is_paused", lambda _: lambda _world, _now: False)],
+    ),
+    "waits_cut_short": Bug(
+        "Whatever waits is over at once.",
+        "what_waits_waits_out",
+        replace(WORK, kinds=("hang", "die")),
+        [Patch(Runner, "_wait", lambda was: lambda runner, run, _until: was(runner, run, 0.0))],
+    ),
     "endless_retry": Bug(
         "How often a step was tried is forgotten at its end.",
         "attempts_keep_to_their_limit",

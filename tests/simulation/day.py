@@ -307,6 +307,9 @@ class Day:
     def do_take_back(self, which: float) -> None:
         self._say("rollback", "ended", which)
 
+    def do_try_again(self, which: float) -> None:
+        self._say("retry", "ended", which)
+
     def do_pause(self, for_s: float) -> None:
         self._verb("pause", {})
         self._after(for_s, lambda: self._verb("resume", {}))

@@ -61,7 +61,7 @@ def concurrency_is_kept(events: Sequence[Event], machine: int, at_most: Mapping[
     place while it waited.
     """
     place: dict[str, tuple[str, ...]] = {}
-    acting: dict[str, Event] = {}
+    acting: dict[str, set[tuple[str, int]]] = {}
     free = {id(first.event) for first in _first_acts(events)}
     wrong: list[Breach] = []
     for event in events:
@@ -79,7 +79,11 @@ def concurrency_is_kept(events: Sequence[Event], machine: int, at_most: Mapping[
             if id(event) in free and most is not None and len(mine) >= most[0]:
                 beside = f"{len(mine)} of {' '.join(place[run])}, whose concurrency is {most[0]}"
                 wrong.append(Breach(f"run {run} began to act beside {beside}", event))
-            acting[run] = event
+            acting.setdefault(run, set()).add((event.data["step"], event.data["attempt"]))
+        elif event.type == "run.step_done" and event.data.get("voided") and run in acting:  # that one never began
+            acting[run].discard((event.data["step"], event.data["attempt"]))
+            if not acting[run]:
+                del acting[run]
         elif event.type in ENDS or event.data.get("healed") or event.type in {"run.rolled_back", "run.cancelled"}:
             acting.pop(run, None)
     return wrong

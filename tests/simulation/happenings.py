@@ -98,7 +98,7 @@ class Troubles:
     """Acts that hang, are slow, detach, lie or are told twice; looks that hang."""
     bus_s: float = 0.0
     people_s: float = 0.0
-    """People who answer twice, cancel, pause, and take back."""
+    """People who answer twice, cancel, pause, take back, and try again."""
     rots: bool = False
     """At each death of the daemon one byte of each part of the journal is another one."""
     kill_at: tuple[int, ...] = ()
@@ -301,9 +301,9 @@ class _Maker:
             yield "bus_late", {"late_s": round(chance.uniform(0.5, 15.0), 1), "for_s": round(chance.uniform(30.0, 300.0), 1)}
 
     def people(self, chance: SeededEntropy) -> Made:
-        """Two answers at once, one after the question has expired, a cancel, a pause, an ended run taken back, a silence."""
+        """Two answers at once, one that comes too late, a cancel, a pause, a silence; an ended run taken back, or tried again."""
         which = {"which": round(chance.uniform(0.0, 1.0), 3)}
-        what = _pick(chance, ("two_answers", "two_answers", "cancel", "cancel", "take_back", "pause", "silence"))
+        what = _pick(chance, ("two_answers", "two_answers", "cancel", "cancel", "take_back", "pause", "silence", "try_again"))
         if what == "two_answers":
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
             yield "answer", {**which, "yes": chance.uniform(0.0, 1.0) < 0.5}
@@ -317,7 +317,7 @@ class _Maker:
         elif what == "cancel":
             yield "cancel", {"nth": 1 + int(chance.uniform(0.0, 12.0))}
         else:
-            yield "take_back", which
+            yield what, which
 
 
 def _pick(chance: SeededEntropy, of: Sequence[Any]) -> Any:

@@ -37,6 +37,7 @@ from tests.simulation.guard_laws import (
 )
 from tests.simulation.happenings import EVERY_FAULT, UNITS, Happening, Troubles, plan_of
 from tests.simulation.laws import Breach
+from tests.simulation.people_laws import a_pause_is_kept, what_waits_waits_out, who_is_cancelled_acts_no_more
 from tests.simulation.playbooks import (
     ATTEMPTS,
     CLOSED,
@@ -181,6 +182,9 @@ LAWS: Sequence[Law] = (
     _law(a_restart_changes_nothing, lambda h: a_restart_changes_nothing(h.stored, h.known, h.recall)),
     _law(the_same_journal_finds_the_same, lambda h: the_same_journal_finds_the_same(h.stored, h.recall)),
     _law(a_silence_is_told_once, lambda h: a_silence_is_told_once(h.events, *SILENT), _clock_is_steady),
+    _law(a_pause_is_kept, lambda h: a_pause_is_kept(h.events)),
+    _law(who_is_cancelled_acts_no_more, lambda h: who_is_cancelled_acts_no_more(h.events)),
+    _law(what_waits_waits_out, lambda h: what_waits_waits_out(h.events), _clock_is_steady),
     _law(laws.timeouts_are_kept, lambda h: laws.timeouts_are_kept(h.events, TIMEOUTS_S), _disk_is_quick),
     _law(laws.queues_are_bounded, lambda h: laws.queues_are_bounded(h.events, SETTINGS["queue_max"], OPEN_RUNS_MAX + 5)),
     _law(laws.nothing_is_left, lambda h: laws.nothing_is_left(h.events, h.left)),

@@ -281,13 +281,13 @@ def _where(attempt: Attempt) -> str:
 
 
 def no_run_twice(events: Sequence[Event]) -> list[Breach]:
-    """One event opens at most one run of a playbook, also when it is put in or replayed again."""
+    """One event opens at most one run of a playbook, also when it is put in or replayed again; and each retry of it one more."""
     count = Counter(
-        (event.data["event"], event.data["playbook"])
+        (event.data["event"], event.data["playbook"], event.data.get("again", 0))
         for event in events
-        if event.type == "run.opened" and not event.data.get("by")
+        if event.type == "run.opened"
     )
-    return [Breach(f"event {event} opened {n} runs of {playbook}") for (event, playbook), n in count.items() if n > 1]
+    return [Breach(f"event {event} opened {n} runs of {playbook}") for (event, playbook, _), n in count.items() if n > 1]
 
 
 def every_run_ends(events: Sequence[Event], asking_is_an_end: bool = True) -> list[Breach]:

@@ -133,6 +133,27 @@ def test_a_suggestion_becomes_a_run_that_does_just_that_once() -> None:
     play(story, playbook("mender"), mode_max="suggest")
 
 
+def test_of_two_who_approve_a_suggestion_at_once_one_is_refused() -> None:
+    """And written down as the second; the journal holds one opening."""
+
+    async def story(rig: Rig) -> None:
+        rig.ill.add("job:1")
+        await rig.emit()
+        run = (await rig.until_event("run.suggested")).data["run"]
+        answers = await asyncio.gather(*(rig.ask("approve", run=run) for _ in range(3)))
+        assert sorted(answer.ok for answer in answers) == [False, False, True]
+        assert all("approved already" in answer.error for answer in answers if not answer.ok)
+        assert len(rig.events("run.opened")) == 2
+        await rig.until_event("approval.refused", count=2)
+        again = await rig.until_event("run.healed")
+        rig.ill.add("job:1")
+        answers = await asyncio.gather(*(rig.ask("retry", run=again.data["run"]) for _ in range(3)))
+        assert sorted(answer.ok for answer in answers) == [False, False, True]
+        assert len(rig.events("run.opened")) == 3
+
+    play(story, playbook("proposer", mode="suggest"))
+
+
 def test_a_suggestion_that_would_do_something_else_by_now_asks_again() -> None:
     async def story(rig: Rig) -> None:
         rig.facts["job:1"] = "gently"
