@@ -61,7 +61,7 @@ def step_forth() -> None:
 def told(nice: int, *, weighed: bool) -> list[str]:
     """For the run: how an act of this nice value waits for its turn; `weighed`: groups of acts have a small share in any case."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    stood = [f"nice {max(own, nice)}", "batch"] if nice else []
+    stood = [f"nice {max(own, nice)}", *(["batch"] if os.sched_getscheduler(0) in _ORDINARY else [])] if nice else []
     return stood + (["cgroup weight"] if weighed else ["autogroup"] if nice and _by_sessions() else [])
 
 
@@ -117,10 +117,17 @@ def hurry(pids: list[int]) -> None:
 def _take(policy: int, nice: int, slice_ns: int = 0) -> bool:
     """Whether it could be had. 0: turns of the usual length (sched_setscheduler would leave short ones as they are)."""
     number = _SCHED_SETATTR.get(os.uname().machine)
-    if number is None or os.sched_getscheduler(0) not in _ORDINARY:  # somebody gave it a class of its own: that is their wish
-        return False
+    ordinary = os.sched_getscheduler(0) in _ORDINARY  # else somebody gave it a class of its own: that is their wish
     raw = _ATTR.pack(_ATTR.size, policy, 0, nice, 0, slice_ns, 0, 0, 0, 0)
-    return bool(ctypes.CDLL(None).syscall(number, 0, raw, 0) == 0)
+    if ordinary and number is not None and ctypes.CDLL(None).syscall(number, 0, raw, 0) == 0:
+        return True
+    try:
+        if ordinary:
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except PermissionError:
+        return False
+    return True
 
 
 def _by_sessions() -> bool:

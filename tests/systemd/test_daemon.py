@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -151,9 +152,10 @@ def test_an_act_has_a_group_of_its_own_below_the_unit_and_nobody_gets_away(daemo
     """What the act detached is ended with it, the run says what held it, and the managed service beside it lives on."""
     kept = until(lambda: kept_pid(daemon))
     code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    time.sleep(600)\n"
-    daemon.write("/opt/detach.py", code)
+    daemon.write("/opt/detach.py", code + "print(os.getpriority(0, 0), os.sched_getscheduler(0))\n")
     told = aios(daemon, "skill", "run", "run_job", f'argv=["{sys.executable}", "/opt/detach.py"]')
     assert told["ok"], told
+    assert told["result"]["stdout"].split() == ["10", str(os.SCHED_BATCH)]
     held = next(entry for entry in told["evidence"] if entry["kind"] == "limits")
     assert held["by"] in ("cgroup hybrid", "cgroup v2", "cgroup v1")
     assert daemon.run("pgrep", "-f", "/opt/detach.py", check=False).stdout == ""
