@@ -25,6 +25,7 @@ from aios.nearest import did_you_mean, nearest
 from aios.playbooks.correlation import correlation_json, hash_of
 from aios.playbooks.model import Correlation, CorrelationKind, Join, Trigger
 from aios.playbooks.pattern import BadPattern, EventPattern, compile_pattern
+from aios.playbooks.pattern_errors import pattern_errors
 from aios.playbooks.read import MEANT, Reader, keys_with_places, node_at
 from aios.playbooks.yaml_strict import Node, clip, to_json
 
@@ -299,8 +300,9 @@ class OnReader:
             return None, None
         try:
             pattern = compile_pattern(raw)
-        except BadPattern as error:
-            self._reader.refuse(self._pattern_place(node, error), error.message, error.hint, error.instead)
+        except BadPattern:
+            for error in pattern_errors(raw):
+                self._reader.refuse(self._pattern_place(node, error), error.message, error.hint, error.instead)
             return None, None
         self._refuse_hopeless(node)
         return pattern, raw

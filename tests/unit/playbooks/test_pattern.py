@@ -10,6 +10,7 @@ from aios.events.event import Event
 from aios.playbooks.index import Index
 from aios.playbooks.model import Playbook
 from aios.playbooks.pattern import BadPattern, compile_pattern
+from aios.playbooks.pattern_errors import pattern_errors
 from tests.unit.playbooks.pattern_reference import MOMENT, Rule, flatten
 
 EVENT: dict[str, Any] = {
@@ -224,6 +225,42 @@ def test_a_wrong_pattern_is_refused_with_its_place(match: dict[str, Any], where:
     assert caught.value.where == where
     assert message in caught.value.message
     assert caught.value.hint
+
+
+WRONG_ALL_OVER: dict[str, Any] = {
+    "$or": [
+        {"subject": [{"prefx": "a"}, "fine", {"prefix": 5}]},
+        {"data": {"n": [{"numeric": [">", 3, "<", 1]}, {"numeric": [">=", "a"]}], "prefix": ["x"], "none": [], "m": {}, "q": 5}},
+        {},
+        5,
+    ],
+    "data": {"$or": [{"a": [1]}], "b": {"prefix": "x"}, "c": [[1], {"exists": "yes"}]},
+}
+
+
+def test_all_that_is_wrong_with_a_pattern_is_found_at_once() -> None:
+    """Each in its own place, and nothing that is only wrong because something else was."""
+    found = [(error.where, error.message) for error in pattern_errors(WRONG_ALL_OVER)]
+    at = ("$or", 1, "data")
+    assert found == [
+        (("$or", 0, "subject", 0, "prefx"), "unknown operator 'prefx'"),
+        (("$or", 0, "subject", 2, "prefix"), "prefix takes a text"),
+        ((*at, "n", 0, "numeric"), "no number can be both"),
+        ((*at, "n", 1, "numeric", 1), '"a" is no number'),
+        ((*at, "prefix"), "'prefix' is an operator and stands inside the list of a field"),
+        ((*at, "none"), "an empty list matches nothing"),
+        ((*at, "m"), "an empty mapping matches nothing that could be said"),
+        ((*at, "q"), "q must be a list of values"),
+        (("$or", 2), "an empty mapping matches nothing that could be said"),
+        (("$or", 3), "$or takes mappings only"),
+        (("data", "$or"), "$or takes a list of at least two mappings"),
+        (("data", "b", "prefix"), "'prefix' is an operator and stands inside the list of values"),
+        (("data", "c", 0), "a list inside the list of values"),
+        (("data", "c", 1, "exists"), "exists takes true or false"),
+    ]
+    assert pattern_errors({"subject": ["a"]}) == []
+    assert len(pattern_errors({"data": {f"f{n}": [1] for n in range(2000)}})) == 1
+    assert len(pattern_errors({"data": {"f": [[n] for n in range(900)]}})) == 20
 
 
 def test_a_field_may_bear_an_operators_name() -> None:
