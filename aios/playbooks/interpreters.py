@@ -48,6 +48,17 @@ _RUN_THEIR_OPERAND = frozenset((
     "env", "nice", "ionice", "nohup", "setsid", "timeout", "stdbuf", "sudo", "doas", "chroot", "xargs", "time", "exec", "command",
     "systemd-run", "busybox", "flock",
 ))  # fmt: skip
+_OWN_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "nice": ("-n",),
+    "ionice": ("-c", "-n"),
+    "xargs": ("-n", "-I", "-P", "-L", "-d", "-a"),
+    "timeout": ("-k",),
+    "sudo": ("-g", "-h", "-p", "-C", "-T", "-D", "-R"),
+    "env": ("-C",),
+    "stdbuf": ("-i", "-e"),
+    "systemd-run": ("-p", "-M", "-H", "-E"),
+}
+"""Options of theirs that take the next word."""
 _BEFORE: Mapping[str, int] = {"timeout": 1, "chroot": 1, "flock": 1}
 """Operands that stand before the program."""
 _TAKES_ARGUMENT = frozenset(("-W", "-X", "-o", "+o", "-O", "+O", "-I", "-r", "--require", "--rcfile", "--init-file", "-u", "-s"))
@@ -83,16 +94,16 @@ def named_programs(argv: list[str]) -> Iterator[int]:
         yield position
         name = re.sub(r"[0-9.]+\Z", "", argv[position].rsplit("/", 1)[-1])
         runs_its_operand = name in _RUN_THEIR_OPERAND or (name in INTERPRETERS and name not in _OPERANDS and name != "deno")
-        position = _operand(argv, position, _BEFORE.get(name, 0)) if runs_its_operand else None
+        position = _operand(argv, position, name) if runs_its_operand else None
 
 
-def _operand(argv: list[str], program: int, number: int) -> int | None:
-    """The position of this program's operand (the first is 0), past options, their arguments and `NAME=value`."""
-    skip = False
+def _operand(argv: list[str], program: int, name: str) -> int | None:
+    """The position of the operand that this program runs, past options, their arguments and `NAME=value`."""
+    number, takes, skip = _BEFORE.get(name, 0), (*_TAKES_ARGUMENT, *_OWN_ARGUMENTS.get(name, ())), False
     for at in range(program + 1, len(argv)):
         word = argv[at]
         if skip or (word[:1] in ("-", "+") and word != "-") or re.match(r"[A-Za-z_]\w*=", word):
-            skip = not skip and word in _TAKES_ARGUMENT
+            skip = not skip and word in takes
         elif number == 0:
             return at
         else:

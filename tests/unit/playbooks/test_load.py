@@ -263,6 +263,8 @@ def test_code_is_never_handed_to_an_interpreter(argv: list[str], at: int | None)
         (["python3.11", "-W", "ignore", "X", "y"], [0, 3]),
         (["/usr/bin/env", "A=1", "B=2", "X"], [0, 3]),
         (["sudo", "-u", "www", "timeout", "5", "bash", "X"], [0, 3, 5, 6]),
+        (["nice", "-n", "10", "ionice", "-c", "3", "X"], [0, 3, 6]),
+        (["xargs", "-n", "1", "X"], [0, 3]),
         (["systemctl", "restart", "X"], [0]),
         (["docker", "exec", "X", "reload"], [0]),
         (["su", "postgres", "X"], [0]),
