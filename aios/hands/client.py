@@ -35,9 +35,13 @@ HOPELESS = 6
 """After so many quick deaths in a row, a recovery is answered with `hands_lost`; it is still started again."""
 CLOSE_S = 2.0
 LOOK_AGAIN_S = 1.0
+UNANSWERED_S = 30.0
+"""Hands says at once whom it sent. One that says nothing for so long is stopped, or hangs: it is killed, and started anew."""
 UNHEARD_S = 20.0
 """A launcher that was told to end its act and lives so long after the act's grace is stopped, or hangs: it is killed, and its
 act with it, and the recovery ends what is left."""
+BY_HANDS = frozenset(("launched", "recovering", "pong"))
+"""What hands itself says; the rest comes from the processes that it sent."""
 SIGTERM, SIGKILL = 15, 9
 
 Done = Callable[[str, SkillResult], None]
@@ -83,6 +87,7 @@ class HandsClient:
         self._deaths = 0
         self._closing = False
         self._restart: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
 
     # --- its life
 
@@ -212,10 +217,19 @@ class HandsClient:
     # --- what is heard
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        if self._link is not None:
-            self._link.send(encode_json(message))
+        link, loop = self._link, asyncio.get_running_loop()
+        if link is not None:
+            link.send(encode_json(message))
+            loop.call_later(UNANSWERED_S, self._is_answered, link, loop.time())
+
+    def _is_answered(self, link: _Link, asked_at: float) -> None:
+        if link is self._link and self._heard_at < asked_at and not self._closing:
+            _log.warning("hands does not answer, and is killed", pid=link.pid)
+            link.kill()
 
     def _told(self, message: Mapping[str, Any]) -> None:
+        if message["say"] in BY_HANDS:
+            self._heard_at = asyncio.get_running_loop().time()
         match message["say"]:
             case "launched":
                 self._launched(message)
@@ -390,7 +404,11 @@ class _Link:
         if len(self._held) == 1:
             self._flush()
         elif len(self._held) > HELD_MAX:
-            self._process.kill()  # it has not listened for ten thousand calls: a new one will
+            self.kill()  # it has not listened for ten thousand calls: a new one will
+
+    def kill(self) -> None:
+        """Its launchers go on, and are found again."""
+        self._process.kill()
 
     def _flush(self) -> None:
         try:

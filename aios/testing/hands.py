@@ -307,6 +307,9 @@ class SimLink:
         while self._arrived and not self._closed:
             self._told(self._arrived.popleft())
 
+    def kill(self) -> None:
+        self._world.processes.kill(self._hands)
+
     async def close(self) -> None:
         """The end of the socket is the end of hands."""
         self._closed = True

@@ -164,6 +164,21 @@ def test_a_launcher_that_cannot_end_its_act_is_killed(tmp_path: Path, monkeypatc
     play(tmp_path, story)
 
 
+def test_hands_that_does_not_answer_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped by somebody: without that, no run would act any more, and none would end."""
+    monkeypatch.setattr(client, "UNANSWERED_S", 0.3)
+
+    async def story(rig: Rig) -> None:
+        await rig.act(job("before", "true"))
+        stopped = rig.hands.pid
+        os.kill(stopped, signal.SIGSTOP)
+        assert (await rig.act(job("unheard", "true"))).result == {"begun": False}
+        assert rig.hands.pid != stopped
+        assert (await rig.act(job("after", "true"))).ok
+
+    play(tmp_path, story)
+
+
 def test_cancelling_at_once_is_heard_too(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         it = outsider("soon", "wait")
