@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from aios.events.catalogue import CLOSES, CORRELATED, LEARNED, is_own
@@ -19,7 +20,7 @@ from aios.events.origin import InboxCursor, cursors_of, fold_origin
 from aios.playbooks.breaker import lasts
 from aios.playbooks.called import Call, call_of
 from aios.playbooks.correlate import Correlator
-from aios.playbooks.guards import LIFTED_BY_RESUME, GuardBook, Storm
+from aios.playbooks.guards import CALLED_QUIET_S, LIFTED_BY_RESUME, GuardBook, Storm
 from aios.playbooks.relations import Relations
 from aios.playbooks.run import Run
 from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS
@@ -34,7 +35,8 @@ LIFTED_FROM = 7
 LIFTS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From a world as this version wrote it to one as the next did; a new CHECKPOINT_VERSION needs one for each before it, from
 LIFTED_FROM on. What is older than the journal stands in a digest alone: an open question, a playbook that is switched off."""
-RECENT_RUNS_MAX = 500
+RECENT_RUNS_MAX, NEWEST_RUNS = 500, 100
+"""Ended runs that are known, and how many of the newest whatever they want."""
 SYMPTOMS_MAX = 20_000
 UNCALLED_MAX = 1000
 INCIDENT_QUIET_S = 600.0
@@ -289,7 +291,7 @@ class World:
         if run.ended and run.id in self.runs:
             del self.runs[run.id]
             self._leave_pair(run)
-            self._keep_in_mind(run)
+            self._keep_in_mind(run, at)
             if (parent := self.runs.get(run.parent)) is not None:
                 parent.fallbacks[run.id] = [run.outcome in ("healed", "cleared"), run.why or f"it ended {run.status}"]
             if run.playbook != BY_HAND:
@@ -308,11 +310,20 @@ class World:
         elif run.outcome in ("healed", "cleared"):
             self.guards.well(run.subject)
 
-    def _keep_in_mind(self, run: Run) -> None:
-        """An ended run, while it is one of the newest."""
+    def _keep_in_mind(self, run: Run, now: float) -> None:
+        """An ended run, while it is one of the newest; of the older ones those are forgotten first that nobody is wanted for."""
         self.recent[run.id] = run
         if len(self.recent) > RECENT_RUNS_MAX:
-            self.recent.popitem(last=False)
+            older = islice(self.recent.values(), max(1, RECENT_RUNS_MAX - NEWEST_RUNS))
+            oldest = next(iter(self.recent.values()))
+            del self.recent[next((one for one in older if not self._wants_somebody(one, now)), oldest).id]
+
+    def _wants_somebody(self, run: Run, now: float) -> bool:
+        """It proposes something and its trouble stands, or it called somebody a moment ago."""
+        if run.status == "suggested":
+            return (run.subject, run.trigger.get("type")) in self.symptoms
+        called_at = self.guards.calls.get((run.playbook, run.subject))
+        return run.status == "escalated" and called_at is not None and lasts(called_at, CALLED_QUIET_S, now)
 
     def _take_pair(self, run: Run) -> None:
         """The newest open run of its playbook on its subject is the one that further matches join."""
@@ -338,7 +349,7 @@ class World:
     def _on_recalled(self, event: Event) -> None:
         run = Run.from_json(event.data["state"])
         if run.id not in self.runs and run.id not in self.recent:
-            self._keep_in_mind(run)
+            self._keep_in_mind(run, event.taken)
 
     def _on_decided(self, event: Event) -> None:
         data = event.data

@@ -403,6 +403,36 @@ def test_an_act_that_outlives_the_daemon_took_as_long_as_it_took(down_s: float) 
     play(story, playbook("mender"))
 
 
+def test_what_wants_a_person_is_not_forgotten_for_others_that_want_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suggestion whose trouble stands, and a fresh call, stay in the status however many runs end after them."""
+    monkeypatch.setattr("aios.world.RECENT_RUNS_MAX", 4)
+    monkeypatch.setattr("aios.world.NEWEST_RUNS", 1)
+
+    async def story(rig: Rig) -> None:
+        rig.ill |= {"web.service", "job:1", *(f"other:{n}" for n in range(12))}
+        await rig.emit("service.down", "web.service")
+        await rig.until_event("run.suggested")
+        rig.mends = False
+        await rig.emit("work.broken", "job:1")
+        await rig.until_event("run.escalated")
+        for n in range(8):
+            await rig.emit("odd.thing", f"other:{n}")
+            await rig.until_event("run.observed", count=n + 1)
+        status = await rig.do("status")
+        assert [one["subject"] for one in status["needs_you"]] == ["web.service"]
+        assert [one["subject"] for one in status["escalated"]] == ["job:1"]
+        assert len(rig.daemon.world.recent) == 4
+        await rig.emit("service.up", "web.service")
+        await asyncio.sleep(700.0)
+        for n in range(8, 12):
+            await rig.emit("odd.thing", f"other:{n}")
+            await rig.until_event("run.observed", count=n + 1)
+        assert {run.subject for run in rig.daemon.world.recent.values()} == {f"other:{n}" for n in range(8, 12)}
+
+    looker = playbook("looker", "odd.thing", mode="observe")
+    play(story, playbook("mender"), playbook("proposer", "service.down", mode="suggest"), looker)
+
+
 def test_a_cancelled_run_that_was_taken_back_can_be_asked_for_it_again() -> None:
     """It answers, and does not fall over its own table."""
 
