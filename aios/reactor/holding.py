@@ -24,10 +24,14 @@ STORM_LOOKS_MAX = 50
 """So many runs look while a storm lasts: evidence enough. What comes on top is held without a run."""
 STORM_CALM = 0.5
 """A storm is over when less than this part of the share that began it is ill: so it does not come and go."""
-DEPENDS_AGAIN_S = 600.0
-"""What is held because something else is ill is looked at again so often, though nobody said that it is well."""
 DEPENDS_CALL_S = 600.0
-"""When that has been ill for so long, a person should know what waits for it."""
+"""When what something depends on has been ill for so long, a person should know what waits for it."""
+DEPENDS_AGAIN_S = DEPENDS_CALL_S / 2 + 5.0
+"""What is held because something else is ill is looked at again so often, though nobody said that it is well.
+
+Twice until the call, and never just when an incident closes, after ten quiet minutes: a moment more, and a person would be called
+again each time.
+"""
 KEY_CHARS_MAX = 100
 SUBJECTS_TOLD = 20
 MACHINE = "machine"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from heapq import nsmallest
+from heapq import heappop, heappush, nsmallest
 from math import fsum, inf, isfinite
 from typing import Any
 
@@ -62,7 +62,8 @@ class Scores:
         self._system = Voice()
         self._minute = 0
         self._dirty: dict[str, None] = {}  # the value below is out of date
-        self._fading: dict[str, float] = {}  # when time alone may change the score next; looked at each minute
+        self._fading: dict[str, float] = {}  # when time alone may change the score next
+        self._fades: list[tuple[float, str]] = []  # the same as a heap; what is there no more is dropped when met
         self._untold: dict[str, Score | None] = {}  # may have something to say; with its score where that was reckoned just now
         self._values: dict[str, float] = {}
         self._sum = 0.0
@@ -254,9 +255,12 @@ class Scores:
             if minute < self._minute:  # the clock went back: what had faded counts again
                 self._dirty = dict.fromkeys(self._books)
             self._minute = minute
-            self._dirty.update((subject, None) for subject, at in self._fading.items() if at <= now)
             self._forget_silent(now)
             self._sum = fsum(self._values.values())  # what rounding has added up since is gone
+        while self._fades and self._fades[0][0] <= now:
+            at, subject = heappop(self._fades)
+            if self._fading.get(subject) == at:
+                self._dirty[subject] = None
         dirty, self._dirty = self._dirty, {}
         for subject in dirty:
             self._freshen_one(subject, now)
@@ -272,7 +276,9 @@ class Scores:
         book = self._books[subject]
         changes_at = book.changes_at(now, self._window_s)
         if changes_at < inf:
-            self._fading[subject] = changes_at
+            if self._fading.get(subject) != changes_at:
+                self._fading[subject] = changes_at
+                heappush(self._fades, (changes_at, subject))
         else:
             self._fading.pop(subject, None)
         score = self._score_book(subject, book, now)

@@ -19,7 +19,7 @@ from typing import Any
 
 from aios.backtest import play as playing
 from aios.backtest.ledger import Ledger
-from aios.events.calls import SkillSpec
+from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.event import Event
 from aios.playbooks.load import load_many
 from aios.testing.bodies import specs
@@ -243,8 +243,13 @@ async def _happens(rig: Rig, one: Happening) -> None:
 # --- the past ---------------------------------------------------------------------------------------------------------
 
 
-def backtested(day: Drawn, folder: Path, catalogue: dict[str, SkillSpec]) -> Told:
+def backtested(day: Drawn, folder: Path, catalogue: SkillCatalogue) -> Told:
     """By the settings of then, whatever those of now are."""
+    return decided_by_backtest(day.texts, folder, catalogue)
+
+
+def decided_by_backtest(texts: Iterable[str], folder: Path, catalogue: SkillCatalogue) -> Told:
+    """What the backtest of a state folder decides with these playbooks in force."""
     heard: list[Event] = []
 
     class Hearing(Ledger):
@@ -252,7 +257,7 @@ def backtested(day: Drawn, folder: Path, catalogue: dict[str, SkillSpec]) -> Tol
             heard.append(event)
             super().said(event, followed)
 
-    loaded = load_many({f"/playbooks/{n}.yaml": text for n, text in enumerate(day.texts)}, catalogue)
+    loaded = load_many({f"/playbooks/{n}.yaml": text for n, text in enumerate(texts)}, catalogue)
     assert not loaded.errors, [str(error) for error in loaded.errors]
     before, playing.Ledger = playing.Ledger, Hearing  # type: ignore[misc]
     try:
