@@ -332,7 +332,7 @@ class Machine:
                 self._take(batch)
                 await self._settle()
                 self._nothing_said(batch)
-        await self._until(end)
+        await self._until(max(end, self.last + LATE_S))
         await self._finish()
 
     def _last_sign_before(self, event: Event, at: float) -> float:
@@ -351,7 +351,6 @@ class Machine:
 
     async def _finish(self) -> None:
         """What was begun goes on to its end; what is held stays held, for what came after the journal's end nobody knows."""
-        await self._until(self._clock.now() + LATE_S)
         self.reactor.closing = True
         ends = self._clock.now() + ENDING_MAX_S
         while self._clock.now() < ends and any(run not in self._followed for run in self.world.runs):

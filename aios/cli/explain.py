@@ -166,15 +166,17 @@ def _show_others(answer: Mapping[str, Any], considered: int, terminal: Terminal)
 
 
 def _show_window(told: Mapping[str, Any], terminal: Terminal) -> None:
-    """What the event is to a playbook that waits for several, and how that stands now."""
+    """What the event is to a playbook that waits for several, how that stood with it, and how it stands now."""
     terminal.title(f"{told.get('playbook', '')} waits for several events ({told.get('kind', '')})")
     rows = [(str(t.get("name", "")), "yes" if t.get("matched") else "no", str(t.get("why", ""))) for t in told["triggers"]]
     terminal.table(("entry", "matched", "why"), rows)
     if told.get("used"):
         at = str(told["used"]["at"])
         terminal.say(str(told["needs"]).replace(at, terminal.local(at)))
-    elif told.get("matched") and "key" in told:  # without a daemon nobody knows how it stands
-        terminal.say(f"now: {standing(told)}")
+    elif told.get("matched") and "key" in told:  # else nobody knows how it stood
+        terminal.say(f"{told.get('as_of', 'now')}: {standing(told)}")
+        if told.get("now"):
+            terminal.say(f"now: {told['now']}")
 
 
 def _show_parts(data: Mapping[str, Any], terminal: Terminal) -> None:

@@ -132,6 +132,16 @@ class History:
         self._files = files
         self._folder = folder
 
+    @property
+    def files(self) -> Files:
+        """Where the journal is."""
+        return self._files
+
+    @property
+    def state_dir(self) -> str:
+        """The folder that holds the journal's, and the daemon's other memories beside it."""
+        return os.path.dirname(self._folder)
+
     @classmethod
     def of(cls, state_dir: str | os.PathLike[str]) -> History:
         """Raises Refused when there is no journal, PermissionError when it is not for us to see."""

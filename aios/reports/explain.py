@@ -36,7 +36,9 @@ from aios.playbooks.model import Playbook, lesser_mode, variables
 from aios.playbooks.trust import TrustBook
 from aios.ports import Blobs
 from aios.reports.text import argument
+from aios.reports.then import world_at
 from aios.skills.catalogue import load_catalogue
+from aios.world import World
 
 __all__ = ["Past", "Present", "explain", "look_back", "tell"]
 
@@ -89,6 +91,8 @@ class Past:
     off: frozenset[str] = frozenset()
     modes: dict[str, str] = field(default_factory=dict)
     mode_max: str = MODE_MAX
+    then: World | None = None
+    """The world with this event just in it, where the answer hangs on it and it can be told."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -133,6 +137,8 @@ def look_back(history: History, wanted: str, blobs: Blobs, skills: SkillCatalogu
     _decisions(history, past)
     _uses(history, past)
     _in_force(before, past, blobs, skills, known)
+    if past.position is not None and past.position.part < IMPORTED_FROM and _hangs_on_then(past):
+        past.then = world_at(history, past.position, blobs)
     return past
 
 
@@ -289,6 +295,20 @@ def _in_force(before: _Before, past: Past, blobs: Blobs, skills: SkillCatalogue,
     past.modes = _modes(before, past.playbooks)
 
 
+def _hangs_on_then(past: Past) -> bool:
+    """Whether anything is asked that no decision wrote down: a score, who goes first, how a window stood."""
+    written = {str(one["playbook"]) for one in _recorded(past.decisions)}
+    asked = [playbook for playbook in past.index.match(past.event) if playbook.name not in written]
+    scored = any(playbook.when is not None and "score" in playbook.when.source for playbook in asked)
+    return scored or len(asked) > 1 or any(_is_awaited(playbook, past.event.type) for playbook in past.playbooks)
+
+
+def _is_awaited(playbook: Playbook, event_type: str) -> bool:
+    """Whether it waits for several events, one of which may be of this type."""
+    triggers = playbook.correlation.triggers if playbook.correlation is not None else ()
+    return playbook.enabled and any(type_fits(name, event_type) for one in triggers for name in one.types)
+
+
 def _whole(told: Mapping[str, Any], blobs: Blobs) -> Mapping[str, Any]:
     """Of many hundred playbooks the names are in a blob of their own."""
     if not isinstance(told.get("bytes"), int):
@@ -373,6 +393,8 @@ class _Told:
         self.view = event_view(past.event)
         self.asked: set[str] = set()
         self.notes: list[str] = []
+        self.at = parse_time(past.event.arrival) if past.event.arrival else 0.0
+        self.trust = past.then.trust if past.then is not None else present.trust
         self.recorded = _recorded(past.decisions)
         self.said = {str(one["playbook"]): str(one["said"]) for one in self.recorded}
         self.taken = _taken(past.decisions)
@@ -392,7 +414,7 @@ class _Told:
     def _order(self, said: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Those that match in the order in which they were taken; then the others as the index has them."""
         matched = [name for name, one in said.items() if one["matched"]]
-        best = [p.name for p in self.present.trust.best_first([self.by_name[name] for name in matched], self.event.type)]
+        best = [p.name for p in self.trust.best_first([self.by_name[name] for name in matched], self.event.type)]
         then = [str(one["playbook"]) for one in self.recorded if one["playbook"] in matched]
         return list(dict.fromkeys([*then, *best, *said]))
 
@@ -432,7 +454,7 @@ class _Told:
         written = next((one for one in self.recorded if one["playbook"] == playbook.name and "priority" in one), None)
         if written is not None:
             return {name: value for name, value in written.items() if name not in ("playbook", "said")}
-        return self.present.trust.numbers(playbook, self.event.type)
+        return self.trust.numbers(playbook, self.event.type)
 
     def _verdict(self, playbook: Playbook, row: Mapping[str, Any]) -> dict[str, Any]:
         """What became of it, and what would have made it run."""
@@ -454,9 +476,8 @@ class _Told:
         """What its expression said: as the decision wrote it down, else asked again."""
         if playbook.when is None:
             return {}
-        at = parse_time(self.event.arrival) if self.event.arrival else 0.0
-        score, whole = self.present.score(self.event.subject), self.present.score(SYSTEM)
-        known = variables({**self.view, "data": dict(self.event.data)}, now=at, score=score, system_score=whole, steps={})
+        score, whole = self._score(self.event.subject), self._score(SYSTEM)
+        known = variables({**self.view, "data": dict(self.event.data)}, now=self.at, score=score, system_score=whole, steps={})
         values, said = needs.values_named(playbook, known), self.said.get(playbook.name)
         value, why = playbook.when.evaluate(known)
         if said is not None:
@@ -465,9 +486,9 @@ class _Told:
         moving = [name for name in ("score", "system_score") if name in values]
         if moving and said is not None:
             values = {name: shown for name, shown in values.items() if name not in moving}
-        elif moving:
+        elif moving and self.past.then is None:
             asks = f"{playbook.name} asks for {' and '.join(moving)}"
-            self.notes.append(f"{asks}: as it is now, for what it was then is not kept.")
+            self.notes.append(f"{asks}: as it is now, for what it was then is not known any more.")
         source = playbook.when.source.strip()
         when = {"when": {"source": source, "said": value, "values": values}}
         if value or (ran and value is not None):
@@ -476,6 +497,10 @@ class _Told:
         if value is not None:
             told = {"verdict": "when_false", "why": f"`{source}` is false"}
         return {**when, **told, "needs": needs.of_when(source, value, why, values)}
+
+    def _score(self, subject: str) -> float | None:
+        then = self.past.then
+        return then.scores.value(subject, self.at) if then is not None else self.present.score(subject)
 
     def _decided(self, last: Event) -> dict[str, Any]:
         """By the last decision about this playbook and this event."""
@@ -529,19 +554,25 @@ class _Told:
         """Playbooks that wait for several events, one of which this could be: how each stands, and what it lacks."""
         if self.event.type == CORRELATED:
             return []
-        waiting = [p for p in self.past.playbooks if p.enabled and self._is_awaited(p)]
+        waiting = [p for p in self.past.playbooks if _is_awaited(p, self.event.type)]
         living = {one["playbook"]: one for one in (self.present.windows(self.event) if self.present.windows else [])}
-        told = [living.pop(p.name) if p.name in living else self._triggers(p) for p in waiting]
-        return [self._with_needs(one) for one in [*told, *living.values()]]
+        if (then := self.past.then) is not None:
+            stood = {one["playbook"]: self._then(one, living.get(one["playbook"])) for one in then.correlator.told_of(self.event)}
+            return [self._with_needs(one) for one in stood.values()]
+        told = [{**living.pop(p.name), "as_of": "now"} if p.name in living else self._triggers(p) for p in waiting]
+        return [self._with_needs(one) for one in [*told, *({**one, "as_of": "now"} for one in living.values())]]
+
+    @staticmethod
+    def _then(stood: dict[str, Any], living: dict[str, Any] | None) -> dict[str, Any]:
+        """How it stood with this event just in it; and how it stands now, where that is something else."""
+        goes_on = living is not None and "key" in living and living.get("key") == stood.get("key")
+        now = standing(living) if living is not None and goes_on else ""
+        return {**stood, "as_of": "then", **({"now": now} if now and "key" in stood and now != standing(stood) else {})}
 
     def _with_needs(self, told: dict[str, Any]) -> dict[str, Any]:
         if (used := self.past.used.get(told["playbook"])) is not None:
             return {**told, "used": used, "needs": _used_words(used)}
         return {**told, "needs": standing(told) if "key" in told or not told["matched"] else ""}
-
-    def _is_awaited(self, playbook: Playbook) -> bool:
-        triggers = playbook.correlation.triggers if playbook.correlation is not None else ()
-        return any(type_fits(name, self.event.type) for one in triggers for name in one.types)
 
     def _triggers(self, playbook: Playbook) -> dict[str, Any]:
         """Without the daemon, or for a playbook that is in force no more: what it asks of this event alone."""

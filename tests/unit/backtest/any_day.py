@@ -33,7 +33,7 @@ SUBJECTS = (*UNITS, "job:1", "job:2")
 ILL, WELL, MISHAP = "resource.memory_high", "resource.memory_normal", "agent.error"
 ODD = ("work.odd", "work.fixed", "work.beat")
 DECIDED = ("reactor.decided", "run.opened", "reactor.called", "reactor.storm_began", "reactor.storm_over", "reactor.correlated")
-AFTER_S = 400.0
+AFTER_S, MOMENT_S = 400.0, 2.0
 
 
 class Ill(set[str]):
@@ -287,7 +287,8 @@ def told(events: Iterable[Event]) -> Told:
             trigger = names.get(data["event"], data["event"])
             word = f"opened {data['playbook']} {data['mode']} after {data['lineage']}"
             _add(found.of, trigger, word)
-            order.append((round(event.taken, 1), event.subject, f"{trigger} {data['playbook']}"))
+            moment = order[-1][0] if order and event.taken - order[-1][0] < MOMENT_S else event.taken
+            order.append((moment, event.subject, f"{trigger} {data['playbook']}"))
         elif event.type == "reactor.decided":
             on = "" if data["guard"] == "silence" else data.get("on", "")
             of = [f"{one['playbook']}: {one['said']}" for one in data["considered"]]

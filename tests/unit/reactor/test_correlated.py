@@ -193,8 +193,9 @@ def test_explain_says_what_a_window_lacks_and_what_made_it() -> None:
         await asyncio.sleep(5.0)
         (told,) = (await rig.do("explain", event="odd0"))["windows"]
         assert told["matched"]
-        assert (told["seen"], told["missing"], told["key"]) == ({"e1": 2}, {"e1": 1}, {"subject": "job:1"})
-        assert "2 x e1 seen of subject job:1, 1 x e1 missing within 10m" in standing(told)
+        assert (told["as_of"], told["seen"], told["missing"]) == ("then", {"e1": 1}, {"e1": 2})
+        assert "1 x e1 seen of subject job:1, 2 x e1 missing within 10m" in standing(told)
+        assert "2 x e1 seen of subject job:1, 1 x e1 missing within 10m" in told["now"]
         await rig.emit("work.odd", id="odd2")
         made = await rig.until_event("reactor.correlated")
         answer = await rig.do("explain", event=made.id)

@@ -93,14 +93,43 @@ def test_every_condition_is_told_with_its_value_whether_it_holds_or_not() -> Non
     play(story, playbook("mend", NARROW))
 
 
-def test_a_score_of_then_is_not_kept_and_that_is_said() -> None:
-    async def story(rig: Rig) -> None:
-        answer = await told(rig, await rig.emit(data={"n": 2}))
-        assert of(answer)["verdict"] == "when_false"
-        assert of(answer)["when"]["values"]["event.data.n"] == "2"
-        assert answer["notes"][-1] == "mend asks for score: as it is now, for what it was then is not kept."
+async def a_bad_hour(rig: Rig) -> str:
+    """An event while its subject was very ill, and long after that it is well; a checkpoint of then, or none, and a restart."""
+    for _ in range(6):
+        await rig.emit("resource.memory_high", "job:1", data={"used": 0.99})
+        await rig.emit("resource.memory_normal", "job:1", data={"used": 0.5})
+    await rig.emit("resource.memory_high", "job:1", data={"used": 0.99})
+    event = await rig.emit(data={"n": 2})
+    await rig.emit("resource.memory_normal", "job:1", data={"used": 0.1})
+    await asyncio.sleep(2 * 3600.0)
+    return event
 
-    play(story, playbook("mend", head="when: event.data.n == 1 && score < 0.01"))
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_score_is_told_as_it_was_then(checkpoint: bool) -> None:
+    """No decision wrote it down, for the answer was no: the journal is folded up to the event, and now is another time."""
+
+    async def story(rig: Rig) -> None:
+        if checkpoint:
+            await rig.emit("resource.memory_high", "job:9", data={"used": 0.99})
+            await rig.in_daemon(rig.daemon._checkpoint())
+        event = await a_bad_hour(rig)
+        then, now = of(answer := await told(rig, event)), rig.daemon.world.scores.value("job:1", rig.clock.now())
+        assert then["verdict"] == "when_false"
+        assert (float(then["when"]["values"]["score"]), now) == (pytest.approx(0.27, abs=0.2), pytest.approx(1.0, abs=0.05))
+        assert not [note for note in answer["notes"] if "score" in note]
+
+    play(story, playbook("mend", head="when: event.data.n == 1 && score < 0.9"))
+
+
+def test_a_score_that_would_take_too_long_to_find_is_told_as_it_is_now_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(rig: Rig) -> None:
+        monkeypatch.setattr("aios.reports.then.FOLD_MAX", 3)
+        answer = await told(rig, await a_bad_hour(rig))
+        assert float(of(answer)["when"]["values"]["score"]) == pytest.approx(1.0, abs=0.05)
+        assert answer["notes"][-1] == "mend asks for score: as it is now, for what it was then is not known any more."
+
+    play(story, playbook("mend", head="when: event.data.n == 1 && score < 0.9"))
 
 
 # --- what a guard held ------------------------------------------------------------------------------------------------
@@ -329,8 +358,7 @@ def test_what_several_events_together_lack_is_told_with_the_window() -> None:
         assert (window["playbook"], window["matched"]) == ("several", True)
         assert window["needs"].startswith("1 x e1 seen of subject job:1, 2 x e1 missing within 10m")
         alone = tell(look_back(history(rig), event, rig.daemon.outside.blobs, rig.daemon.outside.skills, {}), NOBODY)
-        assert alone["windows"][0]["triggers"] == window["triggers"]
-        assert alone["notes"] == ["How several stands with other events is known only to a daemon that has it in force."]
+        assert alone["windows"] == [window], "the journal tells it, and no daemon is needed"
 
     text = playbook("several").replace("on: {type: work.broken}", "on: {type: work.odd, count: 3 in 10m}")
     play(story, text)
