@@ -431,9 +431,10 @@ class Machine:
             self.world.scores.apply(event)
 
     def _opened_outside(self, event: Event) -> bool:
-        """Runs that a person asked for, and the fallbacks of runs that are followed: no decision gives them."""
+        """Runs that a person asked for or had tried again, and fallbacks of runs that are followed: no decision gives them."""
         data = event.data
-        return data.get("playbook") in self._playbooks and (bool(data.get("by")) or data.get("parent") in self._followed)
+        asked = bool(data.get("by")) or bool(data.get("again"))
+        return data.get("playbook") in self._playbooks and (asked or data.get("parent") in self._followed)
 
     def _fold(self, event: Event, position: Position) -> None:
         try:

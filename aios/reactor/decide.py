@@ -41,10 +41,14 @@ class InFlight:
     incidents: dict[str, Incident] = field(default_factory=dict)
     triggers: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """The event that each of these runs answers, where it may act."""
+    held: set[tuple[str, str]] = field(default_factory=set)
+    """What was held just now, by (playbook, subject): what the world says of it is what held it before."""
 
     def begun(self, decision: Decision, subject: str, now: float, world: World) -> None:
         """This was decided: the next decision must know of it."""
         first = decision.drafts[0]
+        if decision.verdict == "held":
+            self.held.add((decision.playbook, subject))
         if decision.verdict == "opened":
             self.runs[decision.playbook, subject] = first.id
             if first.data["mode"] in ("approve", "auto"):
@@ -57,6 +61,7 @@ class InFlight:
     def folded(self, event: Event) -> None:
         """It is folded: the world knows it from here on."""
         self.incidents.pop(event.subject, None)
+        self.held.discard((event.data["playbook"], event.subject))
         if event.type == "run.opened":
             self.runs.pop((event.data["playbook"], event.subject), None)
             self.triggers.pop((event.data["playbook"], event.subject), None)

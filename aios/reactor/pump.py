@@ -360,8 +360,8 @@ class Reactor:
         """The guard's time is over, or a person lifted it: it is decided once more in its turn, if the symptom still stands."""
         self._offers.pop(key, None)
         holding = self.world.held.get(key)
-        if holding is None or self.closing or holding.event in self._offered:
-            return
+        if holding is None or self.closing or holding.event in self._offered or key in self.in_flight.held:
+            return  # what was decided of it just now is looked at once it is folded
         event = self.reader.at(holding.position) if self.world.stands(holding) else None
         if event is None:
             self.emit(_released(holding, "the symptom went away"))
