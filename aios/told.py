@@ -62,6 +62,8 @@ def _loaded(event: Event) -> str:
 def _correlated(event: Event) -> str:
     count, missing = event.data.get("count"), event.data.get("missing")
     stayed = f"{', '.join(map(str, missing))} stayed away" if isinstance(missing, list) and missing else ""
+    if event.data.get("kind") == "absence":  # its entries have no names that anybody gave them
+        stayed = f"silent since {event.data.get('since', '')}"
     seen = f"{count} events together" if count else ""
     return f"{', '.join(one for one in (seen, stayed) if one)}, for {event.data.get('playbook', '')}: aios explain {event.id}"
 

@@ -14,7 +14,7 @@ from aios.cli.parser import add_verb, count, verbs
 from aios.cli.reach import ask_daemon, folder, wants_json
 from aios.cli.runs_fold import RunView, fold, from_daemon, resolve
 from aios.cli.runs_wait import verdict_of
-from aios.cli.runs_words import acting_words, outcome_words, rung_words, status_words, why_words
+from aios.cli.runs_words import acting_words, outcome_words, proof_words, rung_words, status_words, why_words
 from aios.cli.terminal import Terminal, rough
 from aios.control.client import NoDaemon
 from aios.disk import OsFiles
@@ -220,7 +220,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
         ("asks for", [call_words(act) for act in view.asks]),
         ("answers", view.answers),
         ("would do", [call_words(act) + (f"   ({act['says']})" if act.get("says") else "") for act in view.would]),
-        ("proof", view.proof),
+        ("proof", [proof_words(check) for check in view.proof]),
         ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
     ):
         _show_list(title, entries or [], terminal)

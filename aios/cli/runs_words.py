@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aios.cli.events import summary
+from aios.cli.terminal import rough
 from aios.events.call_words import call_words
 from aios.events.event import parse_time
 from aios.playbooks.run_table import BY_HAND, RESERVED_STEPS, RUN_SHOWN
 
+PROOF_CHARS = 200
+"""Of a check's call."""
 OPEN = {"opened": "looking", "step_intended": "acting", "step_done": "goes on"}
 """States of a run that goes on, which people need not know by their names."""
 
@@ -41,6 +45,17 @@ def outcome_words(run: Mapping[str, Any]) -> str:
     if run.get("cancelled") and run.get("outcome") == "unknown":
         return "denied" if run.get("denied") else "cancelled"
     return str(run.get("outcome") or "")
+
+
+def proof_words(check: Mapping[str, Any]) -> str:
+    """`http_check url=… status=200: well for 10 s, after 12 looks; last seen status=200 ms=1.2`."""
+    verdict = str(check.get("verdict", "")).replace("_", " ")
+    held, looks = float(check.get("held_s") or 0.0), int(check.get("looks") or 0)
+    said = f"{call_words(check, PROOF_CHARS)}: {verdict}" + (f" for {rough(held)}" if held else "")
+    said += f", after {looks} look{'s' if looks != 1 else ''}" if looks else ""
+    error, seen = str(check.get("error") or ""), check.get("seen")
+    said += f": {error}" if error else ""
+    return said + (f"; last seen {summary(seen)}" if isinstance(seen, Mapping) and seen and not error else "")
 
 
 def rung_words(rung: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from aios.cli.events import summary
 from aios.cli.runs import limits_of, taken_back
 from aios.cli.runs_fold import RunView, fold, resolve
-from aios.cli.runs_words import rung_words, status_words
+from aios.cli.runs_words import proof_words, rung_words, status_words
 from aios.errors import Refused
 from aios.events.event import Event
 from aios.playbooks.run import Run
@@ -606,6 +606,17 @@ def test_a_damaged_line_is_told_where_runs_are_looked_at(tmp_path: Path) -> None
 def test_a_rung_is_told_in_words(rung: dict[str, Any], words: str) -> None:
     """Not as a row of fields, in which a notify reads as if it had failed to heal."""
     assert rung_words({"run": RUN, "playbook": "p", "rung": 0, **rung}) == words
+
+
+def test_a_proof_is_told_in_words() -> None:
+    """What was asked, what it said, for how long; not the fields of its record."""
+    check = {"skill": "http_check", "params": {"url": "http://127.0.0.1/", "status": 200}, "verdict": "well", "looks": 7}
+    well = {**check, "took_s": 5.0, "held_s": 5.0, "seen": {"status": 200, "ms": 1.2}}
+    assert proof_words(well) == (
+        "http_check url=http://127.0.0.1/ status=200: well for 5s, after 7 looks; last seen status=200 ms=1.2"
+    )
+    ill = {"skill": "service_check", "params": {"unit": "db.service"}, "verdict": "not_well", "looks": 1, "error": "it is down"}
+    assert proof_words(ill) == "service_check unit=db.service: not well, after 1 look: it is down"
 
 
 def test_a_check_is_told_by_what_it_found(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         ("run.rolled_back", {**run, "ok": False, "error": "disk full"}),
         ("playbook.kept", {"playbook": "web-down", "files": ["/etc/web.conf"]}),
         ("reactor.correlated", {"playbook": "web-down", "count": 3, "missing": ["up"]}),
+        ("reactor.correlated", {"playbook": "web-down", "count": 0, "missing": ["e1"], "kind": "absence", "since": "12:00"}),
         ("reactor.window_dropped", {"playbook": "web-down", "why": "its trigger was changed"}),
         ("playbook.loaded", {"playbooks": {"blob": "h", "bytes": 90000}, "invalid": []}),
     ) == [
@@ -98,6 +99,7 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         "web.service: NOT all that web-down did could be taken back: disk full: aios runs show 3f2a91c0",
         "web.service: a last-good copy was taken for web-down: /etc/web.conf",
         "web.service: 3 events together, up stayed away, for web-down: aios explain 9",
+        "web.service: silent since 12:00, for web-down: aios explain 9",
         "web.service: windows of web-down: its trigger was changed",
         "web.service: playbooks loaded: many hundred in force",
     ]
