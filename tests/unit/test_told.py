@@ -99,7 +99,7 @@ def test_what_a_person_has_to_find_is_said_with_its_place() -> None:
         "web.service: NOT all that web-down did could be taken back: disk full: aios runs show 3f2a91c0",
         "web.service: a last-good copy was taken for web-down: /etc/web.conf",
         "web.service: 3 events together, up stayed away, for web-down: aios explain 9",
-        "web.service: silent since 12:00, for web-down: aios explain 9",
+        "web.service: silent since 12:00, for web-down: aios explain 10",
         "web.service: windows of web-down: its trigger was changed",
         "web.service: playbooks loaded: many hundred in force",
     ]
