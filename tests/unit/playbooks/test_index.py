@@ -13,6 +13,7 @@ import pytest
 from aios.events.catalogue import is_own
 from aios.events.event import Event
 from aios.playbooks.index import Index, event_view, order, type_fits
+from aios.playbooks.lookup import CROWD
 from aios.playbooks.model import Playbook
 from aios.playbooks.pattern import EventPattern, compile_pattern
 from tests.bench.bench_match import ops_match, sensor_event, types_of, wildcards_match
@@ -181,11 +182,11 @@ def test_a_playbook_takes_less_than_a_kilobyte_of_the_index(make: Callable[[int,
 )
 def test_a_crowd_that_asks_for_the_same_is_found_whole(match: dict[str, Any]) -> None:
     """What nothing tells apart is not told apart for ever."""
-    index = Index([playbook(f"p{n}", match=match) for n in range(50)])
+    index = Index([playbook(f"p{n}", match=match) for n in range(CROWD + 4)])
     seen = event(subject="x" + "abcdefghij" * 21, **{f"f{n}": n for n in range(1000)}, f=4)
     found = names(index.match(seen))
     assert found == linear([*index.playbooks], seen)
-    assert len(found) == (0 if "f" in match.get("data", {}) and match["data"]["f"] == [{"exists": False}] else 50)
+    assert len(found) == (0 if "f" in match.get("data", {}) and match["data"]["f"] == [{"exists": False}] else CROWD + 4)
 
 
 def test_a_thousand_playbooks_with_a_field_each_of_their_own_are_found() -> None:
