@@ -19,13 +19,12 @@ from aios.errors import ConfigError, Fix
 from aios.events.calls import SkillCatalogue
 from aios.playbooks.lint import Finding
 from aios.playbooks.load import Loaded, load_many
+from aios.playbooks.yaml_strict import BYTES_MAX
 from aios.skills.catalogue import load_catalogue
 
 __all__ = ["SUFFIXES", "Fixed", "files_of", "fix_files", "read_folders", "read_texts"]
 
 SUFFIXES = (".yaml", ".yml")
-FILE_BYTES_MAX = 256 * 1024
-"""More than that no playbook has; the loader says so in words."""
 
 
 def read_folders(paths: Iterable[str], skills: SkillCatalogue | None = None) -> Loaded:
@@ -61,8 +60,8 @@ def _read(file: str, named: bool) -> str:
     with open(file, "rb", opener=lambda name, flags: os.open(name, flags | (0 if named else os.O_NONBLOCK))) as opened:
         if not named and not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no file")
-        raw = opened.read(FILE_BYTES_MAX + 1)
-    return raw.decode("utf-8", "ignore" if len(raw) > FILE_BYTES_MAX else "strict")  # the cut may split a character
+        raw = opened.read(BYTES_MAX + 1)
+    return raw.decode("utf-8", "ignore" if len(raw) > BYTES_MAX else "strict")  # the cut may split a character
 
 
 def files_of(path: str) -> list[str]:

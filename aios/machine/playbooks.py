@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from aios.log import get_logger
 from aios.places import SYSTEM_PLAYBOOKS
-from aios.playbooks.yaml_strict import unreadable
+from aios.playbooks.yaml_strict import BYTES_MAX, unreadable
 
-PLAYBOOK_MAX = 256 * 1024
 PLAYBOOKS_MAX = 10_000
 
 log = get_logger("daemon")
@@ -45,12 +44,12 @@ def _read_playbook(path: str) -> str | None:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return unreadable("cannot be read: it is no file")
-            raw = file.read(PLAYBOOK_MAX + 1)
+            raw = file.read(BYTES_MAX + 1)
     except OSError as error:
         gone = isinstance(error, FileNotFoundError) and not os.path.islink(path)
         return None if gone else unreadable(f"cannot be read: {error.strerror}")
     try:
-        return raw.decode("utf-8", "ignore" if len(raw) > PLAYBOOK_MAX else "strict")  # the cut may split a character
+        return raw.decode("utf-8", "ignore" if len(raw) > BYTES_MAX else "strict")  # the cut may split a character
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         return unreadable(f"is not UTF-8 in line {line}: save it as UTF-8")
