@@ -169,6 +169,11 @@ WORDS: Mapping[str, tuple[str, Callable[[Event], str]]] = {
         "error",
         lambda event: f"{event.data.get('part', '')} of the journal is gone, and we did not remove it",
     ),
+    "journal.damaged": (
+        "error",
+        lambda event: f"{event.data.get('part', '')} of the journal is damaged: aios journal verify says where",
+    ),
+    "journal.sound": ("info", lambda event: f"{event.data.get('part', '')} of the journal: {event.data.get('why', '')}"),
     "journal.part_changed": ("error", lambda event: f"somebody else changed {event.data.get('part', '')} of the journal"),
     INVALID: ("error", _invalid),
     "playbook.loaded": ("info", _loaded),

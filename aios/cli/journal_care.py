@@ -14,6 +14,7 @@ from aios.disk import OsFiles
 from aios.journal.query import events_folder
 from aios.journal.requeue import quarantine_files, requeue
 from aios.journal.retention import RetentionLimits, Upkeep
+from aios.journal.scrub import know_all
 from aios.journal.verify import Verified, compact, reindex, stats, verify
 from aios.log import printable
 
@@ -26,13 +27,14 @@ _MB = 1e6
 
 
 def add_verbs(group: Verbs) -> None:
-    add_verb(
+    looked = add_verb(
         group,
         "verify",
         "look at every byte: checksums, order, gaps, indexes, archives, digests",
         verify_journal,
         examples="aios journal verify\naios journal verify --json | jq '.findings[] | select(.grade == \"error\")'",
     )
+    looked.add_argument("--known", action="store_true", help="what is damaged by now is known: `aios status` is quiet about it")
     add_verb(group, "stats", "what the journal takes and holds, by day and by type", show_stats, examples="aios journal stats")
     again = add_verb(group, "reindex", "make missing and damaged indexes again", make_indexes, examples="aios journal reindex")
     again.add_argument("--all", action="store_true", help="all of them, also those that are well")
@@ -74,7 +76,16 @@ def verify_journal(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json(_verified_json(found))
     else:
         _show_verified(found, terminal)
+    if args.known:
+        _take_as_known(args, terminal)
     return exits.NO if found.errors else exits.OK
+
+
+def _take_as_known(args: argparse.Namespace, terminal: Terminal) -> None:
+    known = know_all(OsFiles(), events_folder(_state(args, terminal)))
+    if not wants_json(args):
+        what = f"the damage in {', '.join(sorted(known))}" if known else "no damage in a closed part"
+        terminal.say(f"known from here on: {what}; a daemon says so within an hour")
 
 
 def _verified_json(found: Verified) -> dict[str, Any]:

@@ -135,6 +135,8 @@ def _show_symptoms(symptoms: list[Mapping[str, Any]], terminal: Terminal) -> Non
         terminal.say()
         rows = [(s.get("subject", ""), s.get("type", ""), terminal.when(s.get("since", ""))) for s in symptoms]
         terminal.table(("ill", "what", "since"), rows)
+        if any(s.get("type") == "journal.damaged" for s in symptoms):
+            terminal.say("aios journal verify says what of the journal is lost and what to do; with --known it is told no more.")
 
 
 def _playbooks(answer: Mapping[str, Any]) -> str:

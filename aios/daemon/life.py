@@ -139,7 +139,7 @@ class Daemon:
         self._spawn(self._beat())
         self._spawn(self._report_each_morning())
         self._spawn(self._collect())
-        tending = Tending(outside.upkeep, outside.clock, self.spine.emit, outside.offload, self._memory)
+        tending = Tending(outside.upkeep, outside.clock, self.spine.emit, outside.offload, self._memory, self._damaged)
         self._spawn(tending.run())
         if outside.watchdog_s:
             self._spawn(self._ping())
@@ -274,6 +274,9 @@ class Daemon:
             await self.outside.offload(partial(self.outside.checkpoints.save, position, payload))
         except OSError:
             pass  # the journal has everything: without a checkpoint the next start only takes longer
+
+    def _damaged(self) -> frozenset[str]:
+        return frozenset(subject for subject, kind in self.world.symptoms if kind == "journal.damaged")
 
     def _memory(self) -> tuple[Position, dict[str, Any]]:
         """All that is known, and up to where in the journal."""

@@ -192,10 +192,22 @@ CATALOGUE: Mapping[str, EventType] = {
         was=(INT, "bytes it had"),
         size=(INT, "bytes it has now"),
     ),
+    "journal.damaged": _t(
+        "Of a closed part, which is read anew now and then, something cannot be read any more; all else of it is.",
+        "error",
+        part=(STR, "the part"),
+        places=(INT, "how many blocks or lines"),
+        offset=(INT, "where the first that is new begins"),
+    ),
+    "journal.sound": _t(
+        "A part that was damaged is whole again, or gone, or its damage is known (`aios journal verify --known`).",
+        part=(STR, "the part"),
+        why=(STR, "which of these"),
+    ),
     "journal.upkeep_failed": _t(
         "A step of the journal's upkeep failed; nothing is lost by it, and it is tried again in an hour.",
         "error",
-        step=(STR, "look | index | digest | slim | archive | remove_raw | remove_archive | drop_consumer"),
+        step=(STR, "look | index | digest | slim | archive | remove_raw | remove_archive | drop_consumer | scrub"),
         part=(STR, "the part or day"),
         error=(STR, "the error"),
     ),
@@ -607,6 +619,7 @@ CLOSES: Mapping[str, tuple[str, ...]] = {
     "resource.disk_normal": ("resource.disk_full",),
     "resource.pressure_normal": ("resource.pressure_high",),
     "score.recovered": ("score.degraded",),
+    "journal.sound": ("journal.damaged",),
 }
 
 

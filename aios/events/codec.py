@@ -158,6 +158,12 @@ def is_whole(line: bytes) -> bool:
     return start > 0 and line[start:end] == b'%b%08x"}' % (_SEAL, crc32(memoryview(line)[:start]))
 
 
+def was_whole(line: bytes) -> bool:
+    """Of a line that cannot be read: whether it was spoiled. Half a line that a crash left has no end, and was never taken."""
+    body = line.rstrip()
+    return body.endswith(b'"}') or body[-_SEAL_LENGTH:].startswith(_SEAL)
+
+
 def decode(line: bytes) -> Event:
     """A line of the journal (its newline may be missing) as an event. Raises BadLine."""
     if len(line) > LINE_MAX:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from aios.events.codec import BadLine, decode, encode_json
+from aios.events.codec import BadLine, decode, encode_json, was_whole
 from aios.events.event import Event, Position, parse_time
 from aios.events.filters import EventFilter
 from aios.journal.found import Found, Head
@@ -81,7 +81,7 @@ class Judge:
         try:
             event = decode(line)
         except BadLine:
-            self._asked.spoiled += line.rstrip().endswith(b'"}')
+            self._asked.spoiled += was_whole(line)
             return None
         return event if self.passes(event) else None
 

@@ -1,17 +1,18 @@
 """When the journal is tended: at the daemon's start, when a day has closed, each hour, and sooner while room runs short.
 
-One step of `retention` at a time, away from the loop; what came of it goes through the one door. The daemon spawns `run`; what is
-done in which order, and whether at all, is decided there.
+One step of `retention` at a time, away from the loop, then some parts are read anew (`scrub`); what came of it goes through the
+one door. The daemon spawns `run`; what is done in which order, and whether at all, is decided there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from aios.clock import Clock
 from aios.events.event import HOST, Draft, Position
 from aios.journal.retention import WITH_WORLD, Step, Upkeep
+from aios.journal.scrub import Scrub
 from aios.ports import Emit
 
 EVERY_S = 3600.0
@@ -25,11 +26,17 @@ Memory = Callable[[], tuple[Position, Mapping[str, Any]]]
 """The world as a checkpoint would hold it, and its position. Called on the loop."""
 
 
+Damaged = Callable[[], Collection[str]]
+"""Subjects of which `journal.damaged` stands open."""
+
+
 class Tending:
     """See the head of this file."""
 
-    def __init__(self, upkeep: Upkeep, clock: Clock, emit: Emit, offload: Offload, memory: Memory) -> None:
+    def __init__(self, upkeep: Upkeep, clock: Clock, emit: Emit, offload: Offload, memory: Memory, damaged: Damaged) -> None:
         self._upkeep = upkeep
+        self._scrub = Scrub(upkeep.files, upkeep.events)
+        self._damaged = damaged
         self._clock = clock
         self._emit = emit
         self._offload = offload
@@ -47,6 +54,7 @@ class Tending:
         while (step := await self._next()) is not None:
             memory = self._memory() if step.name == WITH_WORLD else None
             await self._away(self._attempt, step, memory)
+        await self._away(self._read_some, self._damaged())
 
     async def _next(self) -> Step | None:
         found: list[tuple[Step | None, list[Draft]]] = []
@@ -59,6 +67,12 @@ class Tending:
         step, told = found[0]
         await self._tell(told)
         return step
+
+    def _read_some(self, damaged: Collection[str]) -> list[Draft]:
+        try:
+            return self._scrub.some(damaged)
+        except OSError as error:
+            return [Draft(type="journal.upkeep_failed", subject=HOST, data={"step": "scrub", "part": "", "error": str(error)})]
 
     def _attempt(self, step: Step, memory: tuple[Position, Mapping[str, Any]] | None) -> list[Draft]:
         return self._upkeep.attempt(step, lambda: memory)

@@ -58,6 +58,7 @@ _TROUBLES = frozenset(
         "journal.quarantined",
         "journal.torn",
         "journal.part_failed",
+        "journal.damaged",
         "journal.inbox_failed",
         "journal.inbox_lost",
         "daemon.hands_lost",
