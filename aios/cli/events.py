@@ -200,6 +200,9 @@ def past(args: argparse.Namespace, history: History, query: Query, asked: Asked,
 
 
 def _tell_unsaid(asked: Asked, terminal: Terminal) -> None:
+    if lost := asked.spoiled + asked.effort.damaged:
+        places = "one place" if lost == 1 else f"{lost} places"
+        terminal.complain(f"note: the journal is damaged in {places} here, so this may lack something: aios journal verify")
     if asked.unsaid:
         terminal.complain(f"note: --where could not be said of {asked.unsaid} events, such as: {asked.why_unsaid}")
 

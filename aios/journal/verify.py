@@ -178,7 +178,8 @@ class _Verifier:
             self._find("warning", shown, 0, f"the index cannot be believed and is not: {bad}", _REINDEX)
         else:
             if index.kind != kind or _said(index, index) != _said(true, index):
-                self._find("error", shown, 0, "the index is whole, but says something else than the file", _REINDEX)
+                what = "the index is whole, but says something else than the file"
+                self._find("error", shown, 0, what, f"{_REINDEX} --all")
 
     # --- archives
 
@@ -198,7 +199,8 @@ class _Verifier:
         if true.lost():
             at = true.columns["offset"][true.lost()[0]]
             self._find("error", name, at, f"{len(true.lost())} stretches of it cannot be read", _NEIGHBOURS)
-        self._index(name, path, ARCHIVE, true)
+        if not true.lost():  # else the index is right to know more than the file gives
+            self._index(name, path, ARCHIVE, true)
         if facts is not None and not true.lost() and (facts.sha256, facts.size) != (true.sha256.hex(), true.part_size):
             what = f"it is not what its day's digest says: {facts.events} events, now {true.events}"
             self._find("error", name, 0, what, "somebody changed it; put it back from a backup")

@@ -448,3 +448,15 @@ def test_a_question_that_finds_nothing_says_so(tmp_path: Path) -> None:
     assert done.err == "nothing matches: did you mean 'service.down'?\n"
     assert aios("events", "--type", "nothing.here", data=tmp_path).err == "nothing matches\n"
     assert aios("events", "--type", "nothing.here", "--json", data=tmp_path).err == ""
+
+
+@pytest.mark.parametrize("words", [["--on", "2026-02-24"], ["--count"], ["--json"], ["--limit", "5", "--reverse"]])
+def test_a_hole_in_the_journal_is_told_beside_the_answer(tmp_path: Path, words: list[str]) -> None:
+    """A flipped bit costs its line; whoever asks hears that the answer may lack something."""
+    three(tmp_path)
+    path = tmp_path / "events" / "2026-02-24.1.jsonl"
+    assert aios("events", *words, data=tmp_path).err == ""
+    path.write_bytes(path.read_bytes().replace(b'"service.down"', b'"service.dowm"'))
+    done = aios("events", *words, data=tmp_path)
+    assert "the journal is damaged in one place here" in done.err
+    assert "service.dow" not in done.out
