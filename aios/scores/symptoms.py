@@ -1,7 +1,8 @@
 """Which events say that a subject fell ill, and which that it is well again. The score and the report agree on it here.
 
 A *level* (a service is down) stands until its closing event, and said again while it stands it is no second fall. A *mishap* (an
-agent's error) has no end that anybody could see: each one counts.
+agent's error) has no end that anybody could see: each one counts. Damage in our own memory stands open, and is no illness of what
+is watched.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Iterable
 from aios.events.catalogue import CLOSES
 
 MISHAPS = frozenset({"agent.error", "agent.stalled", "model.unavailable"})
-LEVELS = frozenset(opened for types in CLOSES.values() for opened in types if not opened.startswith(("score.", "agent.")))
+LEVELS = frozenset(
+    opened for types in CLOSES.values() for opened in types if not opened.startswith(("score.", "agent.", "journal."))
+)
 
 _RESOURCE = "resource."
 _NORMAL = "_normal"
-_CLOSING = frozenset(closing for closing in CLOSES if not closing.startswith("score."))
+_CLOSING = frozenset(closing for closing in CLOSES if not closing.startswith(("score.", "journal.")))
 
 
 def is_level(event_type: str) -> bool:
