@@ -101,7 +101,7 @@ class Run(RunState):
         done = self._step_event(ended, self.in_flight["skill"], "act")
         if ended.step == ROLLBACK and ended.result.ok:
             return done, self._rolled_back_event(ended.result)
-        if ended.step.startswith(RUNG):
+        if ended.step.startswith(RUNG) and not self.closed:  # closed before it: the line that told of its end was damaged
             return done, self._draft(
                 "run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=ended.result.error
             )

@@ -57,6 +57,8 @@ class HandsCode:
     own_acts: Mapping[str, Callable[[SkillCall, Box], SkillResult]] = field(default_factory=dict)
     before_act: Callable[[SkillCall, SimSkill, Box], None] = lambda _call, _skill, _box: None
     """Writes down how a thing that is no file stands, where the skill has an inverse. Raises OSError."""
+    after_act: Callable[[SkillCall, SkillResult, Files], SkillResult] = lambda _call, result, _files: result
+    """Writes down how the act left what it touches, in the launcher's life, and tells it with the result."""
 
 
 MISHAPS: Mapping[str, str] = {
@@ -144,6 +146,7 @@ class SimHandsWorld:
             await self._between_steps(process)
             if step == self.code.act_step:
                 answer = failed("cancelled before it began") if cancelled else await self._act(process, call, files)
+                answer = self.code.after_act(call, answer, files) if answer is not None else None
 
     def _cancel(self, call: SkillCall, cancelled: list[bool]) -> None:
         cancelled.append(True)

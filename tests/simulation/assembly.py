@@ -37,6 +37,7 @@ from aios.testing.processes import SimProcess
 from aios.testing.services import SimServices
 from aios.verbs.handler import Verbs
 from aios.world import CHECKPOINT_VERSION, LIFTS, World
+from tests.simulation.files import ALL_SKILLS
 from tests.simulation.playbooks import TEXTS
 from tests.simulation.wiring import SimHands
 
@@ -87,7 +88,7 @@ def skills() -> dict[str, SkillSpec]:
         return Touches()
 
     own = {name: SkillSpec(name, "act", name, {}, check, touches, timeout_s=60.0) for name in ("rollback", "notify")}
-    return {**specs(), **own}
+    return {**specs(ALL_SKILLS), **own}
 
 
 def blobs_of(files: Files) -> BlobFolder:
@@ -160,7 +161,9 @@ def outside_of(machine: SimMachine, process: SimProcess, entropy: SeededEntropy,
         ),
         upkeep=Upkeep(files, STATE_DIR, RetentionLimits(raw_days=2, keep_days=3), lambda day: {"day": day}),
         hands=SimHands(machine),
-        looker=SimLooker(machine.box_for(process.life), hangs=lambda: machine.hands.strikes("look_hangs") is not None),
+        looker=SimLooker(
+            machine.box_for(process.life), ALL_SKILLS, hangs=lambda: machine.hands.strikes("look_hangs") is not None
+        ),
         skills=skills(),
         services=services,
         make_sensors=make_sensors,

@@ -13,12 +13,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aios.blobs.bulk import BulkFile
 from aios.clock import Clock
 from aios.daemon import assemble as daemon_assembly
+from aios.disk import write_small
 from aios.errors import AiosError
+from aios.events.calls import SkillCall
+from aios.events.codec import encode_json
 from aios.events.event import Event, Position
-from aios.hands import attempt, rollback, snapshot
+from aios.hands import attempt, launcher, rollback, snapshot
 from aios.hands.client import HandsClient
+from aios.hands.restore import Restore
 from aios.journal.thread import InlineWriter
 from aios.journal.writer import JournalFile
 from aios.playbooks.correlate import Correlator
@@ -78,6 +83,13 @@ class _NeverSyncs:
         return getattr(self._files, name)
 
     def fdatasync(self, fd: int) -> None:
+        self._files.fstat(fd)
+
+
+class _NeverSyncsAny(_NeverSyncs):
+    """The other kind of sync, too."""
+
+    def fsync(self, fd: int) -> None:
         self._files.fstat(fd)
 
 
@@ -230,11 +242,36 @@ def _never_complains(restore_unit: Any) -> Any:
 
 
 def _all_well(_: Any) -> Any:
-    return lambda manifests, services: []
+    return lambda *_args: []
 
 
 def _first_first(checked: Any) -> Any:
     return lambda attempts, state_dir: checked(attempts, state_dir)[::-1]
+
+
+def _saves_late(_: Any) -> Any:
+    def prepared(call: SkillCall, files: Files, folder: str, take_snapshot: launcher.TakeSnapshot) -> launcher.Launch:
+        yield launcher.RESERVE
+        attempt.reserve(files, folder)
+        result = yield launcher.ACT
+        if manifest := take_snapshot(call):
+            write_small(files, f"{folder}/{attempt.MANIFEST}", encode_json(manifest))
+        return result
+
+    return prepared
+
+
+def _saved_in_memory(commit: Any) -> Any:
+    def commit_unsynced(self: BulkFile) -> str:
+        self._files = _NeverSyncsAny(self._files)  # type: ignore[assignment]
+        name: str = commit(self)
+        return name
+
+    return commit_unsynced
+
+
+def _all_but_one(write: Any) -> Any:
+    return lambda self, fd, files: write(self, fd, files[:-1])
 
 
 def _saves_nothing(_: Any) -> Any:
@@ -250,6 +287,7 @@ def _says_nothing(_: Any) -> Any:
 
 
 WORK = replace(CALM, work_s=20.0, subjects=10.0)
+EDITS = replace(WORK, work_s=10.0, subjects=40.0, kinds=("edit", "rewrite"))
 UNSETS = replace(WORK, work_s=10.0, subjects=40.0, kinds=("unset",))
 KILLS = replace(WORK, kill_daemon_s=40.0)
 
@@ -327,6 +365,30 @@ BUGS: Mapping[str, Bug] = {
         "a_snapshot_stands_before_the_act",
         UNSETS,
         [Patch(snapshot, "take", _saves_nothing)],
+    ),
+    "snapshot_late": Bug(
+        "What an act touches is saved when it has acted.",
+        "a_snapshot_stands_before_the_act",
+        EDITS,
+        [Patch(launcher, "_prepared", _saves_late)],
+    ),
+    "saved_in_memory": Bug(
+        "The bytes of saved files are called durable and never synced.",
+        "a_snapshot_stands_before_the_act",
+        EDITS,
+        [Patch(BulkFile, "commit", _saved_in_memory)],
+    ),
+    "file_skipped": Bug(
+        "A rollback leaves one file out, and its proof does not look.",
+        "what_failed_is_as_before",
+        EDITS,
+        [Patch(Restore, "_write", _all_but_one), Patch(rollback, "_proof", _all_well)],
+    ),
+    "made_stays": Bug(
+        "A rollback leaves what the act made, and its proof does not look.",
+        "what_failed_is_as_before",
+        EDITS,
+        [Patch(Restore, "_remove_what_was_not_there", _says_nothing), Patch(rollback, "_proof", _all_well)],
     ),
     "leftovers_live": Bug(
         "An act whose launcher was killed goes on beside its next attempt.",

@@ -12,6 +12,7 @@ from typing import Any
 
 from aios.daemon.life import Daemon
 from aios.events.calls import SkillCall
+from aios.events.codec import decode_json
 from aios.events.event import Event, Position, Stored
 from aios.hands.attempt import MANIFEST
 from aios.playbooks.run import Run
@@ -23,6 +24,8 @@ from aios.testing.loop import outside
 from aios.testing.machine import STATE_DIR, SimMachine
 from aios.testing.processes import SimProcess
 from aios.world import World
+from tests.simulation.files import is_saved, standing
+from tests.simulation.guard_laws import Refold, refolded
 from tests.simulation.happenings import UNITS, Happening
 from tests.simulation.laws import Acknowledged, Attempt, Began, Restored, Setting
 
@@ -64,6 +67,14 @@ class History:
     """A blob, by its name."""
     known: World | None = None
     """What the last life knew at the end; None where none lived."""
+    _again: Refold | None = None
+
+    @property
+    def again(self) -> Refold:
+        """The journal, folded once more."""
+        if self._again is None:
+            self._again = refolded(self.stored, self.recall)
+        return self._again
 
     @property
     def events(self) -> list[Event]:
@@ -94,6 +105,8 @@ class Day:
     _cancel_at: int = 0
     _daemon: Daemon | None = None
     _on_disk: set[Attempt] = field(default_factory=set)
+    _touched: dict[str, set[str]] = field(default_factory=dict)
+    """Run -> the files that its acts have touched."""
 
     async def run(self, hours: float, quiet_s: float, read: ReadJournal) -> History:
         """What is planned for so many hours, then quiet for so long."""
@@ -197,15 +210,21 @@ class Day:
         elif event.type == "daemon.act_intended" and on_disk:
             self._on_disk.add(attempt_of(event.data["key"]))
         elif event.type == "run.rolled_back":
-            self.restored.append(Restored(event, bool(event.data["ok"]), self._settings()))
+            files = {path: standing(path) for path in self._touched.get(event.data["run"], ())}
+            self.restored.append(Restored(event, bool(event.data["ok"]), self._settings(), files))
 
     def _before_act(self, call: SkillCall) -> None:
         attempt = attempt_of(call.key)
         manifest = f"{STATE_DIR}/{call.folder}/{MANIFEST}"
         touches = bool(call.touches.files or call.touches.units)
-        saved = not touches or bool(self.machine.disk.durable(manifest))
+        written = self.machine.disk.durable(manifest) if touches else b""
+        saved = not touches or bool(written)
+        files = {path: standing(path) for path in call.touches.files}
+        if files:
+            saved = saved and is_saved(decode_json(written), files, self.machine.disk)
+            self._touched.setdefault(attempt.run, set()).update(files)
         settings = {unit: setting for unit, setting in self._settings().items() if unit in call.touches.units}
-        self.began.append(Began(attempt, attempt in self._on_disk, saved, settings))
+        self.began.append(Began(attempt, attempt in self._on_disk, saved, settings, files))
 
     def _settings(self) -> dict[str, Setting]:
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aios.events.catalogue import CORRELATED
@@ -132,22 +133,14 @@ def closed_windows_are_kept(events: Sequence[Event], closed: Callable[[str], Seq
     ]
 
 
-def dependencies_are_kept(
-    stored: Sequence[Stored], recall: Callable[[str], bytes], needs: Callable[[str, str], Sequence[str]]
-) -> list[Breach]:
+def dependencies_are_kept(again: Refold, needs: Callable[[str, str], Sequence[str]]) -> list[Breach]:
     """While what a playbook or a subject depends on is ill, no run begins to act on it. `needs(playbook, subject)`."""
-    world = World(Scores())
-    world.correlator.recall = recall
-    firsts = {id(first.event): first for first in _first_acts([one.event for one in stored])}
-    wrong: list[Breach] = []
-    for event, position in stored:
-        first = firsts.get(id(event))
-        for need in needs(first.playbook, first.subject) if first is not None else ():
-            since = min((world.symptoms[need, kind].since for kind in world.ill.get(need, ())), default=event.taken)
-            if first is not None and since + SLACK_S < event.taken:
-                wrong.append(Breach(f"{first.playbook} began to act on {first.subject} while {need} was ill", event))
-        world.apply(event, position)
-    return wrong
+    return [
+        Breach(f"{first.playbook} began to act on {first.subject} while {need} was ill", first.event)
+        for first, ill_since in again.first_acts
+        for need in needs(first.playbook, first.subject)
+        if ill_since.get(need, first.event.taken) + SLACK_S < first.event.taken
+    ]
 
 
 def what_is_held_waits(events: Sequence[Event]) -> list[Breach]:
@@ -168,13 +161,13 @@ def what_is_held_waits(events: Sequence[Event]) -> list[Breach]:
     return wrong
 
 
-def nothing_is_held_for_ever(stored: Sequence[Stored], recall: Callable[[str], bytes]) -> list[Breach]:
+def nothing_is_held_for_ever(stored: Sequence[Stored], again: Refold) -> list[Breach]:
     """After the quiet time what is still held waits for a time to come, or for a person; its guard lasts."""
     if not stored:
         return []
-    world, end = _folded(stored, recall), stored[-1].event.taken
+    end = stored[-1].event.taken
     wrong: list[Breach] = []
-    for held in world.held.values():
+    for held in again.world.held.values():
         words = f"{held.playbook} on {held.subject} is held by {held.guard} {held.on}".rstrip()
         if held.until and held.until < end - PROMPT_S:
             wrong.append(Breach(f"{words} until {end - held.until:.0f} s before the end"))
@@ -186,29 +179,57 @@ def nothing_is_held_for_ever(stored: Sequence[Stored], recall: Callable[[str], b
 # --- folded again ----------------------------------------------------------------------------------------------------
 
 
-def _folded(stored: Sequence[Stored], recall: Callable[[str], bytes]) -> World:
-    world = World(Scores())
+@dataclass(slots=True)
+class Refold:
+    """A journal folded again in a fresh world, once for all laws that need it (folding is what they cost)."""
+
+    recall: Callable[[str], bytes]
+    world: World
+    first_acts: list[tuple[FirstAct, Mapping[str, float]]] = field(default_factory=list)
+    """With who was ill then, and since when."""
+    told: list[tuple[Event, bool]] = field(default_factory=list)
+    """What was told of several events together, and whether the fold had found it by then."""
+    found: set[str] = field(default_factory=set)
+
+
+def refolded(stored: Sequence[Stored], recall: Callable[[str], bytes]) -> Refold:
+    again = Refold(recall, World(Scores()))
+    world = again.world
     world.correlator.recall = recall
+    firsts = {id(first.event): first for first in _first_acts([one.event for one in stored])}
     for event, position in stored:
+        if (first := firsts.get(id(event))) is not None:
+            again.first_acts.append((first, _ill_since(world)))
+        if event.type == CORRELATED:
+            again.told.append((event, event.id in again.found))
         world.apply(event, position)
-    return world
+        again.found |= {name for name, draft in world.correlator.pending.items() if draft.type == CORRELATED}
+    return again
 
 
-def a_restart_changes_nothing(stored: Sequence[Stored], known: World | None, recall: Callable[[str], bytes]) -> list[Breach]:
+def _ill_since(world: World) -> Mapping[str, float]:
+    return {subject: min(world.symptoms[subject, kind].since for kind in kinds) for subject, kinds in world.ill.items() if kinds}
+
+
+def a_restart_changes_nothing(stored: Sequence[Stored], known: World | None, again: Refold) -> list[Breach]:
     """Whatever died and whenever: at the end the last life knows what the journal says, folded anew from its beginning."""
     if known is None:
         return []
-    fresh = _folded([one for one in stored if one.position <= known.position], recall).to_json()
+    if stored and stored[-1].position > known.position:
+        again = refolded([one for one in stored if one.position <= known.position], again.recall)
+    fresh = again.world.to_json()
     lived = _first_written(known.to_json(), fresh, {str(one.position) for one in stored})
     return [
         Breach(f"of {name} the last life knows something else than the journal says: {_differs(lived[name], fresh[name])}")
         for name in lived
-        if name not in KNOWN_BY_ITSELF and encode_sorted(lived[name]) != encode_sorted(fresh[name])
+        if name not in KNOWN_BY_ITSELF and lived[name] != fresh[name] and encode_sorted(lived[name]) != encode_sorted(fresh[name])
     ]
 
 
 def _first_written(lived: Any, fresh: Any, seen: set[str]) -> Any:
     """`lived`, with an event whose sync failed called by its first line: it was taken at its second, which readers pass over."""
+    if lived == fresh:
+        return lived
     if isinstance(lived, dict) and isinstance(fresh, dict):
         return {key: _first_written(value, fresh.get(key), seen) for key, value in lived.items()}
     if isinstance(lived, list) and isinstance(fresh, list) and len(lived) == len(fresh):
@@ -230,23 +251,17 @@ def _differs(lived: Any, fresh: Any) -> str:
     return f"{str(lived)[:200]} and not {str(fresh)[:200]}"
 
 
-def the_same_journal_finds_the_same(stored: Sequence[Stored], recall: Callable[[str], bytes]) -> list[Breach]:
+def the_same_journal_finds_the_same(again: Refold) -> list[Breach]:
     """What was found of several events together is what a fresh fold of the whole journal finds: no more, no less, each once."""
-    world = World(Scores())
-    world.correlator.recall = recall
-    told: dict[str, Event] = {}
-    found: set[str] = set()
+    told: set[str] = set()
     wrong: list[Breach] = []
-    for event, position in stored:
-        if event.type == CORRELATED:
-            if event.id in told:
-                wrong.append(Breach(f"{event.data['playbook']} was told twice of the same", event))
-            elif event.id not in found:
-                wrong.append(Breach(f"{event.data['playbook']} was told of what a fresh fold does not find", event))
-            told[event.id] = event
-        world.apply(event, position)
-        found |= {name for name, draft in world.correlator.pending.items() if draft.type == CORRELATED}
-    return [*wrong, *(Breach(f"{name} was found in the journal and never told") for name in sorted(found - told.keys()))]
+    for event, found in again.told:
+        if event.id in told:
+            wrong.append(Breach(f"{event.data['playbook']} was told twice of the same", event))
+        elif not found:
+            wrong.append(Breach(f"{event.data['playbook']} was told of what a fresh fold does not find", event))
+        told.add(event.id)
+    return [*wrong, *(Breach(f"{name} was found in the journal and never told") for name in sorted(again.found - told))]
 
 
 def a_silence_is_told_once(events: Sequence[Event], playbook: str, heard: str) -> list[Breach]:

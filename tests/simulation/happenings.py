@@ -42,6 +42,8 @@ KINDS = (
     "hours",
     "lean",
     "twice",
+    "edit",
+    "rewrite",
     "left",
     "right",
     "first",

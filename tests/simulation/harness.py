@@ -23,6 +23,7 @@ from aios.testing.processes import SimProcess
 from tests.simulation import laws
 from tests.simulation.assembly import SETTINGS, Parts, blobs_of, read_journal, run_daemon
 from tests.simulation.day import Day, History
+from tests.simulation.files import real_files
 from tests.simulation.guard_laws import (
     a_restart_changes_nothing,
     a_silence_is_told_once,
@@ -95,7 +96,7 @@ def play(
         day = Day(machine, plan, start, seed, settings or {}, lambda name: blobs_of(machine.disk).get(name))
         return await day.run(hours, quiet_s, read_journal)
 
-    with _compiled_once():
+    with _compiled_once(), real_files():
         return run_virtual(main, seed)
 
 
@@ -176,11 +177,11 @@ LAWS: Sequence[Law] = (
     _law(silences_are_kept, lambda h: silences_are_kept(h.events), _clock_is_steady),
     _law(in_a_storm_nothing_is_done, lambda h: in_a_storm_nothing_is_done(h.events), _clock_is_steady),
     _law(closed_windows_are_kept, lambda h: closed_windows_are_kept(h.events, _closed(h)), _clock_is_steady),
-    _law(dependencies_are_kept, lambda h: dependencies_are_kept(h.stored, h.recall, _needs(h)), _clock_is_steady),
+    _law(dependencies_are_kept, lambda h: dependencies_are_kept(h.again, _needs(h)), _clock_is_steady),
     _law(what_is_held_waits, lambda h: what_is_held_waits(h.events), _clock_is_steady),
-    _law(nothing_is_held_for_ever, lambda h: nothing_is_held_for_ever(h.stored, h.recall)),
-    _law(a_restart_changes_nothing, lambda h: a_restart_changes_nothing(h.stored, h.known, h.recall)),
-    _law(the_same_journal_finds_the_same, lambda h: the_same_journal_finds_the_same(h.stored, h.recall)),
+    _law(nothing_is_held_for_ever, lambda h: nothing_is_held_for_ever(h.stored, h.again)),
+    _law(a_restart_changes_nothing, lambda h: a_restart_changes_nothing(h.stored, h.known, h.again)),
+    _law(the_same_journal_finds_the_same, lambda h: the_same_journal_finds_the_same(h.again)),
     _law(a_silence_is_told_once, lambda h: a_silence_is_told_once(h.events, *SILENT), _clock_is_steady),
     _law(a_pause_is_kept, lambda h: a_pause_is_kept(h.events)),
     _law(who_is_cancelled_acts_no_more, lambda h: who_is_cancelled_acts_no_more(h.events)),

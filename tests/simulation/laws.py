@@ -56,6 +56,10 @@ class Attempt(NamedTuple):
     attempt: int
 
 
+Tree = Mapping[str, object]
+"""Name below a touched path -> all of it that a rollback brings back (`files.Name`)."""
+
+
 class Setting(NamedTuple):
     """How a service stands, and how often it has fallen by itself."""
 
@@ -71,20 +75,22 @@ class Setting(NamedTuple):
 
 
 class Began(NamedTuple):
-    """An act began: whether its intent and its snapshot were on the disk, and how the services that it touches stood."""
+    """An act began: whether its intent and its snapshot were on the disk, and how services and files that it touches stood."""
 
     attempt: Attempt
     intended: bool
     saved: bool
     settings: Mapping[str, Setting]
+    files: Mapping[str, Tree] = {}
 
 
 class Restored(NamedTuple):
-    """A run was told to be rolled back, `ok` or not; how services stood then."""
+    """A run was told to be rolled back, `ok` or not; how services, and the files that it had touched, stood then."""
 
     event: Event
     ok: bool
     settings: Mapping[str, Setting]
+    files: Mapping[str, Tree] = {}
 
 
 # --- 1: nothing lost
@@ -384,16 +390,24 @@ def an_answer_counts_once(events: Sequence[Event]) -> list[Breach]:
 def what_failed_is_as_before(began: Sequence[Began], restored: Sequence[Restored]) -> list[Breach]:
     """After a rollback that says that it held, what the run touched stands as before its first act."""
     wrong: list[Breach] = []
+    acts: dict[str, list[Began]] = defaultdict(list)
+    for act in began:
+        if not act.attempt.step.startswith(RESERVED):
+            acts[act.attempt.run].append(act)
     for one in restored:
-        before: dict[str, Setting] = {}
-        for act in began:
-            if act.attempt.run == one.event.data["run"] and not act.attempt.step.startswith(RESERVED):
-                before = {**act.settings, **before}
-        for unit, setting in before.items():
-            if one.ok and not one.settings[unit].is_as(setting):
-                words = f"was {setting} and is {one.settings[unit]}"
-                wrong.append(Breach(f"run {one.event.data['run']} was rolled back, and {unit} {words}", one.event))
+        mine = acts.get(one.event.data["run"], ()) if one.ok else ()
+        settings = {unit: setting for act in reversed(mine) for unit, setting in act.settings.items()}
+        files = {path: tree for act in reversed(mine) for path, tree in act.files.items()}
+        said = [f"{u} was {was} and is {one.settings[u]}" for u, was in settings.items() if not one.settings[u].is_as(was)]
+        said += [words for path, tree in files.items() for words in _not_as_before(path, tree, one.files[path])]
+        wrong += [Breach(f"run {one.event.data['run']} was rolled back, and {words}", one.event) for words in said]
     return wrong
+
+
+def _not_as_before(path: str, before: Tree, now: Tree) -> Iterator[str]:
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield f"{path}/{name} was {before.get(name)} and is {now.get(name)}"
 
 
 def healed_is_well(events: Sequence[Event], effects: Iterable[Effect]) -> list[Breach]:

@@ -97,6 +97,31 @@ guard: {cooldown: 5s, limit: 60 in 1h}
 steps: [{id: stop, act: stop_service, with: {unit: "${event.data.unit}"}, timeout: 20s}]
 verify: [{no_data_check: {within: 1s}}]
 """,
+    "/playbooks/edit.yaml": """
+playbook: edit
+description: Changes files in two steps, and can never prove that it is well.
+on: {type: work.edit}
+guard: {cooldown: 5s, limit: 60 in 1h}
+steps:
+  - id: one
+    act: edit
+    with: {path: "/world/${event.data.unit}", tag: "${event.data.tag}"}
+    timeout: 20s
+  - id: two
+    act: edit
+    with: {path: "/world/${event.data.unit}", tag: "${event.data.tag}"}
+    timeout: 20s
+    retry: {attempts: 2, backoff: 1s}
+verify: [{no_data_check: {within: 1s}}]
+""",
+    "/playbooks/rewrite.yaml": """
+playbook: rewrite
+description: Changes files, and is well when they say so; a person may take it back later.
+on: {type: work.rewrite}
+guard: {cooldown: 5s, limit: 60 in 1h}
+steps: [{id: edit, act: edit, with: {path: "/world/${event.data.unit}", tag: "${event.data.tag}"}, timeout: 20s}]
+verify: [{file_says: {path: "/world/${event.data.unit}", tag: "${event.data.tag}", within: 1s}}]
+""",
     "/playbooks/suggest.yaml": """
 playbook: suggest
 description: Only suggests; a person may turn it into a run.
@@ -214,7 +239,7 @@ GUARDS: Mapping[str, GuardOf] = {
     "die": GuardOf(5.0, (60, 3600.0)),
     "unset": GuardOf(5.0, (60, 3600.0)),
     "halt": GuardOf(5.0, (60, 3600.0)),
-    **{name: GuardOf(5.0, (60, 3600.0)) for name in ("which", "one", "hours", "lean")},
+    **{name: GuardOf(5.0, (60, 3600.0)) for name in ("which", "one", "hours", "lean", "edit", "rewrite")},
 }
 
 TIMEOUTS_S: Mapping[tuple[str, str], float] = {
@@ -225,6 +250,9 @@ TIMEOUTS_S: Mapping[tuple[str, str], float] = {
     ("unset", "disable"): 20.0,
     ("unset", "mask"): 20.0,
     ("halt", "stop"): 20.0,
+    ("edit", "one"): 20.0,
+    ("edit", "two"): 20.0,
+    ("rewrite", "edit"): 20.0,
     **{(name, "count"): 20.0 for name in ("one", "hours", "lean", "twice", "both")},
 }
 
@@ -238,6 +266,9 @@ ATTEMPTS: Mapping[tuple[str, str], int] = {
     ("unset", "disable"): 1,
     ("unset", "mask"): 2,
     ("halt", "stop"): 1,
+    ("edit", "one"): 1,
+    ("edit", "two"): 2,
+    ("rewrite", "edit"): 1,
     ("suggest", "count"): 1,
     ("which", "count"): 1,
     ("which-else", "count"): 1,
@@ -264,7 +295,7 @@ MACHINE_WINDOW = (1200.0, 180.0)
 MATCHED = frozenset(
     (
         *(f"work.{kind}" for kind in ("idempotent", "checked", "never", "slow", "hang", "die", "ask", "look", "unset", "halt")),
-        *(f"work.{kind}" for kind in ("suggest", "which", "one", "hours", "lean", "twice")),
+        *(f"work.{kind}" for kind in ("suggest", "which", "one", "hours", "lean", "twice", "edit", "rewrite")),
         "service.down",
         "resource.cpu_spike",
     )

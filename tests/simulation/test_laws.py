@@ -85,6 +85,18 @@ def test_planted_bug_an_act_in_a_silence_or_a_storm() -> None:
     assert guard_laws.in_a_storm_nothing_is_done([storm, over, *GOOD]) == []
 
 
+def test_planted_bug_a_file_that_is_not_as_before() -> None:
+    """Every name below what a run touched: changed, gone, or left over; of a rollback that says itself that it failed nothing."""
+    back = event("run.rolled_back", 3.0, run=RUN, ok=True)
+    was = {"/world/a": {"": "folder", "x": "1", "y": "2"}}
+    began = [Began(Attempt(RUN, "act", n), True, True, {}, files) for n, files in ((1, was), (2, {"/world/a": {"x": "spoiled"}}))]
+    assert laws.what_failed_is_as_before(began, [Restored(back, True, {}, was)]) == []
+    now = {"/world/a": {"": "folder", "x": "spoiled", "z": "3"}}
+    said = laws.what_failed_is_as_before(began, [Restored(back, True, {}, now)])
+    assert [str(one).split(", and ")[1][:10] for one in said] == ["/world/a/x", "/world/a/y", "/world/a/z"]
+    assert laws.what_failed_is_as_before(began, [Restored(back, False, {}, now)]) == []
+
+
 def test_planted_bug_a_guard_that_did_not_last() -> None:
     """What was held until a time runs before it; what a person lifted may."""
     assert len(guard_laws.what_is_held_waits([decided(-9.0, "breaker", 60.0), *GOOD])) == 1

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aios.events.calls import RerunClass, SkillCall, SkillResult
-from aios.hands import attempt, launcher, recovery, rollback, snapshot, undo
+from aios.hands import attempt, changes, launcher, recovery, rollback, snapshot, undo
 from aios.hands.client import HandsClient
 from aios.ports import Blobs, Files, ServiceActs
-from aios.testing.bodies import SKILLS, Box, SimInverse, SimSkill
+from aios.testing.bodies import Box, SimInverse, SimSkill
 from aios.testing.hands import HandsCode, SimLink
 from aios.testing.loop import VirtualClock, VirtualLoop
 from aios.testing.machine import STATE_DIR, SimMachine, make_machine
 from aios.testing.services import SimActs
+from tests.simulation.files import ALL_SKILLS, in_every_playing
 
 BlobsOf = Callable[[Files], Blobs]
 
@@ -22,8 +23,17 @@ BlobsOf = Callable[[Files], Blobs]
 def hands_code(acts: Callable[[], ServiceActs], blobs_of: BlobsOf) -> HandsCode:
     """Launcher, recovery, snapshots and rollback as hands runs them."""
 
+    manifests: dict[str, Mapping[str, Any]] = {}
+
     def take_snapshot(files: Files) -> Callable[[SkillCall], Mapping[str, Any]]:
-        return lambda call: snapshot.take(call.touches, blobs_of(files), acts)
+        def taken(call: SkillCall) -> Mapping[str, Any]:
+            manifests[call.key] = in_every_playing(snapshot.take(call.touches, blobs_of(files), acts))
+            return manifests[call.key]
+
+        return taken
+
+    def after_act(call: SkillCall, result: SkillResult, files: Files) -> SkillResult:
+        return changes.told(result, manifests.pop(call.key, {}), f"{STATE_DIR}/{call.folder}", files, blobs_of(files))
 
     def roll_back(call: SkillCall, box: Box) -> SkillResult:
         inverses = SimInverses(call, box)
@@ -45,6 +55,7 @@ def hands_code(acts: Callable[[], ServiceActs], blobs_of: BlobsOf) -> HandsCode:
         snapshot=take_snapshot,
         own_acts={"rollback": roll_back, "notify": tell},
         before_act=before_act,
+        after_act=after_act,
     )
 
 
@@ -63,10 +74,10 @@ class SimInverses:
         return None if found is None else undo.Inverse(*found)
 
     def rerun(self, skill: str) -> RerunClass:
-        return SKILLS[skill].rerun
+        return ALL_SKILLS[skill].rerun
 
     def carry_out(self, inverse: undo.Inverse, *, recheck: bool) -> SkillResult:
-        skill = SKILLS[inverse.skill]
+        skill = ALL_SKILLS[inverse.skill]
         call = replace(self.call, skill=skill.name, params=inverse.params)
         if recheck and skill.already_done is not None and skill.already_done(call, self.box):
             return SkillResult(ok=True)
@@ -79,7 +90,7 @@ class SimInverses:
                 return result
 
     def _of(self, skill: str) -> SimInverse:
-        inverse = SKILLS[skill].inverse
+        inverse = ALL_SKILLS[skill].inverse
         assert inverse is not None, f"{skill} has no inverse, and something was written down before it"
         return inverse
 
@@ -89,6 +100,7 @@ def machine_with_hands(loop: VirtualLoop, clock: VirtualClock, seed: int, blobs_
     machines: list[SimMachine] = []
     code = hands_code(lambda: SimActs(machines[0].units), blobs_of)
     machines.append(make_machine(loop, clock, seed, code, sync_s=sync_s))
+    machines[0].hands.skills = ALL_SKILLS
     return machines[0]
 
 

@@ -8,11 +8,32 @@ from aios.testing.machine import STATE_DIR
 from tests.unit.reactor.rig import Rig, play, playbook
 
 
-def damage(rig: Rig, event_type: str) -> None:
-    """One byte of the first line of this type is another one."""
-    stored = next(one for one in rig.stored() if one.event.type == event_type)
+def damage(rig: Rig, event_type: str, step: str = "") -> None:
+    """One byte of the first line of this type (and step) is another one."""
+    wanted = (one for one in rig.stored() if one.event.type == event_type)
+    stored = next(one for one in wanted if str(one.event.data.get("step", "")).startswith(step))
     day, part, offset = stored.position
     rig.machine.disk.flip(f"{STATE_DIR}/events/{day}.{part}.jsonl", offset + 30)
+
+
+def test_a_word_that_is_lost_of_a_call_to_a_person_ends_no_daemon() -> None:
+    """The run is over, and the call seems to be under way: what comes of it is told, and nothing follows from that."""
+
+    async def story(rig: Rig) -> None:
+        rig.mends = False
+        await rig.falls_ill()
+        await rig.until_event("run.escalated")
+        run = rig.run_of("mender").id
+        rig.kill()
+        damage(rig, "run.step_done", "rung")
+        await rig.start()
+        await rig.until(lambda: run in rig.daemon.world.recent)
+        await rig.restart()
+        await rig.until_quiet()
+        assert rig.died == []
+        assert len(rig.events("run.rung_done")) == 1
+
+    play(story, playbook("mender"))
 
 
 def test_a_hole_in_a_run_ends_that_run_and_no_daemon() -> None:
