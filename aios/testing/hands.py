@@ -366,7 +366,9 @@ class SimLink:
             self._hands.life.check()
             self._tell({"say": "launched", "key": call.key, **process.who._asdict()})
         else:
-            self._fork(f"recovery:{call.key}", lambda process: self._recover(process, call))
+            process = self._fork(f"recovery:{call.key}", lambda process: self._recover(process, call))
+            self._hands.life.check()
+            self._tell({"say": "recovering", "key": call.key, **process.who._asdict()})
 
     def _fork(self, name: str, main: Callable[[SimProcess], Coroutine[Any, Any, int]]) -> SimProcess:
         process = self._world.processes.spawn(name, main)
