@@ -34,9 +34,9 @@ def lived(history: History) -> dict[str, tuple[str, str, str, str]]:
     runs: dict[str, tuple[str, str, str, str]] = {}
     for event in history.events:
         word = event.type.removeprefix("run.")
-        if word == "opened" and (event.data.get("by") or not event.data.get("again")):  # a retry is a person's own
+        if word == "opened":
             runs[event.data["run"]] = (event.data["playbook"], event.subject, event.data["event"], "open")
-        elif event.type.startswith("run.") and word in ENDS and runs.get(event.data["run"], ("", "", "", ""))[3] == "open":
+        elif event.type.startswith("run.") and word in ENDS and runs[event.data["run"]][3] == "open":
             runs[event.data["run"]] = (*runs[event.data["run"]][:3], word)
     return runs
 
