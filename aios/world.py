@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
+from aios.errors import MachineError
 from aios.events.catalogue import CLOSES, CORRELATED, LEARNED, is_own
 from aios.events.codec import decode_json
 from aios.events.event import START, Event, Position, Stored, parse_time
@@ -56,6 +57,10 @@ _NO_ORIGIN = "\n"
 def _only_seen(event_type: str) -> bool:
     """Whether events of this type open, close and move nothing. (What the correlator heeds by itself are own types.)"""
     return not (is_own(event_type) or event_type in _CLOSING_OF or event_type in CLOSES or heeds(event_type))
+
+
+UNFIT = (MachineError, LookupError, TypeError, ValueError, AttributeError)
+"""What `apply` raises for a line that stands in the journal under a right checksum, and not as this version writes it."""
 
 
 class Symptom(NamedTuple):
@@ -168,9 +173,12 @@ class World:
         self.scores.apply(event)
         self.correlator.take(event, position)
 
-    def tear(self, event: Event) -> Run:
-        """An event of a run that its state does not allow, read from a damaged journal: that run ends here. Gives it back."""
-        run = self.runs.get(event.data["run"]) or self.recent[event.data["run"]]
+    def tear(self, event: Event) -> Run | None:
+        """An event that cannot be folded, read from a damaged journal: the run that it belongs to ends here. Gives it back."""
+        run_id = str(event.data.get("run", ""))
+        run = self.runs.get(run_id) or self.recent.get(run_id)
+        if run is None:
+            return None
         run.tear(f"its history in the journal has a hole before its {event.type}", event.taken)
         self._settle(run, event.taken)
         return run

@@ -120,7 +120,6 @@ def _env_of(
     """What a run may know and do, as it is now: its text is its own, its permission is that of the playbook in force."""
     now = outside.clock.now()
     in_force = shelf.by_name.get(run.playbook)
-    more = frozenset(settings.protected)
     return Env(
         now=now,
         playbook=playbook,
@@ -130,7 +129,7 @@ def _env_of(
         paused=world.is_paused(now),
         resumes_at=world.paused_until,
         disabled=run.playbook in world.disabled or (in_force is not None and not in_force.enabled),
-        protected=lambda resources: protected(resources, more),
+        protected=lambda resources: protected(resources, rules.protected),
         acts_again_at=world.guards.acts_again_at(now, settings.acts_per_hour),
         held_now=lambda: held_before_act(in_force or playbook, run, world, rules, opening, now),
         score=world.scores.value(run.subject, now),

@@ -7,14 +7,13 @@ from functools import partial
 from typing import NamedTuple
 
 from aios.daemon.outside import Outside
-from aios.errors import MachineError
 from aios.events.event import Draft
 from aios.log import get_logger
 from aios.playbooks.run import Run
 from aios.scheduler.queue import EventQueue
 from aios.scores.scores import Scores
 from aios.settings import Settings
-from aios.world import World
+from aios.world import UNFIT, World
 
 log = get_logger("daemon")
 
@@ -62,12 +61,13 @@ def remember(settings: Settings, outside: Outside) -> Remembered:
         if folded % TOLD_EACH == 0:
             _tell_reading(outside, folded, event.arrival)
         if queue.spilled and event.type in DECISIONS:
-            decided_since.add(str(event.data["event"]))
+            decided_since.add(str(event.data.get("event")))
         try:
             world.apply(event, position)
-        except MachineError:  # a line of this run was damaged, and not counted: nobody else may have to suffer for it
-            run = world.tear(event)
-            torn[run.id] = _torn(run)
+        except UNFIT as error:  # it, or a line of this run before it, was damaged: nobody else may have to suffer for it
+            log.error(f"{event.type} {event.id} is left out, since it cannot be folded: {error!r}", position=str(position))
+            if (run := world.tear(event)) is not None:
+                torn[run.id] = _torn(run)
         if event.type == "reactor.called":  # told already, by a life before
             torn.pop(event.causationid, None)
         if event.id in world.undecided:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os.path import isabs, realpath
 from typing import Any
 
 from aios.journal.inbox import InboxRules
@@ -40,7 +41,7 @@ def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str,
     return {
         "look_commands": list(settings.skills.look_commands),
         "disposable": list(settings.skills.disposable),
-        "protected": list(settings.protected),
+        "protected": sorted({*settings.untouchable, *map(realpath, filter(isabs, settings.untouchable))}),
         "webhook": str(settings.notify.webhook or ""),
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,

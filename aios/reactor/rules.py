@@ -18,7 +18,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         settings.mode_max,
         settings.acts_per_hour,
-        frozenset(settings.protected),
+        settings.untouchable,
         concurrency=settings.concurrency,
         windows=_windows_of(settings),
         needs=needs,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from aios.errors import MachineError
 from aios.events.codec import decode_json
 from aios.events.event import Event, Position
 from aios.events.filters import EventFilter
@@ -19,7 +18,7 @@ from aios.journal.query import History, Query
 from aios.ports import Blobs, Files
 from aios.scores.scores import Scores
 from aios.settings import Settings
-from aios.world import CHECKPOINT_VERSION, World
+from aios.world import CHECKPOINT_VERSION, UNFIT, World
 
 FOLD_MAX = 100_000
 """So many events are folded for one answer, in a second or two; a checkpoint is seldom further away."""
@@ -40,7 +39,7 @@ def world_at(history: History, position: Position, blobs: Blobs) -> World | None
             return None
         try:
             world.apply(event, at)
-        except MachineError:
+        except UNFIT:
             world.tear(event)
     return world
 

@@ -141,6 +141,22 @@ def test_a_skill_that_a_person_ran_says_how_it_is_taken_back_where_there_is_anyt
         house.stop()
 
 
+def test_no_skill_touches_the_memory_of_aios(tmp_path: Path) -> None:
+    """Its journal, its copies, what tells of its runs: not by its name and not through a link; a service's log may be tidied."""
+    house = House(tmp_path, {})
+    try:
+        (tmp_path / "link").symlink_to(house.state)
+        for path in (house.state / "events" / "x", house.state / "lock", tmp_path / "link" / "blobs" / "x"):
+            refused = house.raw("skill", "run", "write_file", f"path={path}", "content=x")
+            assert refused.returncode == 1
+            assert "protected" in refused.stdout + refused.stderr
+            assert path.name == "lock" or not path.exists()
+        (house.state / "logs").mkdir(exist_ok=True)
+        house.aios("skill", "run", "write_file", f"path={house.state}/logs/x", "content=x")
+    finally:
+        house.stop()
+
+
 WRITER = """\
 playbook: writer
 description: Writes a file, which does not help.

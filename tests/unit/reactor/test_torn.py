@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
+from aios.events.catalogue import is_own
+from aios.events.codec import encode
+from aios.events.event import Event
 from aios.testing.machine import STATE_DIR
 from tests.unit.reactor.rig import Rig, play, playbook
 
@@ -74,5 +78,47 @@ def test_an_attempt_whose_intent_is_lost_has_used_its_number() -> None:
         damage(rig, "run.step_intended")
         await rig.start()
         assert rig.daemon.world.recent[run].attempts["act"] == 1
+
+    play(story, playbook("mender"))
+
+
+def unfit(event: Event) -> Iterator[Event]:
+    """The same line without each of its data's members, and with each of them something else."""
+    data = event.data
+    for name, value in data.items():
+        yield event._replace(data={key: one for key, one in data.items() if key != name})
+        yield event._replace(data={**data, name: 7 if isinstance(value, (str, list, dict)) else [value]})
+
+
+def test_a_line_of_our_own_that_was_never_ours_keeps_no_daemon_from_starting() -> None:
+    """Under a right checksum, and without what belongs into it, or with something else there."""
+
+    async def story(rig: Rig) -> None:
+        await rig.falls_ill("job:1")
+        await rig.until_event("run.healed")
+        rig.mends = False
+        await rig.falls_ill("job:2")
+        await rig.until_event("run.escalated")
+        await rig.until_quiet()
+        rig.kill()
+        disk = rig.machine.disk
+        seen: dict[tuple[str, str], tuple[str, Event]] = {}
+        for event, position in rig.stored():
+            if is_own(event.type):
+                path = f"{STATE_DIR}/events/{position.day}.{position.part}.jsonl"
+                seen.setdefault((event.type, str(event.data.get("step", ""))), (path, event))
+        assert len(seen) > 15
+        for path, event in seen.values():
+            node = disk._image.find(path)
+            kept = bytes(node.data)
+            for other in unfit(event):
+                node.data[:] = kept.replace(encode(event), encode(other))
+                assert node.data != kept
+                node.durable[:] = node.data
+                await rig.start()
+                rig.kill()
+                assert rig.died == [], f"{other.type} with {other.data}"
+                node.data[:] = kept
+                node.durable[:] = kept
 
     play(story, playbook("mender"))
