@@ -40,7 +40,7 @@ def test_what_closes_agrees_with_the_catalogue() -> None:
     """Every closing type of the catalogue ends exactly what the catalogue says it ends, and no other known type."""
     standing = sorted(type for type in CATALOGUE if is_opening(type))
     closing = {type: opened for type, opened in CLOSES.items() if is_closing(type)}
-    assert set(CLOSES) - set(closing) == {"score.recovered", "journal.sound"}, "the score itself is no symptom, the journal no part of health"
+    assert set(CLOSES) - set(closing) == {"score.recovered", "journal.sound"}, "neither score nor journal is a symptom"
     for type, opened in closing.items():
         assert closed_by(type, standing) == sorted(opened)
 
