@@ -5,7 +5,8 @@ slice of their own, sched_setattr(2); Linux 6.12, before it nothing changes). An
 before it begins (`limits.dress`): that nice value, SCHED_BATCH (it takes nobody's turn by waking up), and the same value for its
 session. The last counts where the kernel shares the processor out by sessions (autogroup, sched(7)): there a nice value alone
 says nothing outside its session, and each session that an act opens would have as much as the daemon. So the launcher looks
-after them: `Turns`.
+after them: `Turns`. And it leaves one processor of several to the others, for no weight shortens a turn that has begun: who is
+woken beside an act that spins, a thread of the kernel's that ends a sync among them, may wait for the next tick (4 ms).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _ATTR = struct.Struct("=IIQiIQQQII")
 _ORDINARY = (os.SCHED_OTHER, os.SCHED_BATCH)
 _BY_SESSIONS = "/proc/sys/kernel/sched_autogroup_enabled"
 
-_before: list[int] = []
-"""What this process's nice value was before it stepped back: a service that it starts has it again."""
+_before: list[tuple[int, set[int]]] = []
+"""What this process's nice value was, and its processors, before it stepped back: a service that it starts has them again."""
 
 
 def ask_for_short_turns() -> None:
@@ -43,16 +44,21 @@ def ask_for_short_turns() -> None:
 def step_back(nice: int) -> None:
     """This process and all that comes of it; never forward. 0: it waits as anybody does, in turns of the usual length."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    _before[:] = [own]
+    cpus = os.sched_getaffinity(0)
+    _before[:] = [(own, cpus)]
     _take(os.SCHED_BATCH if nice else os.SCHED_OTHER, max(own, nice))
     if nice:
         _weigh_session("self", nice)
+    if nice and len(cpus) > 1:
+        os.sched_setaffinity(0, cpus - {min(cpus)})  # the same one, whoever steps back: acts share what they leave
 
 
 def step_forth() -> None:
     """For a managed service, which is no act: as it was before. Without root a nice value cannot be taken back, and stays."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    if _take(os.SCHED_OTHER, _before[0] if _before else own):
+    before, cpus = _before[0] if _before else (own, os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cpus)
+    if _take(os.SCHED_OTHER, before):
         _weigh_session("self", 0)
     else:
         _take(os.SCHED_OTHER, own)
@@ -62,6 +68,7 @@ def told(nice: int, *, weighed: bool) -> list[str]:
     """For the run: how an act of this nice value waits for its turn; `weighed`: groups of acts have a small share in any case."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
     stood = [f"nice {max(own, nice)}", *(["batch"] if os.sched_getscheduler(0) in _ORDINARY else [])] if nice else []
+    stood += ["leaves one processor"] if nice and len(os.sched_getaffinity(0)) > 1 else []
     return stood + (["cgroup weight"] if weighed else ["autogroup"] if nice and _by_sessions() else [])
 
 

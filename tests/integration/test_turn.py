@@ -25,7 +25,9 @@ from tests.integration.test_limits import done, held, until_gone
 
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 SLICE_SINCE = (6, 12)
-SAY = "import os; print(os.getpriority(0, 0), os.sched_getscheduler(0), slice_ns(), weight())"
+SAY = "import os; print(os.getpriority(0, 0), os.sched_getscheduler(0), slice_ns(), weight(), *os.sched_getaffinity(0))"
+CPUS = os.sched_getaffinity(0)
+LEFT = CPUS - {min(CPUS)} or CPUS
 KIT = """
 def weight():
     try: return int(open("/proc/self/autogroup").read().split()[-1])
@@ -65,13 +67,15 @@ def usual_slice() -> int:
 def test_an_act_steps_back_and_says_so(tmp_path: Path, cgroup: str) -> None:
     """Nice value, class and session; turns of the usual length; and the run tells it."""
     result = done(tmp_path, program("back", SAY), cgroup)
-    nice, policy, slice_ns, weight = map(int, result.result["stdout"].split())
+    nice, policy, slice_ns, weight, *cpus = map(int, result.result["stdout"].split())
     assert (nice, policy, slice_ns) == (10, os.SCHED_BATCH, usual_slice())
+    assert set(cpus) == LEFT
     assert weight == (10 if AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1" else 0)
     told = held(result)
-    assert told["turn"][:2] == ["nice 10", "batch"]  # type: ignore[index]
+    alone = ["leaves one processor"] if len(CPUS) > 1 else []
+    assert told["turn"][: 2 + len(alone)] == ["nice 10", "batch", *alone]  # type: ignore[index]
     shared_by = ["cgroup weight"] if _in_a_weighed_group(cgroup) else ["autogroup"] if weight else []
-    assert told["turn"][2:] == shared_by  # type: ignore[index]
+    assert told["turn"][2 + len(alone) :] == shared_by  # type: ignore[index]
     assert told["limits"]["nice"] == "10"  # type: ignore[index]
 
 
@@ -90,7 +94,7 @@ def test_a_share_of_the_processor_is_held_by_a_group_that_weighs(tmp_path: Path,
 def test_a_person_may_give_an_act_an_ordinary_turn(tmp_path: Path) -> None:
     """`limits: {nice: 0}` of a step counts before the settings."""
     result = done(tmp_path, replace(program("plain", SAY), limits={"nice": 0}), "none")
-    assert result.result["stdout"].split() == ["0", str(os.SCHED_OTHER), str(usual_slice()), "0"]
+    assert result.result["stdout"].split() == ["0", str(os.SCHED_OTHER), str(usual_slice()), "0", *map(str, CPUS)]
     assert "turn" not in held(result)
 
 
@@ -168,6 +172,7 @@ def test_a_service_that_an_act_started_has_an_ordinary_turn(tmp_path: Path, nice
         pid = life["pid"]
         assert (os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)) == (0, os.SCHED_OTHER)
         assert _slice_of(pid) == usual_slice()
+        assert os.sched_getaffinity(pid) == CPUS
         if AUTOGROUP.exists():
             assert Path(f"/proc/{pid}/autogroup").read_text().endswith("nice 0\n")
     finally:
