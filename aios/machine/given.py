@@ -10,6 +10,7 @@ from typing import Any
 from aios.journal.inbox import InboxRules
 from aios.journal.pace import PaceLimits
 from aios.journal.retention import RetentionLimits
+from aios.playbooks.protection import untouchable
 from aios.sensors.alarm import Limits
 from aios.sensors.host import HostLimits
 from aios.services.spec import ManagedService
@@ -38,10 +39,11 @@ def managed_services(settings: Settings) -> list[ManagedService]:
 
 def call_env(settings: Settings, managed: Sequence[ManagedService]) -> dict[str, Any]:
     """What skills' bodies need of the settings."""
+    kept_off = untouchable(settings.protected, settings.data)
     return {
         "look_commands": list(settings.skills.look_commands),
         "disposable": list(settings.skills.disposable),
-        "protected": sorted({*settings.untouchable, *map(realpath, filter(isabs, settings.untouchable))}),
+        "protected": sorted({*kept_off, *map(realpath, filter(isabs, kept_off))}),
         "webhook": str(settings.notify.webhook or ""),
         "webhook_headers": dict(settings.notify.headers),
         "webhook_timeout_s": settings.notify.timeout_s,

@@ -5,6 +5,8 @@ The reactor asks before a run opens, a run before each act, hands once more when
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 ALWAYS_PROTECTED = (
     "aios.service",
     "sshd.service",
@@ -26,6 +28,14 @@ STARTERS = (".socket", ".timer", ".path")
 """What starts a service is as protected as the service itself."""
 PROTECTED_SUFFIXES = (".mount", ".automount", ".swap", ".slice", ".scope", ".target")
 PROTECTED_FILES = ("/proc", "/sys", "/dev", "/boot", "/etc/passwd", "/etc/shadow", "/etc/sudoers", "/etc/fstab", "/etc/ssh")
+
+MEMORY = ("events", "checkpoints", "digest", "quarantine", "blobs", "runs", "lock", "control.sock")
+"""Names in the state folder that no playbook has any business in; a service's log, a report, a program's inbox may be tidied."""
+
+
+def untouchable(named: Iterable[str], state_dir: str) -> frozenset[str]:
+    """What the settings name, and AIOS's own memory."""
+    return frozenset((*named, *(f"{state_dir}/{name}" for name in MEMORY if state_dir)))
 
 
 def protected(resources: frozenset[str], more: frozenset[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aios.cron import parse_cron
 from aios.events.durations import format_duration
 from aios.playbooks.maintenance import CalendarWindow, CronWindow, WindowSet, calendar, zone_of
+from aios.playbooks.protection import untouchable
 from aios.playbooks.trust import Rule
 from aios.reactor.holding import Rules
 from aios.settings import Settings
@@ -18,7 +19,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         settings.mode_max,
         settings.acts_per_hour,
-        settings.untouchable,
+        untouchable(settings.protected, settings.data),
         concurrency=settings.concurrency,
         windows=_windows_of(settings),
         needs=needs,

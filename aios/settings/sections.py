@@ -423,10 +423,6 @@ class Log(Section):
     )
 
 
-MEMORY = ("events", "checkpoints", "digest", "quarantine", "blobs", "runs", "lock", "control.sock")
-"""Names in the state folder that no playbook has any business in; a service's log, a report, a program's inbox may be tidied."""
-
-
 class Settings(Section):
     """Everything that an operator decides. `file` is where it came from; empty when there is none."""
 
@@ -500,11 +496,6 @@ class Settings(Section):
     @property
     def file(self) -> str:
         return self._file
-
-    @property
-    def untouchable(self) -> frozenset[str]:
-        """What nothing may act on: what is `protected`, and AIOS's own memory in the state folder."""
-        return frozenset((*self.protected, *(f"{self.data}/{name}" for name in MEMORY if self.data)))
 
     @model_validator(mode="after")
     def _names_once(self) -> Settings:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aios.playbooks.guards import CAUSES_MAX, PAIRS_MAX, GuardBook, loops
 from aios.playbooks.model import Guard, Playbook, Step
-from aios.playbooks.protection import ALWAYS_PROTECTED, protected
+from aios.playbooks.protection import ALWAYS_PROTECTED, protected, untouchable
 from aios.testing.bodies import SKILLS
 
 T0 = 1_000_000.0
@@ -177,3 +177,12 @@ def test_a_clock_that_was_set_back_a_little_lifts_no_guard() -> None:
     held = book.verdict(mend, "a", T0)
     assert held is not None
     assert held.until == T0 + 330.0
+
+
+@pytest.mark.parametrize(
+    ("path", "touched"),
+    [("events/2026-01-01.1.jsonl", True), ("blobs", True), ("", True), ("logs/web.log", False), ("inbox/x", False)],
+)
+def test_the_memory_of_aios_is_protected_and_what_may_be_tidied_is_not(path: str, touched: bool) -> None:
+    resources = frozenset({f"file:/var/lib/aios/{path}".rstrip("/")})
+    assert bool(protected(resources, untouchable((), "/var/lib/aios"))) is touched
