@@ -269,7 +269,7 @@ def check_limits(args: argparse.Namespace, terminal: Terminal, state: str) -> It
         if who is None and not told:
             yield Finding("limits", "warning", "cannot be said while no daemon runs", "start it, and ask again")
             return
-        said = f"acts are held by rlimits, and what detaches from a killed launcher is not found: {groups.why}"
+        said = f"rlimits hold acts; should a launcher be killed, what had left its act's session would not be found: {groups.why}"
         yield Finding("limits", "warning", said, "run it as the shipped unit, or name a control group in limits.cgroup")
     elif len(held) < len(cgroups.CONTROLLERS):
         said = f"acts are ended by cgroup {groups.kind}, which holds {', '.join(held) or 'no limit'}; rlimits hold the rest"

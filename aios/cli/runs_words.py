@@ -18,7 +18,9 @@ OPEN = {"opened": "looking", "step_intended": "acting", "step_done": "goes on"}
 
 
 def why_words(run: Mapping[str, Any]) -> str:
-    """Of a run that was cleared nobody says why: its own `verify` does."""
+    """Of a run that was cleared nobody says why: its own `verify` does; of one that proposes, what lets it act."""
+    if run.get("status") == "suggested" and not run.get("why"):
+        return f"aios runs approve {str(run.get('id', ''))[:RUN_SHOWN]} has it done"
     if run.get("outcome") == "cleared" and not run.get("why"):
         return "verify was well before it acted"
     return str(run.get("why") or "")

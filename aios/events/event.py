@@ -93,6 +93,19 @@ class Stored(NamedTuple):
     position: Position
 
 
+def event_fields(event: Event) -> dict[str, Any]:
+    """An event as expressions and patterns see it."""
+    return {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "severity": event.severity,
+        "data": dict(event.data),
+    }
+
+
 def format_time(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC with microseconds: `2026-02-24T08:15:30.123456Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -6,13 +6,11 @@ stands: in our encoder's bytes its head says what it says, and where the questio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 from aios.events.codec import BadLine, decode, encode_json, was_whole
-from aios.events.event import Event, Position, parse_time
+from aios.events.event import Event, Position, event_fields, parse_time
 from aios.events.filters import EventFilter
 from aios.journal.found import Found, Head
 from aios.journal.segments import Effort
@@ -114,21 +112,8 @@ class Judge:
         return any(self._text in encode_json(word).lower() for word in words)
 
     def _true(self, event: Event, where: Condition) -> bool:
-        truth = where.evaluate({"event": as_variables(event)})
+        truth = where.evaluate({"event": event_fields(event)})
         if truth.value is None:
             self._asked.unsaid += 1
             self._asked.why_unsaid = self._asked.why_unsaid or truth.why
         return truth.value is True
-
-
-def as_variables(event: Event) -> Mapping[str, Any]:
-    """What an expression sees of an event."""
-    return {
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time,
-        "severity": event.severity,
-        "data": event.data,
-    }

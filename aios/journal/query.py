@@ -29,7 +29,7 @@ from aios.events.filters import ANY, EventFilter, is_wildcard
 from aios.journal.archive import IMPORTED_FROM
 from aios.journal.found import Found, Head, found_with
 from aios.journal.index import OTHERS
-from aios.journal.judge import EVERY_EVENT, EVERYTHING, Asked, Judge, Query, as_variables
+from aios.journal.judge import EVERY_EVENT, EVERYTHING, Asked, Judge, Query
 from aios.journal.segments import Block, Chunk, Effort, Segment, Wanted, segments
 from aios.journal.sift import Sift, needles_of
 from aios.playbooks.condition import compile_condition, field_types
@@ -341,7 +341,6 @@ __all__ = [
     "History",
     "Moment",
     "Query",
-    "as_variables",
     "make_query",
     "matches",
     "read",

@@ -104,6 +104,7 @@ def of_mode(own: str, in_force: str, mode_max: str) -> str:
     """It ran and might not act: what lets it; empty where it may."""
     if in_force in ("auto", "approve"):
         return ""
+    once = ", or `aios runs approve` for this once" if in_force == "suggest" else ""
     if mode_max == in_force != own:
-        return f"to act: mode_max above {in_force} in the settings"
-    return "to act: a further mode, in its file or by `aios playbook promote`"
+        return f"to act: mode_max above {in_force} in the settings{once}"
+    return f"to act: a further mode, in its file or by `aios playbook promote`{once}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from aios.events.calls import SkillCatalogue, SkillSpec
 from aios.events.catalogue import CORRELATED
-from aios.events.event import Draft, Event, Position, format_time
+from aios.events.event import Draft, Event, Position, event_fields, format_time
 from aios.playbooks.guards import Held, loops
 from aios.playbooks.model import MODES, CannotSay, Playbook, Template, lesser_mode, variables
 from aios.playbooks.protection import protected
@@ -74,19 +74,6 @@ class Candidate(NamedTuple):
     playbook: Playbook
     ok: bool
     why: str
-
-
-def event_fields(event: Event) -> dict[str, Any]:
-    """An event as expressions and patterns see it."""
-    return {
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time,
-        "severity": event.severity,
-        "data": dict(event.data),
-    }
 
 
 def weigh(event: Event, matches: Sequence[Playbook], world: World, now: float) -> list[Candidate]:

@@ -13,15 +13,13 @@ from aios.events.calls import SkillResult
 from aios.skills import commands
 from aios.skills.api import LookContext, Skill, verdict
 from aios.skills.tail import last_lines
-from aios.skills.types import Argv, Checked, Message, UserName
+from aios.skills.types import Argv, Checked, Message, UserName, number_within
 
 LINES = 20
 
 
 def check_exit_code(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise ValueError(f"{value!r} is no exit code; write a number from 0 to 255")
-    return value
+    return number_within(value, 0, 255, "exit code")
 
 
 ExitCode = Annotated[int, Checked(check_exit_code, {"type": "integer", "minimum": 0, "maximum": 255})]

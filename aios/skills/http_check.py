@@ -14,16 +14,14 @@ from urllib.parse import urlsplit
 
 from aios.events.calls import SkillResult
 from aios.skills.api import LookContext, Skill, verdict
-from aios.skills.types import Checked, Duration, Message, Url
+from aios.skills.types import Checked, Duration, Message, Url, number_within
 
 BODY_MAX = 256 * 1024
 TIMEOUT_S = 5.0
 
 
 def check_status(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 100 <= value <= 599:
-        raise ValueError(f"{value!r} is no HTTP status; write a number from 100 to 599, such as 200")
-    return value
+    return number_within(value, 100, 599, "HTTP status", ", such as 200")
 
 
 Status = Annotated[int, Checked(check_status, {"type": "integer", "minimum": 100, "maximum": 599})]

@@ -95,10 +95,15 @@ def check_argv(value: Any) -> list[str]:
     return argv
 
 
-def check_port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
-        raise ValueError(f"{_shown(value)} is no port; write a number from 1 to 65535")
+def number_within(value: Any, low: int, high: int, what: str, more: str = "") -> int:
+    """A whole number, both ends included; `more` ends the message. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{_shown(value)} is no {what}; write a number from {low} to {high}{more}")
     return value
+
+
+def check_port(value: Any) -> int:
+    return number_within(value, 1, 65535, "port")
 
 
 def check_duration(value: Any) -> float:
@@ -126,35 +131,25 @@ def check_host(value: Any) -> str:
 
 
 def check_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
-        raise ValueError(f"{_shown(value)} is no count; write a number from 1 to 10000")
-    return value
+    return number_within(value, 1, 10_000, "count")
 
 
 def check_whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
-        raise ValueError(f"{_shown(value)} is no whole number; write one from 0 to 1000000")
-    return value
+    return number_within(value, 0, 1_000_000, "whole number")
 
 
 def check_pid(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PID_MAX:
-        raise ValueError(f"{_shown(value)} is no process id; write a number from 1 to {PID_MAX}")
-    return value
+    return number_within(value, 1, PID_MAX, "process id")
 
 
 def check_nice(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not -20 <= value <= 19:
-        raise ValueError(f"{_shown(value)} is no nice value; write a number from -20 to 19")
-    return value
+    return number_within(value, -20, 19, "nice value")
 
 
 def check_limit(value: Any) -> int | str:
     if value == "none":
         return "none"
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LIMIT_MAX:
-        raise ValueError(f"{_shown(value)} is no limit; write a number from 1 to {LIMIT_MAX}, or none")
-    return value
+    return number_within(value, 1, LIMIT_MAX, "limit", ", or none")
 
 
 def check_path_list(value: Any) -> list[str]:

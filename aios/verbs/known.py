@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from aios.errors import MachineError, Refused
+from aios.errors import Refused
 from aios.events.event import Draft, Event
 from aios.playbooks.run import Run
 from aios.playbooks.run_opening import fits
 from aios.playbooks.run_table import BY_HAND, RUN_SHOWN
 from aios.ports import Emit
-from aios.world import World
+from aios.world import UNFIT, World
 
 CURE = "aios runs list shows them"
 Recall = Callable[[str, str], Awaitable[Sequence[Event]]]
@@ -132,6 +132,6 @@ def run_of(events: Iterable[Event], *, recalled: bool = False) -> Run | None:
         if run is not None and event.data["run"] == run.id:
             try:
                 run.fold(event.type, event.data, event.taken)
-            except MachineError:
+            except UNFIT:
                 continue  # it was told torn, or opened twice: what the world made of that it made, too
     return run

@@ -109,16 +109,14 @@ def test_a_line_of_our_own_that_was_never_ours_keeps_no_daemon_from_starting() -
                 seen.setdefault((event.type, str(event.data.get("step", ""))), (path, event))
         assert len(seen) > 15
         for path, event in seen.values():
-            node = disk._image.find(path)
-            kept = bytes(node.data)
+            kept = disk.read(path)
             for other in unfit(event):
-                node.data[:] = kept.replace(encode(event), encode(other))
-                assert node.data != kept
-                node.durable[:] = node.data
+                spoiled = kept.replace(encode(event), encode(other))
+                assert spoiled != kept
+                disk.rewrite(path, spoiled)
                 await rig.start()
                 rig.kill()
                 assert rig.died == [], f"{other.type} with {other.data}"
-                node.data[:] = kept
-                node.durable[:] = kept
+                disk.rewrite(path, kept)
 
     play(story, playbook("mender"))

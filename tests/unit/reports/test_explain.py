@@ -345,7 +345,7 @@ def test_a_playbook_that_a_person_switched_off_and_one_that_may_only_look() -> N
         assert (of(answer, "off")["verdict"], of(answer, "off")["needs"]) == ("off", "aios playbook enable off")
         one = of(answer)
         assert (one["verdict"], one["mode"], one["mode_in_force"]) == ("opened", "auto", "suggest")
-        assert one["needs"] == "to act: mode_max above suggest in the settings"
+        assert one["needs"] == "to act: mode_max above suggest in the settings, or `aios runs approve` for this once"
 
     play(story, playbook("mend"), playbook("off", head="priority: 1"), mode_max="suggest")
 
