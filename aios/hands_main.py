@@ -22,7 +22,7 @@ from aios.errors import ConfigError, Permanent, Temporary
 from aios.events.calls import RerunClass, SkillCall, SkillResult
 from aios.events.limits import UNSAID
 from aios.events.limits import Limits as StepLimits
-from aios.hands import launcher, turn, undo
+from aios.hands import interrupts, launcher, turn, undo
 from aios.hands import limits as hold
 from aios.hands.cgroups import find, prepare
 from aios.hands.keeper import start_kept
@@ -42,6 +42,7 @@ def main() -> None:
     link.set_inheritable(False)
     os.chdir("/")
     turn.ask_for_short_turns()
+    interrupts.busiest()  # once, before the first fork
     resource.setrlimit(resource.RLIMIT_DATA, (resource.getrlimit(resource.RLIMIT_DATA)[1],) * 2)  # the daemon's limit is its own
     serve(link, assemble(state_dir, cgroup))
 

@@ -280,18 +280,25 @@ def taken_back(line: Mapping[str, Any]) -> str:
 def limits_of(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     """What the steps that hands carried out were held to, and by what: once for all that were held to the same."""
     held: dict[str, dict[str, None]] = {}
+    words_of = {"limits": limits_words, "slowed": slowed_words}
     for step in steps:
         for story in step.get("evidence") or []:
-            if story.get("kind") == "limits":
-                held.setdefault(limits_words(story), {})[str(step.get("step", ""))] = None
+            if words := words_of.get(str(story.get("kind"))):
+                held.setdefault(words(story), {})[str(step.get("step", ""))] = None
     return [f"{', '.join(names)}: {words}" for words, names in held.items()]
+
+
+def slowed_words(story: Mapping[str, Any]) -> str:
+    """What its writing cost it: whoever wonders why it took so long finds it here."""
+    return f"held back for {story.get('slowed_s', 0):.1f} s by {story.get('by')}; it wrote {story.get('written', 0) / 1e6:.0f} MB"
 
 
 def limits_words(story: Mapping[str, Any]) -> str:
     """`memory 1G, processes 256 by cgroup v2; file_size 4G by rlimits`. Why there is less than could be, behind it."""
     said = story.get("limits") or {}
     parts = []
-    for key, by in (("cgroup", story.get("by", "")), ("rlimits", "rlimits of each process"), ("looks", "looking at it")):
+    holders = {"cgroup": story.get("by", ""), "rlimits": "rlimits of each process", "looks": "looking at it"}
+    for key, by in {**holders, "slowed": "holding it back"}.items():
         held = [f"{name} {said.get(name, '')}" for name in story.get(key) or () if key != "rlimits" or not _looked(story, name)]
         if held:
             parts.append(f"{', '.join(held)} by {by}")

@@ -1,7 +1,7 @@
 """What a step may use at most: values that travel from a playbook, a skill and the settings to hands. Pure.
 
-`limits: {memory: 512M, processes: 64, cpu: 50%, nice: 10, output: 1M, file_size: 1G}`. Read by `playbooks/read_limits.py` and
-`settings`, laid over one another and held in `hands/`. Its time is a step's `timeout`.
+`limits: {memory: 512M, processes: 64, cpu: 50%, nice: 10, output: 1M, file_size: 1G, write_bandwidth: 16M}`. Read by
+`playbooks/read_limits.py` and `settings`, laid over one another and held in `hands/`. Its time is a step's `timeout`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _SHARE = re.compile(r"(\d{1,5})%", re.ASCII)
 class Limits:
     """None: not said here, so what stands behind it is in force; 0: no limit.
 
-    Sizes in bytes, `cpu` in percent of one processor, `nice` as in nice(1): how far it steps back where the processor is short.
+    Sizes in bytes, `write_bandwidth` in bytes a second, `cpu` in percent of one processor, `nice` as in nice(1): how far it steps
+    back where the processor is short.
     """
 
     memory: int | None = None
@@ -31,6 +32,7 @@ class Limits:
     nice: int | None = None
     output: int | None = None
     file_size: int | None = None
+    write_bandwidth: int | None = None
 
     def over(self, behind: Limits) -> Limits:
         """These, and where nothing is said, those behind."""
@@ -48,7 +50,7 @@ class Limits:
 
 
 UNSAID = Limits()
-PROMPT = Limits(nice=0)
+PROMPT = Limits(nice=0, write_bandwidth=0)
 """Of AIOS's own short acts: on a machine that is busy they heal, so they step back for nobody."""
 
 
@@ -70,6 +72,9 @@ BOUNDS: Mapping[str, Bound] = {
     "nice": Bound("nice", 0, 19, "10", "How far it steps back for others where the processor is short; 0: not at all."),
     "output": Bound("size", 1 << 10, 1 << 30, "1M", "What is kept of what it prints; the rest is dropped."),
     "file_size": Bound("size", 1 << 10, 1 << 50, "1G", "The size of any one file that it writes."),
+    "write_bandwidth": Bound(
+        "size", 1 << 20, 1 << 40, "16M", "What it writes to disks in a second: it is slowed down, not ended."
+    ),
 }
 _EXAMPLES = {
     "size": "write a whole number with its unit, such as 512K, 64M or 1G, or none",

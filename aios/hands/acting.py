@@ -9,14 +9,13 @@ keeper keeps (a managed service) lives on.
 from __future__ import annotations
 
 import gc
-import math
 import os
 import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,7 @@ from aios.events.limits import format_limit
 from aios.hands import limits, proc, turn
 from aios.hands.cgroups import Group
 from aios.hands.limits import Hold
+from aios.hands.pace import Pace
 from aios.ports import Blobs, ProcessId
 
 LOOKS = 3
@@ -51,7 +51,7 @@ class NotBegun(Exception):
 
 @dataclass(slots=True)
 class Cancel:
-    """Whether somebody asked for an end: TERM to the launcher sets it and wakes the wait."""
+    """Whether somebody asked for an end: TERM to the launcher sets it and wakes the wait, as does the end of a child."""
 
     asked: bool = False
     wake_fd: int = -1
@@ -92,9 +92,11 @@ def carry_out(
     if cancel.asked:
         return failed("cancelled before it began", cancelled=True)
     act, output_fd = _begin(body, blobs, hold, output, record, kept_lives)
+    looks = limits.Looks.of(hold, partial(_descendants, act), clock.monotonic())
     try:
-        ended = _wait(act, clock.monotonic() + hold.timeout_s, clock, cancel, output_fd)
+        ended = _wait(act, clock.monotonic() + hold.timeout_s, clock, cancel, output_fd, looks)
         at = clock.monotonic()
+        looks.pace.let_go(at)
         left = end_session(act.who, clock, hold.group, grace_s=_grace_s(ended, hold), act=act, output_fd=output_fd)
         took_s = clock.monotonic() - at
         _drain(act, output_fd)
@@ -102,7 +104,7 @@ def carry_out(
     finally:
         for fd in (output_fd, act.pidfd, act.output_fd, act.result_fd):
             os.close(fd)
-    return _judged(act, reached, left, took_s)
+    return _slowed(_judged(act, reached, left, took_s), looks.pace)
 
 
 def _grace_s(ended: str, hold: Hold) -> float:
@@ -165,6 +167,7 @@ def _child(body: Body, blobs: Blobs, hold: Hold, launcher: int, go: int, output:
         proc.die_with_parent(launcher)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         gc.enable()  # a body may run for long
@@ -221,32 +224,27 @@ def _write_whole(fd: int, data: bytes) -> None:
 # --- the wait -------------------------------------------------------------------------------------------------------
 
 
-def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: int) -> str:
+def _wait(act: _Act, deadline: float, clock: Clock, cancel: Cancel, output_fd: int, looks: limits.Looks) -> str:
     """Until it `ended`, was `cancelled`, is `late`, or reached the limit that is named."""
     poll = select.poll()
     for fd in (act.pidfd, act.output_fd, act.result_fd):
         poll.register(fd, select.POLLIN)
     if cancel.wake_fd >= 0:
         poll.register(cancel.wake_fd, select.POLLIN)
-    look_s = limits.LOOK_FIRST_S if act.hold.has_to_look else math.inf
-    look_at = clock.monotonic() + look_s
-    turns = turn.Turns.of(act.hold.nice)
     while True:
         if cancel.asked:
             return "cancelled"
         now = clock.monotonic()
         if now >= deadline:
             return "late"
-        if now >= look_at:
-            if reached := act.hold.reached_by_look(partial(_descendants, act), turns):
-                return reached
-            look_s = min(limits.LOOK_EVERY_S, 2 * look_s)
-            look_at = clock.monotonic() + look_s
-        for fd, _ in poll.poll(max(0.0, min(deadline, look_at) - now) * 1000):
+        if now >= looks.next_at and (reached := looks.look(clock)):
+            return reached
+        for fd, _ in poll.poll(max(0.0, min(deadline, looks.next_at) - clock.monotonic()) * 1000):
             if fd == act.pidfd:
                 return "ended"
             if fd == cancel.wake_fd:
                 os.read(fd, 512)
+                _reap(act)  # whom the act left behind is ours to bury, at once: who is dead counts among its processes, too
             elif not _take(act, fd, output_fd):
                 poll.unregister(fd)
             elif act.printed > act.hold.output_max:
@@ -303,6 +301,7 @@ def end_session(
 
     Without an `act` it is a recovery: the launcher is gone, and with it the list of whom it had adopted.
     """
+    group.freeze(False)  # a launcher that was killed may have left it held
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_WAIT_S)):
         deadline = clock.monotonic() + wait_s
         if number == signal.SIGKILL and not group.folders:
@@ -315,6 +314,7 @@ def end_session(
             fresh = [pid for pid in members if pid not in told]
             turn.hurry(fresh)
             proc.signal_all(fresh, number)  # each once; who is born meanwhile, too
+            proc.signal_all(fresh, signal.SIGCONT)  # who is stopped hears no TERM
             told.update(fresh)
             if clock.monotonic() >= deadline:
                 break
@@ -396,6 +396,17 @@ def _judged(act: _Act, ended: str, left: list[int], took_s: float) -> SkillResul
         bound = format_limit(ended, getattr(act.hold.limits, ended) or 0)
         return failed(f"it reached its limit of {ended} ({bound}) and was ended", limit=ended, **more)
     return said or failed(f"it ended without a result ({_how(act.status)})", **more)
+
+
+def _slowed(result: SkillResult, pace: Pace) -> SkillResult:
+    """With what it lost by writing more than its share; where its time was the limit, that is a part of the error."""
+    if not pace.slowed_s:
+        return result
+    error = result.error
+    if result.result.get("limit") == "time":
+        share = format_limit("write_bandwidth", pace.bandwidth)
+        error += f"; it was held back for {pace.slowed_s:.1f} s of these, for it wrote more than its write_bandwidth of {share}"
+    return replace(result, error=error, evidence=(*result.evidence, pace.told()))
 
 
 def _said(act: _Act) -> SkillResult | None:

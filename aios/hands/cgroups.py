@@ -143,6 +143,10 @@ class Group:
         """Every living member, of groups below it, too."""
         return {pid for folder in self.folders for pid in _pids_below(folder)}
 
+    def freeze(self, on: bool) -> bool:
+        """Whether the kernel holds all of it, or lets it go on: v2 alone can."""
+        return bool(self.folders) and self.kind in ("v2", "hybrid") and _try(f"{self.folders[0]}/cgroup.freeze", str(int(on)))
+
     def kill(self) -> None:
         """End all of it, so that nobody is born meanwhile: at once by the kernel, else by letting nobody in any more."""
         if self.folders and _try(f"{self.folders[0]}/cgroup.kill", "1"):

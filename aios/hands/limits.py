@@ -14,17 +14,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aios.clock import Clock
 from aios.events.calls import GRACE_S, SkillCall
 from aios.events.limits import UNSAID, Limits, format_limit
 from aios.hands import proc, turn
 from aios.hands.cgroups import Group
+from aios.hands.pace import Pace
 
 OUTPUT_MAX = 256 * 1024
 OPEN_FILES_MAX = 4096
 LOOK_FIRST_S, LOOK_EVERY_S = 0.01, 0.2
 """A look reads two small files of the act's group, or a few for each process of the act: about 0.1 ms. The first ones come soon,
 each twice as late as the one before: what goes wild does so at once."""
-NOBODY_WAITS = Limits(memory=0, processes=0, cpu=0, nice=0, file_size=0)
+NOBODY_WAITS = Limits(memory=0, processes=0, cpu=0, nice=0, file_size=0, write_bandwidth=0)
 """Of what AIOS does itself (a rollback, a last-good copy): to stop half-way would be worse than to take long."""
 
 _BY_RLIMIT = {"memory": resource.RLIMIT_DATA, "cpu": resource.RLIMIT_CPU, "file_size": resource.RLIMIT_FSIZE}
@@ -78,24 +80,65 @@ class Hold:
         said = {name: format_limit(name, value) for name, value in self.limits.to_json().items()}
         story = {"kind": "limits", "by": f"cgroup {self.group.kind}" if self.group.folders else "rlimits"}
         lists = {"cgroup": sorted(self.group.held), "rlimits": by_rlimit, "looks": list(self.looked_at)}
+        lists |= {"slowed": ["write_bandwidth"] if self.limits.write_bandwidth else []}
         lists |= {"turn": turn.told(self.nice, weighed=self.group.weighed)}
         return {**story, **{name: value for name, value in lists.items() if value}, "limits": said} | (
             {"why": self.why} if self.why else {}
         )
 
-    def reached_by_look(self, living: Callable[[], Mapping[int, proc.Stat]], turns: turn.Turns) -> str:
-        """`memory`, `processes` or nothing: what all processes of the act take together, as far as it can be seen now."""
-        if reached := self.group.reached():
-            return reached
-        names = self.looked_at
-        if not names and not self.turns_to_keep:
+
+@dataclass(slots=True)
+class Looks:
+    """What the launcher looks at again and again while the act runs, and when (monotonic seconds)."""
+
+    hold: Hold
+    living: Callable[[], Mapping[int, proc.Stat]]
+    """Of the act, by pid."""
+    turns: turn.Turns
+    pace: Pace
+    limit_s: float
+    limit_at: float
+    pace_at: float
+
+    @classmethod
+    def of(cls, hold: Hold, living: Callable[[], Mapping[int, proc.Stat]], now: float) -> Looks:
+        bandwidth = hold.limits.write_bandwidth or 0
+        pace = Pace.of(bandwidth, hold.group, living, now)
+        first = LOOK_FIRST_S if hold.has_to_look else math.inf
+        return cls(
+            hold, living, turn.Turns.of(hold.nice), pace, first, now + first, now + LOOK_FIRST_S if bandwidth else math.inf
+        )
+
+    @property
+    def next_at(self) -> float:
+        return min(self.limit_at, self.pace_at)
+
+    def look(self, clock: Clock) -> str:
+        """What is due. The limit that all of it together have reached, as far as it can be seen now; or nothing."""
+        now = clock.monotonic()
+        if now >= self.pace_at:
+            self.pace_at = now + self.pace.look(now)
+        if now < self.limit_at:
             return ""
-        members = living()
-        if self.turns_to_keep:
-            turns.keep(members)
-        if "processes" in names and sum(stat.threads for stat in members.values()) > (self.limits.processes or 0):
+        reached = self._reached()
+        self.limit_s = min(LOOK_EVERY_S, 2 * self.limit_s)
+        self.limit_at = clock.monotonic() + self.limit_s
+        return reached
+
+    def _reached(self) -> str:
+        """`memory`, `processes` or nothing."""
+        hold = self.hold
+        if reached := hold.group.reached():
+            return reached
+        names = hold.looked_at
+        if not names and not hold.turns_to_keep:
+            return ""
+        members = self.living()
+        if hold.turns_to_keep:
+            self.turns.keep(members)
+        if "processes" in names and sum(stat.threads for stat in members.values()) > (hold.limits.processes or 0):
             return "processes"
-        if "memory" in names and sum(map(proc.memory_of, members)) > (self.limits.memory or 0):
+        if "memory" in names and sum(map(proc.memory_of, members)) > (hold.limits.memory or 0):
             return "memory"
         return ""
 

@@ -117,7 +117,6 @@ def _fork(work: Callable[[acting.Cancel], None]) -> int:
     status = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gc.disable()  # it lives for milliseconds, and a collection would copy all that it shares with hands
         cancel = _listen_for_cancel()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -156,6 +155,7 @@ def _listen_for_cancel() -> acting.Cancel:
         cancel.asked = True
 
     signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # heard through the pipe
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     return cancel
 

@@ -6,7 +6,8 @@ before it begins (`limits.dress`): that nice value, SCHED_BATCH (it takes nobody
 session. The last counts where the kernel shares the processor out by sessions (autogroup, sched(7)): there a nice value alone
 says nothing outside its session, and each session that an act opens would have as much as the daemon. So the launcher looks
 after them: `Turns`. And it leaves one processor of several to the others, for no weight shortens a turn that has begun: who is
-woken beside an act that spins, a thread of the kernel's that ends a sync among them, may wait for the next tick (4 ms).
+woken beside an act that spins, a thread of the kernel's that ends a sync among them, may wait for the next tick (4 ms). So it is
+the one that answers the disks (`interrupts.py`), for there these threads are woken.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aios.hands import proc
+from aios.hands.interrupts import processor_of_disks
 
 SLICE_NS = 100_000
 """The least that the kernel gives."""
@@ -50,7 +52,7 @@ def step_back(nice: int) -> None:
     if nice:
         _weigh_session("self", nice)
     if nice and len(cpus) > 1:
-        os.sched_setaffinity(0, cpus - {min(cpus)})  # the same one, whoever steps back: acts share what they leave
+        os.sched_setaffinity(0, cpus - {_left_of(cpus)})  # the same one, whoever steps back: acts share the others
 
 
 def step_forth() -> None:
@@ -135,6 +137,11 @@ def _take(policy: int, nice: int, slice_ns: int = 0) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def _left_of(cpus: set[int]) -> int:
+    answers = processor_of_disks()
+    return answers if answers in cpus else min(cpus)
 
 
 def _by_sessions() -> bool:

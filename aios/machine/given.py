@@ -63,6 +63,7 @@ def limits_env(settings: Settings) -> dict[str, Any]:
         "nice": settings.limits.nice,
         "output": settings.limits.output,
         "file_size": settings.limits.file_size,
+        "write_bandwidth": settings.limits.write_bandwidth,
         "grace_s": settings.limits.grace_s,
         "environment": list(settings.limits.environment),
     }

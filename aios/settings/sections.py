@@ -328,6 +328,9 @@ class StepLimits(Section):
     nice: Annotated[int, *limit_of("nice")] = Field(default=10, description=BOUNDS["nice"].doc)
     output: Annotated[int, *limit_of("output")] = Field(default=256 << 10, description=BOUNDS["output"].doc)
     file_size: Annotated[int, *limit_of("file_size")] = Field(default=4 << 30, description=BOUNDS["file_size"].doc)
+    write_bandwidth: Annotated[int, *limit_of("write_bandwidth")] = Field(
+        default=16 << 20, description=BOUNDS["write_bandwidth"].doc
+    )
     grace_s: Duration = Field(
         default=1.0, alias="grace", description="What reached a limit has so long between SIGTERM and SIGKILL; at most 30s."
     )

@@ -40,7 +40,7 @@ SKILL = Skill(
     touches=lambda params: Touches(files=params.files),
     touch_params=("files",),
     rerun="idempotent",
-    limits=Limits(memory=0, nice=0, file_size=0),
+    limits=Limits(memory=0, nice=0, file_size=0, write_bandwidth=0),
     timeout_s=60.0,
     dry=lambda params: f"would put the last-good copies of {', '.join(params.files)[:500]} back",
     result_fields={"restored": "int", "proof": "list"},

@@ -79,7 +79,7 @@ steps:
     act: run_job
     with: {{argv: [{python}, -S, {script}, {what}, {path}, "{half_s}"]}}
     timeout: {timeout_s}s
-    limits: {{memory: 64M, processes: 200, cpu: none, output: 64K, file_size: 1G}}
+    limits: {{memory: 64M, processes: 200, cpu: none, output: 64K, file_size: 1G, write_bandwidth: 16M}}
 verify:
   - bench_check: {{n: "${{event.data.n}}", within: 0s}}
 """

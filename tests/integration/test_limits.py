@@ -159,6 +159,14 @@ def test_who_detaches_and_ends_well_leaves_nobody_either(tmp_path: Path, cgroup:
     assert alive_with(mark("quiet")) == []
 
 
+def test_those_that_an_act_left_behind_and_that_ended_count_no_more(tmp_path: Path, cgroup: str) -> None:
+    """Sixty orphans one after the other, with room for twenty-four: whoever has ended is buried at once, not at the act's end."""
+    code = "for _ in range(60):\n    if os.fork() == 0:\n        os.fork()\n        os._exit(0)\n    os.wait()\n"
+    code += "    time.sleep(0.002)\n"
+    result = done(tmp_path, bad("orphans", code, timeout_s=20.0, processes=24), cgroup)
+    assert result.ok, result
+
+
 def test_who_allocates_ten_gigabytes(tmp_path: Path, cgroup: str) -> None:
     """It is ended at its limit, not the machine; where its own rlimit refuses it the memory, it fails of itself."""
     code = "keep = []\nfor _ in range(1000): keep.append(bytearray(10 << 20))\ntime.sleep(600)"

@@ -16,6 +16,7 @@ import pytest
 from aios.events.calls import SkillCall, SkillResult
 from aios.events.limits import UNSAID
 from aios.hands import turn
+from aios.hands.interrupts import processor_of_disks
 from aios.hands.turn import lowered
 from aios.ports import ProcessId
 from aios.skills.catalogue import load_bodies
@@ -27,7 +28,8 @@ AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 SLICE_SINCE = (6, 12)
 SAY = "import os; print(os.getpriority(0, 0), os.sched_getscheduler(0), slice_ns(), weight(), *os.sched_getaffinity(0))"
 CPUS = os.sched_getaffinity(0)
-LEFT = CPUS - {min(CPUS)} or CPUS
+SPARED = processor_of_disks() if processor_of_disks() in CPUS else min(CPUS)
+LEFT = CPUS - {SPARED} or CPUS
 KIT = """
 def weight():
     try: return int(open("/proc/self/autogroup").read().split()[-1])
