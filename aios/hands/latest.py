@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aios.disk import make_dirs, read_all, remove_if_there, temporary_beside
@@ -19,6 +20,7 @@ from aios.ports import Blobs, Files
 
 FOLDER = "latest"
 _MANIFEST_MAX = 64 << 20
+_KIND, _AT = Entry._fields.index("kind"), Entry._fields.index("at")
 
 
 def known_of(files: Files, state_dir: str, blobs: Blobs, real: str) -> Known:
@@ -34,18 +36,19 @@ def known_in(manifest: Mapping[str, Any], blobs: Blobs, real: str) -> Known:
     """What this manifest says of a real place, as far as the bytes are still there."""
     try:
         root = next(one for one in manifest["roots"] if one["real"] == real and "rows" in one)
-        entries, seen_ns = entries_of(root), int(manifest["taken_ns"])
-    except (ValueError, KeyError, TypeError, StopIteration):
+        rows, seen_ns = root["rows"], int(manifest["taken_ns"])
+        held = {bulk: blobs.holds(bulk) for bulk in {row[_AT][0] for row in rows if row[_AT]}}
+        whole = all(held.values()) and all(row[_AT] for row in rows if row[_KIND] == "file")
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration):
         return NOTHING_KNOWN
-    return Known(_still_held(entries, blobs), seen_ns)
+    return Known(partial(_still_held, root, held), seen_ns, rows=rows if whole else ())
 
 
-def _still_held(entries: list[Entry], blobs: Blobs) -> list[Entry]:
-    held: dict[str, bool] = {}
-    for entry in entries:
-        if entry.at and (bulk := str(entry.at[0])) not in held:
-            held[bulk] = blobs.holds(bulk)
-    return [entry for entry in entries if entry.at and held[str(entry.at[0])]]
+def _still_held(root: Mapping[str, Any], held: Mapping[str, bool]) -> list[Entry]:
+    try:
+        return [entry for entry in entries_of(root) if entry.at and held[entry.at[0]] and type(entry.ctime_ns) is int]
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 def note(files: Files, state_dir: str, manifest_path: str, manifest: Mapping[str, Any]) -> None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import cycle
 from typing import NamedTuple, Protocol
 
 from aios.digest import PIECES_AHEAD, Digest
-from aios.hands.entry import NO_XATTRS, Entry
+from aios.hands.entry import NO_XATTRS, Entry, rows_of
 from aios.hands.flags import flags_of
+from aios.hands.resting import Row, rests
 from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
 
 PIECE = 1 << 20
+_SIZE = Entry._fields.index("size")
 _ZEROS = memoryview(bytes(PIECE))
 ANOTHER = "another"
 """The hash of a file that was not read, as it surely is not what is wanted."""
@@ -85,15 +88,27 @@ class Hasher:
 
 
 class Known:
-    """What was seen before, by path: entries of one root, and when that was (ns of wall time).
+    """What was seen before, by path: entries of one root, made when they are asked for, and when that was (ns of wall time).
 
+    `rows` are the same as a manifest holds them, where all that they name is still held; `rests` says whether they are true.
     `differs` is for who only wants to know whether a file is what it was: what surely is not need not be read.
     """
 
-    def __init__(self, entries: Sequence[Entry] = (), seen_ns: int = 0, *, compare: bool = False) -> None:
-        self._before = {entry.path: entry for entry in entries if entry.kind == "file"}
+    def __init__(
+        self, entries: Callable[[], Iterable[Entry]], seen_ns: int, *, rows: Sequence[Row] = (), compare: bool = False
+    ) -> None:
+        self._entries = entries
         self._rested_ns = seen_ns - SETTLED_NS
         self._compare = compare
+        self.rows = rows
+
+    @cached_property
+    def _before(self) -> Mapping[str, Entry]:
+        return {entry.path: entry for entry in self._entries() if entry.kind == "file"}
+
+    def rests(self, path: str) -> bool:
+        """Whether the whole tree at this real place surely still is what it was then, with all that is in it."""
+        return bool(self.rows) and rests(path, self.rows, self._rested_ns)
 
     def about(self, path: str) -> bool:
         """Whether anything is known of it."""
@@ -121,7 +136,7 @@ class Known:
         return was if same else None
 
 
-NOTHING_KNOWN = Known()
+NOTHING_KNOWN = Known(tuple, 0)
 
 
 class Scan:
@@ -146,6 +161,20 @@ class Scan:
             self._entries, self._inodes = [Entry("", "absent")], {}
         self._tie()
         return self._entries
+
+    def rows(self, path: str, known: Known) -> Sequence[Row]:
+        """The same as `rows_of` its entries. Raises OSError."""
+        if known.rests(path) and self._charge_rows(known.rows):
+            return known.rows
+        return rows_of(self.run(path, known))
+
+    def _charge_rows(self, rows: Sequence[Row]) -> bool:
+        """Whether they surely are within the bounds. Holes count here as bytes do."""
+        count, size = self._count + len(rows), self._bytes + sum(row[_SIZE] for row in rows)
+        if count > self._bounds.files or size > min(self._bounds.bytes, HOLES_MAX):
+            return False
+        self._count, self._bytes = count, size
+        return True
 
     def _one(self, folder: int, name: str, path: str, depth: int) -> None:
         self._counted(path, depth)

@@ -11,12 +11,13 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from aios.errors import Permanent, Temporary
 from aios.events.calls import Touches
 from aios.hands import flags, kernel, tree
-from aios.hands.entry import Entry, entries_of, path_below, rows_of, shown
+from aios.hands.entry import Entry, entries_of, path_below, shown
 from aios.hands.restore import Restore, restore_absence
 from aios.hands.saver import Saver
 from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
@@ -94,13 +95,13 @@ def _roots(
         places = [(path, *tree.real_place(path)) for path in paths]
         for path, real, _ in places:
             allow(path, real)
-        found = [scan.run(real, known(real)) for _, real, _ in places]
+        found = [scan.rows(real, known(real)) for _, real, _ in places]
         saver.finish()
     finally:
         saver.drop()
     return [
-        {"path": path, "real": real, "missing": missing, "rows": rows_of(entries)}
-        for (path, real, missing), entries in zip(places, found, strict=True)
+        {"path": path, "real": real, "missing": missing, "rows": rows}
+        for (path, real, missing), rows in zip(places, found, strict=True)
     ]
 
 
@@ -146,7 +147,7 @@ def seen_now(manifest: Manifest) -> list[tuple[Mapping[str, Any], list[Entry]]]:
 
 
 def known_by(manifest: Manifest, root: Mapping[str, Any], *, compare: bool = False) -> Known:
-    return Known(entries_of(root), int(manifest.get("taken_ns", 0)), compare=compare)
+    return Known(partial(entries_of, root), int(manifest.get("taken_ns", 0)), compare=compare)
 
 
 def labels_now(manifest: Manifest) -> dict[str, str]:

@@ -219,6 +219,9 @@ def test_a_result_that_is_damaged_counts_as_died(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         it = outsider("a", "ok", tmp_path / "effects")
         await rig.act(it)
+        started = attempt.read_started(OsFiles(), str(rig.folder(it)))
+        assert started is not None
+        await rig.watch(lambda: not proc.alive(started.who))  # it tells first and ends then
         path = rig.folder(it) / attempt.RESULT
         whole = path.read_bytes()
         for damaged in (whole[:-1], whole[:20], b"", b"null", b"{}", whole.replace(b"true", b"True"), b"\xff" * 70_000):
