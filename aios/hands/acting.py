@@ -314,7 +314,8 @@ def end_session(
             fresh = [pid for pid in members if pid not in told]
             turn.hurry(fresh)
             proc.signal_all(fresh, number)  # each once; who is born meanwhile, too
-            proc.signal_all(fresh, signal.SIGCONT)  # who is stopped hears no TERM
+            if number == signal.SIGTERM:
+                proc.signal_all(fresh, signal.SIGCONT)  # who is stopped hears no TERM
             told.update(fresh)
             if clock.monotonic() >= deadline:
                 break

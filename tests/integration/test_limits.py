@@ -238,8 +238,11 @@ def test_who_closes_its_descriptors(tmp_path: Path, cgroup: str) -> None:
 
 
 def test_who_stops_itself(tmp_path: Path, cgroup: str) -> None:
-    """A process that is stopped hears no TERM; KILL it hears."""
-    over_and_gone(tmp_path, bad("stopped", "os.kill(os.getpid(), signal.SIGSTOP)"), cgroup)
+    """A process that is stopped would hear no TERM: it is let go on, and tidies up."""
+    tidy = f"signal.signal(signal.SIGTERM, lambda *_: (os.mkdir({str(tmp_path / 'tidied')!r}), os._exit(0)))\n"
+    it = bad("stopped", tidy + "os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(600)")
+    over_and_gone(tmp_path, replace(it, env={"limits": {"grace_s": 20.0}}), cgroup)
+    assert (tmp_path / "tidied").is_dir()
 
 
 def test_processor_time_is_held_down(tmp_path: Path, cgroup: str) -> None:
