@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from aios.hands.entry import Entry, name_from_json
@@ -20,69 +19,67 @@ Row = Sequence[Any]
 _PATH, _KIND, _MTIME, _CTIME, _SIZE, _DEVICE, _INODE, _LINKS = map(
     Entry._fields.index, ("path", "kind", "mtime_ns", "ctime_ns", "size", "device", "inode", "links")
 )
-_SEEN = ("file", "folder", "link", "fifo", "socket", "device")
+_SEEN = {"file", "folder", "link", "fifo", "socket", "device"}
 
 
 def rests(real: str, rows: Sequence[Row], rested_ns: int) -> bool:
-    """`rows` as a manifest holds them, each folder before what is in it. What changed after `rested_ns` is not believed."""
-    if not rows or any(len(row) != len(Entry._fields) for row in rows):
-        return False
-    open_folders: list[_Folder] = []
+    """`rows` as a manifest holds them, the root first. What has changed at or after `rested_ns` is not believed."""
     try:
+        if {len(row) for row in rows} != {len(Entry._fields)} or rows[0][_PATH] != "":
+            return False
+        changed = [row[_CTIME] for row in rows]
+        if not 0 < min(changed) <= max(changed) < rested_ns or not {row[_KIND] for row in rows} <= _SEEN:
+            return False
+        by_folder = _by_folder(rows[1:])
+        if sum(map(len, by_folder.values())) != len(rows) - 1:
+            return False
         with folder_of(real) as (above, name):
-            return _root_rests(above, name, rows, rested_ns, open_folders) and all(one.is_whole() for one in open_folders)
+            seen = {name: os.stat(name, dir_fd=above, follow_symlinks=False)}
+            return _stand(above, {name: rows[0]}, seen, "", by_folder) and not by_folder
     except (OSError, ValueError, TypeError, LookupError):  # it is gone, or the rows are damaged: the scan tells
         return False
-    finally:
-        for one in open_folders:
-            os.close(one.fd)
 
 
-@dataclass(slots=True)
-class _Folder:
-    path: str
-    fd: int
-    names: list[str] = field(default_factory=list)
-    """Of what the rows say is in it."""
-
-    def is_whole(self) -> bool:
-        """Nothing more and nothing less: not every file system moves a folder's time."""
-        found = os.listdir(self.fd)
-        return len(found) >= len(self.names) and {name for name in found if not is_ours(name)} == set(self.names)
-
-
-def _root_rests(above: int, name: str, rows: Sequence[Row], rested_ns: int, open_folders: list[_Folder]) -> bool:
-    if rows[0][_PATH] != "" or not _same(rows[0], os.stat(name, dir_fd=above, follow_symlinks=False), rested_ns):
-        return False
-    if rows[0][_KIND] != "folder":
-        return len(rows) == 1
-    open_folders.append(_Folder("", open_below(above, name)))
-    for row in rows[1:]:
+def _by_folder(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
+    """Row by name, by folder."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
         path = row[_PATH] if type(row[_PATH]) is str else name_from_json(row[_PATH])
-        parent, _, last = path.rpartition("/")
-        while parent != open_folders[-1].path:
-            done = open_folders.pop()  # the last one stays in `finally`'s sight only while it is open
-            try:
-                if not done.is_whole():
-                    return False
-            finally:
-                os.close(done.fd)
-        folder = open_folders[-1]
-        folder.names.append(last)
-        if not _same(row, os.stat(last, dir_fd=folder.fd, follow_symlinks=False), rested_ns):
-            return False
-        if row[_KIND] == "folder":
-            open_folders.append(_Folder(path, open_below(folder.fd, last)))
-    return True
+        folder, _, name = path.rpartition("/")
+        inside = found.get(folder)
+        if inside is None:
+            inside = found[folder] = {}
+        inside[name] = row
+    return found
 
 
-def _same(row: Row, seen: os.stat_result, rested_ns: int) -> bool:
+def _stand(
+    above: int, rows: dict[str, Row], seen: dict[str, os.stat_result], path: str, by_folder: dict[str, dict[str, Row]]
+) -> bool:
+    """Whether the names of an open folder stand as they did, with all that is below them; what was looked at is taken off.
+
+    `path`: of what is below, relative to the root.
+    """
+    found = [(row, seen[name]) for name, row in rows.items()]
     return (
-        row[_INODE] == seen.st_ino
-        and row[_CTIME] == seen.st_ctime_ns
-        and 0 < row[_CTIME] < rested_ns
-        and row[_MTIME] == seen.st_mtime_ns
-        and row[_DEVICE] == seen.st_dev
-        and row[_KIND] in _SEEN
-        and (row[_KIND] != "file" or (row[_SIZE] == seen.st_size and row[_LINKS] == seen.st_nlink))
+        len(seen) == len(rows)
+        and [(row[_INODE], row[_CTIME], row[_MTIME], row[_DEVICE]) for row, _ in found]
+        == [(one.st_ino, one.st_ctime_ns, one.st_mtime_ns, one.st_dev) for _, one in found]
+        and all((row[_SIZE], row[_LINKS]) == (one.st_size, one.st_nlink) for row, one in found if row[_KIND] == "file")
+        and all(
+            _folder_stands(above, name, row[_PATH] and path + name, by_folder)
+            for name, row in rows.items()
+            if row[_KIND] == "folder"
+        )
     )
+
+
+def _folder_stands(above: int, name: str, path: str, by_folder: dict[str, dict[str, Row]]) -> bool:
+    """The names in it are looked at, too: not every file system moves a folder's time."""
+    fd = open_below(above, name)
+    try:
+        with os.scandir(fd) as found:
+            seen = {one.name: one.stat(follow_symlinks=False) for one in found if not is_ours(one.name)}
+        return _stand(fd, by_folder.pop(path, {}), seen, path and path + "/", by_folder)
+    finally:
+        os.close(fd)
