@@ -10,7 +10,6 @@ them (root), and without. The bomb bounds itself a second time, under a user tha
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import time
 from contextlib import ExitStack
@@ -23,9 +22,7 @@ SETS = {"bomb": ("bomb", "loud"), "burn": ("burn", "closed"), "detached": ("deta
 """No more at once than leave the others half of the four places for runs: a place that is taken is no misbehaviour."""
 HALF_S, EDGE_S, PAUSE_S = 1.5, 0.3, 0.015
 """An event that is written so soon after a change belongs to neither half: what one has left undone is not the other's."""
-HALF_EVENTS = 20
-"""A half at the edge of the whole has fewer, and is left out."""
-ASK_S = float(os.environ.get("BENCH_LIMITS_S", "15"))
+ASK_S = float(os.environ.get("BENCH_LIMITS_S", "24"))
 RAGE = """\
 import mmap, os, resource, signal, sys, time
 what, path, half = sys.argv[1], sys.argv[2], float(sys.argv[3])
@@ -119,8 +116,8 @@ def _count(one: Bench, *needles: bytes) -> int:
     return sum(all(needle in raw for needle in needles) for raw in one.journal_lines())
 
 
-def _asked(one: Bench, seconds: float, first: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    """Milliseconds from before `write()` to the skill's first line: the quantiles of each still and of each wild half."""
+def _asked(one: Bench, seconds: float, first: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from before `write()` to the skill's first line, of all still halves and of all wild ones."""
     written: dict[int, int] = {}
     fd = one.inbox("latency")
     already, end = len(one.stamped(0, 0.0)), time.monotonic() + seconds
@@ -132,14 +129,12 @@ def _asked(one: Bench, seconds: float, first: int) -> tuple[list[dict[str, float
         time.sleep(PAUSE_S)
     stamps = one.stamped(already + len(written))
     os.close(fd)
-    halves: dict[int, list[float]] = {}
+    found: tuple[list[float], list[float]] = ([], [])
     for n, at in written.items():
         half, since_s = divmod(at / 1e9, HALF_S)
         if n in stamps and since_s >= EDGE_S:
-            halves.setdefault(int(half), []).append((stamps[n] - at) / 1e6)
-    full = {half: quantiles(ms) for half, ms in halves.items() if len(ms) >= HALF_EVENTS}
-    still, wild = ([figures for half, figures in full.items() if half % 2 == turn] for turn in (0, 1))
-    return still, wild
+            found[int(half) % 2].append((stamps[n] - at) / 1e6)
+    return found
 
 
 def _measure(cgroup: str) -> dict[str, Any]:
@@ -149,7 +144,8 @@ def _measure(cgroup: str) -> dict[str, Any]:
         one.start()
         _asked(one, 1.0, 0)  # warm
         still, wild = _asked(one, ASK_S / 2, 500_000)
-        told["alone_p50_ms"], told["alone_p99_ms"] = (_middle([*still, *wild], share) for share in ("p50", "p99"))
+        alone = quantiles([*still, *wild])
+        told |= {"alone_p50_ms": alone["p50"], "alone_p99_ms": alone["p99"]}
         over = 0
         for nth, (name, kinds) in enumerate(SETS.items(), 1):
             _rage(one, kinds)
@@ -162,17 +158,13 @@ def _measure(cgroup: str) -> dict[str, Any]:
     return {**told, "ratio_p99_worst": worst, "ended_after_limit_s_max": slowest, "acts_ended": len(ends)}
 
 
-def _compared(still: list[dict[str, float]], wild: list[dict[str, float]]) -> dict[str, Any]:
-    """The middle of the halves: one stall of the disk, which is nobody's here, decides nothing."""
-    figures: dict[str, Any] = {"halves": len(still) + len(wild)}
+def _compared(still: list[float], wild: list[float]) -> dict[str, Any]:
+    quiet, beside = quantiles(still), quantiles(wild)
+    figures: dict[str, Any] = {"events": len(still) + len(wild)}
     for share in ("p50", "p99"):
-        quiet, beside = _middle(still, share), _middle(wild, share)
-        figures |= {f"quiet_{share}_ms": quiet, f"wild_{share}_ms": beside, f"ratio_{share}": round(beside / quiet, 2)}
+        ratio = round(beside[share] / quiet[share], 2)
+        figures |= {f"quiet_{share}_ms": quiet[share], f"wild_{share}_ms": beside[share], f"ratio_{share}": ratio}
     return figures
-
-
-def _middle(halves: list[dict[str, float]], share: str) -> float:
-    return round(statistics.median(figures[share] for figures in halves), 3)
 
 
 def run() -> dict[str, Any]:
