@@ -96,7 +96,7 @@ def carry_out(
     try:
         ended = _wait(act, clock.monotonic() + hold.timeout_s, clock, cancel, output_fd, looks)
         at = clock.monotonic()
-        looks.pace.let_go(at)
+        looks.pace.end(at)
         left = end_session(act.who, clock, hold.group, grace_s=_grace_s(ended, hold), act=act, output_fd=output_fd)
         took_s = clock.monotonic() - at
         _drain(act, output_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, pace, proc
 from aios.hands.cgroups import Group
-from aios.hands.pace import Pace, written_by
+from aios.hands.pace import Counters, Pace
 from tests.integration.cgroup_kit import handed_over, why_not
 from tests.integration.hands_kit import Rig, call, play
 from tests.integration.test_limits import alive_with, done, held, mark
@@ -48,9 +49,12 @@ def cgroup(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     """A folder whose writes the kernel counts: a real disk."""
-    before = written_by(os.getpid())
+    counters = Counters()
+    before = counters.read()[os.getpid()]
     (tmp_path / "probe").write_bytes(bytes(MB))
-    if written_by(os.getpid()) - before < MB:
+    after = counters.read()[os.getpid()]
+    counters.close()
+    if after - before < MB:
         pytest.skip("the kernel counts no writes of this folder: it is no disk, or it keeps no such accounts")
     return tmp_path
 
@@ -171,6 +175,7 @@ def test_who_stopped_itself_stays_so() -> None:
         assert _state(own) == "T"
         assert _state(ours) != "T"
         assert it.slowed_s == 10.0
+        it.end(10.0)
     finally:
         for life in lives:
             life.kill()
@@ -187,10 +192,47 @@ def _state(pid: int) -> str:
     return found.state
 
 
+def test_what_is_written_is_sent_on_its_way(disk: Path) -> None:
+    """Long before the kernel would do it by itself (30 s); what is open for reading, or is no file, is left alone."""
+    code = f"""
+import os, sys
+mine = open({str(disk / "mine")!r}, "wb")
+mine.write(bytes({MB})); mine.flush()
+read = open({str(disk / "other")!r}, "rb")
+os.pipe()
+print("there", flush=True)
+sys.stdin.read()
+"""
+    (disk / "other").write_bytes(bytes(MB))
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        if (before := dirty_pages(disk / "mine")) is None:
+            pytest.skip("this kernel does not tell which pages wait to be written (cachestat(2), Linux 6.5)")
+        ours = len(os.listdir("/proc/self/fd"))
+        pace.send_on([writer.pid, 2**22 + 1])
+        assert len(os.listdir("/proc/self/fd")) == ours
+        deadline = time.monotonic() + 20
+        while dirty_pages(disk / "mine") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert before > 0
+        assert dirty_pages(disk / "mine") == 0
+        assert dirty_pages(disk / "other") == MB // os.sysconf("SC_PAGE_SIZE")
+        writer.communicate(b"")
+
+
+def dirty_pages(path: Path) -> int | None:
+    """Of a file, those that are changed in memory alone (cachestat(2))."""
+    fields = (ctypes.c_uint64 * 5)()
+    with open(path, "rb") as file:
+        failed = ctypes.CDLL(None).syscall(451, file.fileno(), (ctypes.c_uint64 * 2)(0, 0), fields, 0)
+    return None if failed else int(fields[1])
+
+
 def test_the_share_of_a_second_is_never_more_than_its_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over any history of looks: written until the last look <= bucket + bandwidth * time + what one look came too late for."""
     counted = [0]
-    monkeypatch.setattr(pace, "written_by", lambda pid: counted[0] if pid == os.getpid() else 0)
+    monkeypatch.setattr(pace.Counters, "read", lambda self: {os.getpid(): counted[0]})
     it = Pace.of(MB, Group(), dict, 0.0)
     now, late = 0.0, 0
     for n in range(5000):
