@@ -49,7 +49,7 @@ class Pace:
     counted: dict[int, int]
     """At the last look."""
     rate: float
-    """Of its writing while it was not held, in bytes a second; halved at each look that finds less, and at first all that it may."""
+    """Of its writing while not held, in bytes a second; halved at each look that finds less, and at first all that it may."""
     written: int = 0
     gathered: int = 0
     """Written since the last was sent on its way."""
