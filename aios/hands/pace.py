@@ -30,8 +30,8 @@ BUCKET_S = 0.125
 LOOK_LEAST_S, LOOK_MOST_S, LOOK_IDLE_S = 0.001, 0.025, 0.05
 """A look reads one small file for each process of the act: seldom while nothing has been written for a second or so, very soon
 while much is, and of many processes (the least is for each of them) no more often than costs a small part of a processor."""
-KNOW_S = 0.1
-"""Between two looks at who belongs to it: dearer than to look at what these have written."""
+KNOW_S, KNOW_EACH_S = 0.1, 0.002
+"""Between two looks at who belongs to it, at least and for each of them: dearer than to look at what these have written."""
 
 Living = Callable[[], Mapping[int, proc.Stat]]
 
@@ -57,7 +57,7 @@ class Pace:
     held_since: float | None = None
     known_at: float = -KNOW_S
     writers: set[int] = field(default_factory=set)
-    """Of these."""
+    """Of what has gathered."""
     stopped: dict[int, int] = field(default_factory=dict)
     """Start by pid."""
 
@@ -69,7 +69,7 @@ class Pace:
     def look(self, now: float) -> float:
         """Hold it, or let it go on. Returns after how many seconds to look again."""
         passed_s, self.at = now - self.at, now
-        if now - self.known_at >= KNOW_S:
+        if now - self.known_at >= max(KNOW_S, KNOW_EACH_S * len(self.counted)):
             self.counters.know(self.living())
             self.known_at = now
         fresh = self._fresh()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 ROOT = Path("/sys/fs/cgroup")
 
 
@@ -42,6 +44,17 @@ def handed_over(name: str, *, only: tuple[str, ...] = ()) -> Iterator[str]:
             for inner in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
                 inner.rmdir()
             path.rmdir()
+
+
+def with_and_without(name: str, how: str) -> Iterator[str]:
+    """For a fixture with the params `cgroup` and `rlimits`: what `limits.cgroup` is set to. Skips where there can be no group."""
+    if how == "rlimits":
+        yield "none"
+        return
+    if reason := why_not():
+        pytest.skip(reason)
+    with handed_over(name) as path:
+        yield path
 
 
 def groups_left(name: str) -> list[str]:

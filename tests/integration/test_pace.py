@@ -19,7 +19,7 @@ from aios.events.calls import SkillCall, SkillResult
 from aios.hands import attempt, pace, proc
 from aios.hands.cgroups import Group
 from aios.hands.pace import Counters, Pace
-from tests.integration.cgroup_kit import handed_over, why_not
+from tests.integration.cgroup_kit import with_and_without
 from tests.integration.hands_kit import Rig, call, play
 from tests.integration.test_limits import alive_with, done, held, mark
 
@@ -37,13 +37,7 @@ def write(path, mb):
 @pytest.fixture(params=["cgroup", "rlimits"])
 def cgroup(request: pytest.FixtureRequest) -> Iterator[str]:
     """By the freezer where there is a v2 tree, and by signals."""
-    if request.param == "rlimits":
-        yield "none"
-        return
-    if reason := why_not():
-        pytest.skip(reason)
-    with handed_over(f"aios-pace-{os.getpid()}") as name:
-        yield name
+    yield from with_and_without(f"aios-pace-{os.getpid()}", request.param)
 
 
 @pytest.fixture

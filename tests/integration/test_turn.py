@@ -20,7 +20,7 @@ from aios.hands.interrupts import processor_of_disks
 from aios.hands.turn import lowered
 from aios.ports import ProcessId
 from aios.skills.catalogue import load_bodies
-from tests.integration.cgroup_kit import ROOT, handed_over, why_not
+from tests.integration.cgroup_kit import ROOT, with_and_without
 from tests.integration.hands_kit import Rig, call, play
 from tests.integration.test_limits import done, held, until_gone
 
@@ -47,13 +47,7 @@ by_sessions = pytest.mark.skipif(
 
 @pytest.fixture(params=["cgroup", "rlimits"])
 def cgroup(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "rlimits":
-        yield "none"
-        return
-    if reason := why_not():
-        pytest.skip(reason)
-    with handed_over(f"aios-turn-{os.getpid()}") as name:
-        yield name
+    yield from with_and_without(f"aios-turn-{os.getpid()}", request.param)
 
 
 def program(run: str, code: str, nice: int | None = 10, timeout_s: float = 30.0) -> SkillCall:
