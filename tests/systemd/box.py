@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 BOOT_WITHIN_S = 60.0
+DISK = "/mnt/disk"
+"""Inside: a folder on a real disk, where this machine has one."""
 _LOOK_EVERY_S = 0.05
 _MADE_ANEW = ("/tmp/", "/run/", "/var/run/", "/dev/")
 _MASKED = (
@@ -62,6 +64,7 @@ class Box:
     def __init__(self, name: str) -> None:
         self.base = Path(tempfile.mkdtemp(prefix=f"aios-box-{name}-"))
         self.root = self.base / "root"
+        self.disk = Path(tempfile.mkdtemp(prefix=f"aios-box-{name}-", dir="/var/tmp"))  # the rest of the box is in memory
         self.leader = 0
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._cgroups: list[Path] = []
@@ -132,7 +135,8 @@ class Box:
             subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
         for cgroup in reversed(self._cgroups):
             _remove_cgroup(cgroup)
-        shutil.rmtree(self.base, ignore_errors=True)
+        for place in (self.base, self.disk):
+            shutil.rmtree(place, ignore_errors=True)
 
     # --- how
 
@@ -159,7 +163,7 @@ class Box:
                     pass  # a controller that takes no process here: the box does without it
 
         argv = ["systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit", "-b", "--console=pipe"]
-        argv += [f"--bind-ro={path}" for path in _hidden_paths()]
+        argv += [f"--bind-ro={path}" for path in _hidden_paths()] + [f"--bind={self.disk}:{DISK}"]
         with open(self.base / "log", "wb") as log:
             self._nspawn = subprocess.Popen(
                 [*argv, "--kill-signal=SIGRTMIN+3", "--private-network"],

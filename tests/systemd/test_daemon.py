@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .box import Box
+from .box import DISK, Box
 from .units import install, program
 
 DEADLINE_S = 30.0
@@ -163,6 +163,22 @@ def test_an_act_has_a_group_of_its_own_below_the_unit_and_nobody_gets_away(daemo
     assert left == ""
     assert kept_pid(daemon) == kept
     assert "aios.service/services/kept" in daemon.run("cat", f"/proc/{kept}/cgroup").stdout
+
+
+def test_an_act_that_writes_fast_is_held_back_and_says_so(daemon: Box) -> None:
+    """What the unit rules out (system calls, capabilities) leaves what that takes."""
+    daemon.write("/opt/writes", f"for n in $(seq 100); do head -c 500000 /dev/zero >> {DISK}/fast; sleep 0.005; done")
+    told = aios(daemon, "skill", "run", "run_job", 'argv=["sh", "/opt/writes"]')
+    assert told["ok"], told
+    held = next(entry for entry in told["evidence"] if entry["kind"] == "limits")
+    assert held["slowed"] == ["write_bandwidth"]
+    slowed = next((entry for entry in told["evidence"] if entry["kind"] == "slowed"), None)
+    if slowed is None:
+        pytest.skip("/var/tmp is no disk here: the kernel counts no writes there")
+    assert slowed["slowed_s"] > 1.0
+    assert (
+        "frozen 1" not in daemon.run("sh", "-c", "cat /sys/fs/cgroup/unified/*/*/*/cgroup.events 2>/dev/null", check=False).stdout
+    )
 
 
 def test_the_doctor_says_what_holds_acts_here(daemon: Box) -> None:
