@@ -29,9 +29,9 @@ def write(path, mb):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     for _ in range(mb * 16):
         os.write(fd, bytes(65536))
-        time.sleep(0.0005)
+        time.sleep(0.002)
 """
-"""At most 128 MB a second, so that the looks see it well before its end."""
+"""At most 32 MB a second, so that the looks see it well before its end."""
 
 
 @pytest.fixture(params=["cgroup", "rlimits"])
