@@ -77,7 +77,7 @@ BOUNDS: Mapping[str, Bound] = {
     ),
 }
 _EXAMPLES = {
-    "size": "write a whole number with its unit, such as 512K, 64M or 1G, or none",
+    "size": "write a whole number with its unit (K, M, G or T) such as {example}, or none",
     "count": "write a whole number such as 64, or none",
     "nice": "write a whole number from 0 (waits as anybody does) to 19 (lets all others go first), or none",
     "share": "write a percentage of one processor such as 50% or 200%, or none",
@@ -89,12 +89,13 @@ def parse_limit(name: str, value: object) -> int:
     bound = BOUNDS[name]
     if value == NONE:
         return 0
+    cure = _EXAMPLES[bound.form].format(example=bound.example)
     number = _number(bound.form, value)
     if number is None:
-        raise ValueError(f"{name} cannot be {str(value)[:40]!r}; {_EXAMPLES[bound.form]}")
+        raise ValueError(f"{name} cannot be {str(value)[:40]!r}; {cure}")
     if not bound.least <= number <= bound.most:
         low, high = (format_limit(name, edge) for edge in (bound.least, bound.most))
-        raise ValueError(f"{name} must be from {low} to {high}, and this is {str(value)[:40]}; {_EXAMPLES[bound.form]}")
+        raise ValueError(f"{name} must be from {low} to {high}, and this is {str(value)[:40]}; {cure}")
     return number
 
 

@@ -161,10 +161,10 @@ class Group:
         """The limit that was reached: `memory`, `processes`, or nothing. Not every kernel tells of refused forks: it is asked."""
         if "memory" in self.held:
             folder = self.held["memory"]
-            text = _read(f"{folder}/memory.events") or _read(f"{folder}/memory.oom_control")
+            text = proc.text_of(f"{folder}/memory.events") or proc.text_of(f"{folder}/memory.oom_control")
             if any(_count(text, word) for word in ("oom_kill", "oom_group_kill", "under_oom")):
                 return "memory"
-        if "processes" in self.held and _count(_read(f"{self.held['processes']}/pids.events"), "max"):
+        if "processes" in self.held and _count(proc.text_of(f"{self.held['processes']}/pids.events"), "max"):
             return "processes"
         return ""
 
@@ -230,7 +230,7 @@ def _from(mounts: list[_Mount], lead: _Mount, base: str, path: str) -> Groups:
     if lead.names:
         return Groups("v1", base, bases, _missing(bases))
     why = ""
-    there = CONTROLLERS.keys() & set(_read(f"{base}/cgroup.controllers").split())
+    there = CONTROLLERS.keys() & set(proc.text_of(f"{base}/cgroup.controllers").split())
     if there and list(_pids_of(base)):
         why = f"processes stand in {base} itself, so v2 gives no limits below it (systemd 254 puts the daemon elsewhere)"
     else:
@@ -263,10 +263,10 @@ def _is_marked(folder: str) -> bool:
 
 def _mounts(pid: int | str) -> Iterator[_Mount]:
     paths: dict[frozenset[str], str] = {}
-    for line in _read(f"/proc/{pid}/cgroup").splitlines():
+    for line in proc.text_of(f"/proc/{pid}/cgroup").splitlines():
         _, written, path = line.split(":", 2)
         paths[frozenset(filter(None, written.split(",")))] = path
-    for line in _read(f"/proc/{pid}/mountinfo").splitlines():
+    for line in proc.text_of(f"/proc/{pid}/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         words, (kind, *rest) = before.split(" "), after.split(" ")
         options = set(rest[1].split(",")) if len(rest) > 1 else set()
@@ -335,15 +335,6 @@ def _limit_memory(folder: str, value: int) -> None:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _read(path: str) -> str:
-    """Its text; nothing when it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 def _write(path: str, text: str) -> None:
     """Raises OSError."""
     with open(path, "wb", buffering=0) as file:
@@ -379,7 +370,7 @@ def _count(text: str, word: str) -> int:
 
 
 def _pids_of(folder: str) -> Iterator[int]:
-    return (int(word) for word in _read(f"{folder}/cgroup.procs").split())
+    return (int(word) for word in proc.text_of(f"{folder}/cgroup.procs").split())
 
 
 def _pids_below(folder: str) -> Iterator[int]:

@@ -13,11 +13,13 @@ import os
 from collections.abc import Iterator
 from functools import cache
 
+from aios.hands.proc import text_of
+
 
 def processor_of_disks(sys: str = "/sys", proc: str = "/proc") -> int | None:
     """None when nobody can say: no disk of its own here, or a kernel without these files."""
     number = busiest(sys, proc)
-    words = _read(f"{proc}/irq/{number}/effective_affinity_list") or _read(f"{proc}/irq/{number}/smp_affinity_list")
+    words = text_of(f"{proc}/irq/{number}/effective_affinity_list") or text_of(f"{proc}/irq/{number}/smp_affinity_list")
     first = words.replace("-", ",").partition(",")[0].strip()
     return int(first) if number and first.isdigit() else None
 
@@ -25,7 +27,7 @@ def processor_of_disks(sys: str = "/sys", proc: str = "/proc") -> int | None:
 @cache
 def busiest(sys: str = "/sys", proc: str = "/proc") -> str:
     """The number of that interrupt of a disk that came most often since the boot; nothing when there is none."""
-    sys, counts = os.path.realpath(sys), dict(_counts(_read(f"{proc}/interrupts")))
+    sys, counts = os.path.realpath(sys), dict(_counts(text_of(f"{proc}/interrupts")))
     found = {number for disk in _names(f"{sys}/block") for number in _interrupts_of(os.path.realpath(f"{sys}/block/{disk}"), sys)}
     return max(found & counts.keys(), key=lambda number: (counts[number], number), default="")
 
@@ -35,7 +37,7 @@ def _interrupts_of(folder: str, sys: str) -> set[str]:
     while len(folder) > len(sys):
         if numbers := set(_names(f"{folder}/msi_irqs")):
             return numbers
-        if (number := _read(f"{folder}/irq").strip()) not in ("", "0"):
+        if (number := text_of(f"{folder}/irq").strip()) not in ("", "0"):
             return {number}
         folder = os.path.dirname(folder)
     return set()
@@ -57,12 +59,3 @@ def _names(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except OSError:
         return []
-
-
-def _read(path: str) -> str:
-    """Nothing when it cannot be read."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -21,6 +21,7 @@ import signal
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from aios.hands import proc
 from aios.hands.cgroups import Group
@@ -32,6 +33,10 @@ LOOK_LEAST_S, LOOK_MOST_S, LOOK_IDLE_S = 0.001, 0.025, 0.05
 while much is, and of many processes (the least is for each of them) no more often than costs a small part of a processor."""
 KNOW_S, KNOW_EACH_S = 0.1, 0.002
 """Between two looks at who belongs to it, at least and for each of them: dearer than to look at what these have written."""
+COUNTED_MOST = 512
+"""Processes, each with an open file of ours; of an act that has more at once, the others' writing is not counted."""
+PASSES = 3
+"""Over who forks while it is stopped; who still got by is stopped at the next look, and the limits are looked at in between."""
 
 Living = Callable[[], Mapping[int, proc.Stat]]
 
@@ -85,7 +90,7 @@ class Pace:
             self.gathered = 0
             self.writers.clear()
         if self.held_since is not None:
-            return (self._enough - self.tokens) / self.bandwidth
+            return min(KNOW_S, (self._enough - self.tokens) / self.bandwidth)
         soon_s = LOOK_IDLE_S if self.rate < 1.0 else min(LOOK_MOST_S, self.tokens / self.rate)
         return max(LOOK_LEAST_S * len(self.counted), soon_s)
 
@@ -104,11 +109,14 @@ class Pace:
         return fresh
 
     def _hold(self, now: float) -> None:
-        """All of it; again at each look that finds more written, for without a group somebody was perhaps just being forked."""
+        """All of it; again at each look until it may go on, for without a group somebody was perhaps just being forked."""
         self.held_since = now if self.held_since is None else self.held_since
         if self.group.freeze(True):
             return
-        while fresh := {pid: stat.start for pid, stat in self.living().items() if pid not in self.stopped and stat.state != "T"}:
+        for _ in range(PASSES):
+            fresh = {pid: one.start for pid, one in self.living().items() if pid not in self.stopped and one.state != "T"}
+            if not fresh:
+                return
             proc.signal_all(sorted(fresh), signal.SIGSTOP)
             self.stopped |= fresh
 
@@ -144,7 +152,7 @@ class Counters:
 
     def know(self, pids: Iterable[int]) -> None:
         """From now on these."""
-        wanted = {os.getpid(), *pids}
+        wanted = {os.getpid(), *islice(pids, COUNTED_MOST)}
         for pid in wanted - self._fds.keys():
             try:
                 self._fds[pid] = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)

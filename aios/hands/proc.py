@@ -35,6 +35,15 @@ class Stat(NamedTuple):
         return self.state in "ZXx"
 
 
+def text_of(path: str) -> str:
+    """Of a file of the kernel's; nothing when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 @cache
 def boot_id() -> str:
     """The kernel's name for this boot."""

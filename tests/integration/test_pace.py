@@ -186,6 +186,18 @@ def _state(pid: int) -> str:
     return found.state
 
 
+def test_who_forks_faster_than_it_is_stopped_does_not_keep_the_launcher() -> None:
+    """Its limits are looked at in between: at each look some more of it stands, and none takes for ever."""
+    born = iter(range(2**22 + 1, 2**31))  # nobody has such a number
+    it = Pace.of(MB, Group(), lambda: {next(born): proc.Stat("R", 1, 1, 1, 1)}, 0.0)
+    it.tokens = -100.0 * MB
+    assert it.look(0.0) <= pace.KNOW_S
+    assert len(it.stopped) == pace.PASSES
+    it.look(0.1)
+    assert len(it.stopped) == 2 * pace.PASSES
+    it.end(0.2)
+
+
 def test_what_is_written_is_sent_on_its_way(disk: Path) -> None:
     """Long before the kernel would do it by itself (30 s); what is open for reading, or is no file, is left alone."""
     code = f"""
