@@ -55,6 +55,10 @@ class Collected:
     problems: list[str] = field(default_factory=list)
 
 
+_Manifest = tuple[int, int, int, int]
+"""Its device, inode, size, and when it was written (ns)."""
+
+
 @dataclass(slots=True)
 class _RunFolder:
     path: str
@@ -70,9 +74,9 @@ class Collector:
     files: Files
     state_dir: str
     bounds: Bounds
-    _read: dict[str, tuple[int, int, frozenset[bytes]]] = field(default_factory=dict)
-    """Manifest -> its inode, when it changed, and what it names."""
-    _met: set[str] = field(default_factory=set)
+    _read: dict[_Manifest, frozenset[bytes]] = field(default_factory=dict)
+    """What a manifest names. Runs in which nothing had changed share one; it never changes under its name."""
+    _met: set[_Manifest] = field(default_factory=set)
 
     def collect(self, now: float, open_runs: Collection[str], memory: bytes) -> Collected:
         """`memory` is all that the daemon knows, as JSON: what it names is needed. Raises nothing that a later round can mend."""
@@ -83,7 +87,7 @@ class Collector:
                 work(now, open_runs, memory, done)
             except OSError as error:
                 done.problems.append(str(error))
-        self._read = {path: known for path, known in self._read.items() if path in self._met}
+        self._read = {manifest: names for manifest, names in self._read.items() if manifest in self._met}
         return done
 
     # --- folders of runs
@@ -209,16 +213,14 @@ class Collector:
         """Raises OSError when it is there and cannot be read: then nothing may be deleted."""
         seen = self._look(manifest)
         if seen is None or not stat.S_ISREG(seen.mode):
-            self._read.pop(manifest, None)
             return frozenset()
-        self._met.add(manifest)
-        known = self._read.get(manifest)
-        if known is None or known[:2] != (seen.inode, seen.ctime_ns):
+        which = (seen.device, seen.inode, seen.size, seen.mtime_ns)
+        self._met.add(which)
+        if which not in self._read:
             data = read_all(self.files, manifest, MANIFEST_MAX)
             first = b'"version":1' in data[:200] or b'"version":2' not in data
-            known = (seen.inode, seen.ctime_ns, frozenset((_ANY_NAME if first else _BULK_NAME).findall(data)))
-            self._read[manifest] = known
-        return known[2]
+            self._read[which] = frozenset((_ANY_NAME if first else _BULK_NAME).findall(data))
+        return self._read[which]
 
     def _bulk_sizes(self) -> dict[bytes, int]:
         sizes = {}

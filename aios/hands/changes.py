@@ -5,7 +5,7 @@ Called by the launcher's driver (`server.py`) right after the act; `after.py` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +13,25 @@ from aios.events.calls import SkillResult
 from aios.events.codec import encode_json
 from aios.hands import after, difference, snapshot
 from aios.hands.entry import Entry, shown
+from aios.hands.snapshot import Manifest
 from aios.ports import Blobs, Files
 
 
-def told(result: SkillResult, manifest: Mapping[str, Any], folder: str, files: Files, blobs: Blobs) -> SkillResult:
+def told(result: SkillResult, manifest_of: Callable[[], Manifest], folder: str, files: Files, blobs: Blobs) -> SkillResult:
     """The result with the proof of what was changed. What cannot be seen or written is said; the act has happened all the
     same.
     """
-    if not manifest or not snapshot.reversible(manifest):
-        return result
     try:
+        manifest = manifest_of()
+        if not manifest or not snapshot.reversible(manifest):
+            return result
         now = after.look(manifest)
         before = snapshot.entries_by_path(manifest)
         paths = difference.changed_paths(before, now)
         live = difference.live_bytes(after.real_places([manifest], now))
         after.record(files, folder, now, difference.texts_of(paths, now, live))
         return _with_evidence(result, before, now, paths, live, blobs) if paths else result
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return replace(result, evidence=(*result.evidence, {"kind": "changes", "error": f"cannot be told: {error}"}))
 
 

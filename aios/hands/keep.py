@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aios.disk import make_dirs, read_all, remove_if_there, write_small
+from aios.disk import make_dirs, remove_if_there, write_small
 from aios.errors import Permanent
 from aios.events.calls import SkillResult, failed
-from aios.events.codec import decode_json, encode_json
+from aios.events.codec import encode_json
 from aios.hands import after, difference, latest, snapshot
 from aios.hands.entry import Entry, entries_of, rows_of, shown
 from aios.hands.keeper import file_name, plain_name
@@ -23,7 +23,6 @@ from aios.ports import Blobs, Files
 
 GENERATIONS = 3
 """Where the settings do not say."""
-MANIFEST_MAX = 64 << 20
 _SUFFIX = ".manifest.json"
 
 
@@ -77,7 +76,7 @@ def _generations(files: Files, folder: str) -> list[str]:
 
 def _read(files: Files, path: str) -> dict[str, Any] | None:
     try:
-        raw = decode_json(read_all(files, path, MANIFEST_MAX))
+        raw = snapshot.read(files, path)
     except (OSError, ValueError):  # damaged: an older generation stands in
         return None
     return raw if isinstance(raw, dict) and "roots" in raw else None

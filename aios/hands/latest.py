@@ -1,47 +1,54 @@
-"""The latest snapshot of each place: what was seen there is not read again while it is surely unchanged.
+"""The latest snapshots: what they saw is not read again while it is surely unchanged. Two memories, both only a help:
 
-`latest/HASH.json` is another name of the manifest that saved the place last. Only a help: nothing needs it, it may be lost, and
-what it says is believed only of files that had rested (`scan.Known`) and whose bytes are still there.
+`latest/PLACE.json` is another name of the manifest that saved a place last, and what it says is believed file by file, of files
+that had rested (`scan.Known`) and whose bytes are still there.
+
+`latest/OUTLINE.seen` is of everything that one call touches: what must stand of each tree (`resting.py`), and which manifest saw
+them so. Where all of them stand, the manifest of the next attempt is another name of that one, and nothing is read or written.
+
+Nothing needs them, they may be lost, and who believes them has looked.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
-from aios.disk import make_dirs, read_all, remove_if_there, temporary_beside
-from aios.events.codec import decode_json
+from aios.disk import make_dirs, read_all, remove_if_there, temporary_beside, write_all, write_small
+from aios.events.codec import decode_json, encode_json, encode_sorted
+from aios.hands import snapshot
 from aios.hands.entry import Entry, entries_of
-from aios.hands.scan import NOTHING_KNOWN, Known
+from aios.hands.resting import resting, stands
+from aios.hands.scan import NOTHING_KNOWN, Bounds, Known
+from aios.hands.snapshot import BOUNDS, Manifest
+from aios.hands.times import rested_ns
 from aios.ports import Blobs, Files
 
 FOLDER = "latest"
-_MANIFEST_MAX = 64 << 20
-_KIND, _AT = Entry._fields.index("kind"), Entry._fields.index("at")
+_SEEN_MAX = 16 << 20
+_KIND, _SIZE, _AT = map(Entry._fields.index, ("kind", "size", "at"))
 
 
 def known_of(files: Files, state_dir: str, blobs: Blobs, real: str) -> Known:
     """What the latest snapshot saw at this real place."""
     try:
-        manifest = decode_json(read_all(files, _path(state_dir, real), _MANIFEST_MAX))
+        return known_in(snapshot.read(files, _place(state_dir, real)), blobs, real)
     except (OSError, ValueError):
         return NOTHING_KNOWN
-    return known_in(manifest, blobs, real)
 
 
 def known_in(manifest: Mapping[str, Any], blobs: Blobs, real: str) -> Known:
     """What this manifest says of a real place, as far as the bytes are still there."""
     try:
         root = next(one for one in manifest["roots"] if one["real"] == real and "rows" in one)
-        rows, seen_ns = root["rows"], int(manifest["taken_ns"])
-        held = {bulk: blobs.holds(bulk) for bulk in {row[_AT][0] for row in rows if row[_AT]}}
-        whole = all(held.values()) and all(row[_AT] for row in rows if row[_KIND] == "file")
+        seen_ns = int(manifest["taken_ns"])
+        held = {bulk: blobs.holds(bulk) for bulk in {row[_AT][0] for row in root["rows"] if row[_AT]}}
     except (ValueError, KeyError, TypeError, IndexError, StopIteration):
         return NOTHING_KNOWN
-    return Known(partial(_still_held, root, held), seen_ns, rows=rows if whole else ())
+    return Known(partial(_still_held, root, held), seen_ns)
 
 
 def _still_held(root: Mapping[str, Any], held: Mapping[str, bool]) -> list[Entry]:
@@ -51,25 +58,101 @@ def _still_held(root: Mapping[str, Any], held: Mapping[str, bool]) -> list[Entry
         return []
 
 
-def note(files: Files, state_dir: str, manifest_path: str, manifest: Mapping[str, Any]) -> None:
-    """This manifest is the latest of its places. That it fails costs time later, and nothing else."""
+def save(
+    files: Files, state_dir: str, blobs: Blobs, outline: Manifest, *, path: str, bounds: Bounds = BOUNDS, now_ns: int = 0
+) -> dict[str, Any] | None:
+    """The snapshot of all that `outline` names (`snapshot.outline`), its manifest durable at `path`. None: it is the same as the
+    latest, and `path` another name of that one's manifest. `now_ns` is wall time. Raises OSError.
+    """
+    if _same(files, state_dir, blobs, outline, bounds, path):
+        files.fsync_dir(os.path.dirname(path))
+        return None
+    known = partial(known_of, files, state_dir, blobs)
+    manifest = snapshot.filled(outline, blobs, bounds=bounds, known=known, now_ns=now_ns)
+    data = encode_json(manifest)
+    write_small(files, path, data)
     try:
-        make_dirs(files, f"{state_dir}/{FOLDER}")
-        for root in manifest["roots"]:
-            if "rows" in root:
-                _link(files, manifest_path, _path(state_dir, root["real"]))
-    except OSError:
-        return
+        _note(files, state_dir, path, outline, manifest, sha256(data).hexdigest())
+    except OSError:  # costs time later, and nothing else
+        pass
+    return manifest
 
 
-def _link(files: Files, manifest: str, path: str) -> None:
+def _same(files: Files, state_dir: str, blobs: Blobs, outline: Manifest, bounds: Bounds, path: str) -> bool:
+    """Whether the latest snapshot of all this still is true; then `path` is another name of its manifest, not synced yet."""
+    try:
+        seen = decode_json(read_all(files, _seen(state_dir, outline), _SEEN_MAX))
+        return (
+            seen["names"] <= bounds.files
+            and seen["bytes"] <= bounds.bytes
+            and all(blobs.holds(bulk) for bulk in seen["bulks"])
+            and len(seen["trees"]) == len(outline["roots"])
+            and all(map(stands, (root["real"] for root in outline["roots"]), seen["trees"]))
+            and _another_name(files, f"{state_dir}/{seen['manifest']}", seen["sha256"], path)
+        )
+    except (OSError, ValueError, LookupError, TypeError):  # there is none, it is damaged, something is gone: the scan tells
+        return False
+
+
+def _another_name(files: Files, manifest: str, digest: str, path: str) -> bool:
+    """For the very bytes that were written then. Raises OSError where they are gone, or have as many names as may be."""
+    files.link(manifest, path)
+    if sha256(read_all(files, path, snapshot.MANIFEST_MAX)).hexdigest() == digest:
+        return True
+    files.unlink(path)
+    return False
+
+
+def _note(files: Files, state_dir: str, path: str, outline: Manifest, manifest: Manifest, digest: str) -> None:
+    """The manifest at this path is the latest of its places, and of all of them together. Raises OSError."""
+    make_dirs(files, f"{state_dir}/{FOLDER}")
+    for root in manifest["roots"]:
+        if "rows" in root:
+            _put(files, _place(state_dir, root["real"]), lambda temporary: files.link(path, temporary))
+    if (seen := _seen_in(manifest)) is not None:
+        data = encode_json(seen | {"manifest": os.path.relpath(path, state_dir), "sha256": digest})
+        _put(files, _seen(state_dir, outline), lambda temporary: _write(files, temporary, data))
+
+
+def _seen_in(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None where it could not be told whether the manifest still is true."""
+    if not all("rows" in root for root in manifest["roots"]):
+        return None
+    rows = [row for root in manifest["roots"] for row in root["rows"]]
+    rested = rested_ns(manifest["taken_ns"])
+    trees = [resting(root["rows"], rested) for root in manifest["roots"]]
+    if None in trees or not all(row[_AT] for row in rows if row[_KIND] == "file"):
+        return None
+    return {
+        "names": len(rows),
+        "bytes": sum(row[_SIZE] for row in rows),
+        "bulks": sorted({row[_AT][0] for row in rows if row[_AT]}),
+        "trees": trees,
+    }
+
+
+def _write(files: Files, path: str, data: bytes) -> None:
+    """Not synced: what a power cut leaves half is no memory."""
+    fd = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
+    try:
+        write_all(files, fd, data)
+    finally:
+        files.close(fd)
+
+
+def _put(files: Files, path: str, make: Callable[[str], None]) -> None:
+    """All at once, over what was there."""
     temporary = temporary_beside(path)
     try:
-        files.link(manifest, temporary)
+        make(temporary)
         files.rename(temporary, path)
     finally:
         remove_if_there(files, temporary)
 
 
-def _path(state_dir: str, real: str) -> str:
-    return f"{state_dir}/{FOLDER}/{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.json"
+def _place(state_dir: str, real: str) -> str:
+    return f"{state_dir}/{FOLDER}/{sha256(os.fsencode(real)).hexdigest()[:32]}.json"
+
+
+def _seen(state_dir: str, outline: Mapping[str, Any]) -> str:
+    return f"{state_dir}/{FOLDER}/{sha256(encode_sorted(outline)).hexdigest()[:32]}.seen"

@@ -7,21 +7,19 @@ name of what it does next; at `ACT` its driver carries the act out and sends bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator
 
-from aios.disk import write_small
 from aios.errors import AiosError, Permanent, Temporary
 from aios.events.calls import SkillCall, SkillResult, failed
-from aios.events.codec import encode_json
 from aios.hands import attempt
 from aios.ports import Files, ProcessId
 
 FENCE, SNAPSHOT, RESERVE, ACT, WRITE, DONE = "fence", "snapshot", "reserve", "act", "write", "done"
 STEPS = (FENCE, SNAPSHOT, RESERVE, ACT, WRITE, DONE)
 
-TakeSnapshot = Callable[[SkillCall], Mapping[str, Any]]
-"""Saves what the call touches as blobs, durably, and returns the manifest. Raises OSError, Permanent or Temporary."""
+TakeSnapshot = Callable[[SkillCall, str], None]
+"""Saves what the call touches, durably: its bytes as blobs, and the manifest at this path; nothing where nothing is touched.
+Raises OSError, Permanent or Temporary."""
 
 Launch = Generator[str, SkillResult | None, SkillResult | None]
 
@@ -48,9 +46,7 @@ def _prepared(
     """Without a snapshot and room for the result there is no act."""
     try:
         yield SNAPSHOT
-        manifest = take_snapshot(call)
-        if manifest:
-            write_small(files, f"{folder}/{attempt.MANIFEST}", encode_json(manifest))
+        take_snapshot(call, f"{folder}/{attempt.MANIFEST}")
         yield RESERVE
         attempt.reserve(files, folder)
     except Temporary as error:

@@ -1,85 +1,98 @@
-"""Whether a tree stands, name for name, as the snapshot before saw it: then what that one wrote down is written down again.
+"""Whether a tree stands, name for name, as a snapshot saw it: told by one stat for each name, with nothing opened but folders.
 
-The common case before an act, and by far the cheapest: a list of names for each folder and one stat for each name, nothing opened
-but folders, nothing made of the rows. Whatever is not sure (a time that has moved, a name more or less, rows of another version)
-makes it no, and `scan.py` looks at everything. What is sure is what `scan.Known` believes of a file: the same inode, times, size
-and links, and it had rested when it was seen. Flags, owners, modes and attributes move the time of change.
+The common case before an act is that nothing has changed, and this is by far the cheapest way to know. A name stands while its
+inode and times do, where times tell (`times.py`): bytes, size, links, owner, mode, attributes and flags move a file's time of
+change, and names that come and go move their folder's.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from aios.hands.entry import Entry, name_from_json
-from aios.hands.tree import folder_of, is_ours, open_below
+from aios.events.codec import encode_json
+from aios.hands import times
+from aios.hands.entry import Entry, name_from_json, name_to_json
+from aios.hands.tree import folder_of, open_below, open_under
 
 Row = Sequence[Any]
-_PATH, _KIND, _MTIME, _CTIME, _SIZE, _DEVICE, _INODE, _LINKS = map(
-    Entry._fields.index, ("path", "kind", "mtime_ns", "ctime_ns", "size", "device", "inode", "links")
-)
-_SEEN = {"file", "folder", "link", "fifo", "socket", "device"}
+Stands = tuple[int, ...]
+"""Inode, device, times of writing and of change (ns)."""
+
+_seen = attrgetter("st_ino", "st_dev", "st_mtime_ns", "st_ctime_ns")
+_saved = itemgetter(*map(Entry._fields.index, ("inode", "device", "mtime_ns", "ctime_ns")))
+_PATH, _KIND, _CTIME, _DEVICE = map(Entry._fields.index, ("path", "kind", "ctime_ns", "device"))
 
 
-def rests(real: str, rows: Sequence[Row], rested_ns: int) -> bool:
-    """`rows` as a manifest holds them, the root first. What has changed at or after `rested_ns` is not believed."""
-    try:
-        if {len(row) for row in rows} != {len(Entry._fields)} or rows[0][_PATH] != "":
-            return False
-        changed = [row[_CTIME] for row in rows]
-        if not 0 < min(changed) <= max(changed) < rested_ns or not {row[_KIND] for row in rows} <= _SEEN:
-            return False
-        by_folder = _by_folder(rows[1:])
-        if sum(map(len, by_folder.values())) != len(rows) - 1:
-            return False
-        with folder_of(real) as (above, name):
-            seen = {name: os.stat(name, dir_fd=above, follow_symlinks=False)}
-            return _stand(above, {name: rows[0]}, seen, "", by_folder) and not by_folder
-    except (OSError, ValueError, TypeError, LookupError):  # it is gone, or the rows are damaged: the scan tells
-        return False
-
-
-def _by_folder(rows: Sequence[Row]) -> dict[str, dict[str, Row]]:
-    """Row by name, by folder."""
-    found: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        path = row[_PATH] if type(row[_PATH]) is str else name_from_json(row[_PATH])
-        folder, _, name = path.rpartition("/")
-        inside = found.get(folder)
-        if inside is None:
-            inside = found[folder] = {}
-        inside[name] = row
-    return found
-
-
-def _stand(
-    above: int, rows: dict[str, Row], seen: dict[str, os.stat_result], path: str, by_folder: dict[str, dict[str, Row]]
-) -> bool:
-    """Whether the names of an open folder stand as they did, with all that is below them; what was looked at is taken off.
-
-    `path`: of what is below, relative to the root.
+def resting(rows: Sequence[Row], rested_ns: int) -> dict[str, Any] | None:
+    """What must stand while a manifest's `rows` are true: the kind of the root, the names in its folders, and a digest of how
+    they stand, in this order. None where that cannot tell: something had changed at or after `rested_ns`, or there is more than
+    one file system.
     """
-    found = [(row, seen[name]) for name, row in rows.items()]
-    return (
-        len(seen) == len(rows)
-        and [(row[_INODE], row[_CTIME], row[_MTIME], row[_DEVICE]) for row, _ in found]
-        == [(one.st_ino, one.st_ctime_ns, one.st_mtime_ns, one.st_dev) for _, one in found]
-        and all((row[_SIZE], row[_LINKS]) == (one.st_size, one.st_nlink) for row, one in found if row[_KIND] == "file")
-        and all(
-            _folder_stands(above, name, row[_PATH] and path + name, by_folder)
-            for name, row in rows.items()
-            if row[_KIND] == "folder"
-        )
-    )
+    root, *below = rows
+    if root[_KIND] == "absent":
+        return {"kind": "absent"}
+    if not all(0 < row[_CTIME] < rested_ns for row in rows) or len({row[_DEVICE] for row in rows}) > 1:
+        return None
+    names: dict[str, list[Any]] = {}
+    found: dict[str, list[Stands]] = {}
+    for row in below:
+        folder, _, name = name_from_json(row[_PATH]).rpartition("/")
+        if folder not in names:
+            names[folder], found[folder] = [], []
+        names[folder].append(name_to_json(name))
+        found[folder].append(_saved(row))
+    folders = [[name_to_json(folder), inside] for folder, inside in names.items()]
+    digest = _digest([_saved(root), *(one for inside in found.values() for one in inside)])
+    return {"kind": root[_KIND], "folders": folders, "digest": digest}
 
 
-def _folder_stands(above: int, name: str, path: str, by_folder: dict[str, dict[str, Row]]) -> bool:
-    """The names in it are looked at, too: not every file system moves a folder's time."""
-    fd = open_below(above, name)
+def stands(real: str, tree: Mapping[str, Any]) -> bool:
+    """Whether all of that still stands at this real place. Raises OSError, also where a name is gone; ValueError, TypeError or
+    LookupError where `tree` is damaged.
+    """
+    kind: str = tree["kind"]
     try:
-        with os.scandir(fd) as found:
-            seen = {one.name: one.stat(follow_symlinks=False) for one in found if not is_ours(one.name)}
-        return _stand(fd, by_folder.pop(path, {}), seen, path and path + "/", by_folder)
+        with folder_of(real) as (above, name):
+            root = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if kind == "absent":
+                return False
+            if kind == "folder":
+                return _folder_stands(above, name, tree, _seen(root))
+            return root.st_dev == os.fstat(above).st_dev and times.tell(above) and _is(tree, [_seen(root)])
+    except FileNotFoundError:
+        return kind == "absent"
+
+
+def _folder_stands(above: int, name: str, tree: Mapping[str, Any], root: Stands) -> bool:
+    found = [root]
+    top = open_below(above, name)
+    try:
+        if not times.tell(top):
+            return False
+        for path, names in tree["folders"]:
+            fd = open_under(top, name_from_json(path))
+            try:
+                found += map(_seen, map(partial(os.stat, dir_fd=fd, follow_symlinks=False), _names(names)))
+            finally:
+                os.close(fd)
     finally:
-        os.close(fd)
+        os.close(top)
+    return _is(tree, found)
+
+
+def _names(raw: Iterable[Any]) -> list[str]:
+    return [name if type(name) is str else name_from_json(name) for name in raw]
+
+
+def _is(tree: Mapping[str, Any], found: Sequence[Stands]) -> bool:
+    digest: object = tree["digest"]
+    return digest == _digest(found)
+
+
+def _digest(found: Sequence[Stands]) -> str:
+    return sha256(encode_json(found)).hexdigest()

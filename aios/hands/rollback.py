@@ -22,7 +22,7 @@ from aios.hands import after, difference, kernel, snapshot
 from aios.hands.after import Standing, Undone
 from aios.hands.attempt import FOUND, MANIFEST, may_have_begun
 from aios.hands.entry import Entry, shown
-from aios.hands.keep import MANIFEST_MAX, proof_of
+from aios.hands.keep import proof_of
 from aios.hands.snapshot import RUNNING
 from aios.hands.undo import Inverses, Undoing
 from aios.ports import Blobs, Files, ServiceActs, UnitState
@@ -137,14 +137,13 @@ def _checked(attempts: Sequence[str], state_dir: str) -> list[str]:
 def _manifest(files: Files, folder: str) -> Manifest | None:
     """None when the attempt got no further than its snapshot, or touches nothing: then there is nothing to take back."""
     try:
-        raw: Manifest = decode_json(read_all(files, f"{folder}/{MANIFEST}", MANIFEST_MAX))
+        return snapshot.read(files, f"{folder}/{MANIFEST}")
     except FileNotFoundError:
         if not _there(files, folder):
             raise Permanent(
                 f"{folder} is gone, so nobody can say what was there before: its time was over (setting snapshots.keep_days)"
             ) from None
         return None
-    return raw
 
 
 def _there(files: Files, folder: str) -> bool:

@@ -18,13 +18,12 @@ from itertools import cycle
 from typing import NamedTuple, Protocol
 
 from aios.digest import PIECES_AHEAD, Digest
-from aios.hands.entry import NO_XATTRS, Entry, rows_of
+from aios.hands import times
+from aios.hands.entry import NO_XATTRS, Entry
 from aios.hands.flags import flags_of
-from aios.hands.resting import Row, rests
 from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
 
 PIECE = 1 << 20
-_SIZE = Entry._fields.index("size")
 _ZEROS = memoryview(bytes(PIECE))
 ANOTHER = "another"
 """The hash of a file that was not read, as it surely is not what is wanted."""
@@ -32,9 +31,6 @@ EXTENTS_MAX = 10_000
 """Of a sparse file; with more, its holes from there on are read as zeros."""
 HOLES_MAX = 64 << 30
 """Bytes of holes in all: they cost no room, but their zeros are hashed."""
-SETTLED_NS = 60_000_000_000
-"""A file is known to be unchanged only if it had rested for so long when it was saved. A change in the same tick of the file
-system's clock cannot be told by its times, nor can one through a shared mapping before the kernel has written it back (30 s)."""
 
 Extents = Sequence[tuple[int, int]]
 """(offset, length) of each part that is no hole, in order."""
@@ -90,25 +86,21 @@ class Hasher:
 class Known:
     """What was seen before, by path: entries of one root, made when they are asked for, and when that was (ns of wall time).
 
-    `rows` are the same as a manifest holds them, where all that they name is still held; `rests` says whether they are true.
     `differs` is for who only wants to know whether a file is what it was: what surely is not need not be read.
     """
 
-    def __init__(
-        self, entries: Callable[[], Iterable[Entry]], seen_ns: int, *, rows: Sequence[Row] = (), compare: bool = False
-    ) -> None:
+    def __init__(self, entries: Callable[[], Iterable[Entry]], seen_ns: int, *, compare: bool = False) -> None:
         self._entries = entries
-        self._rested_ns = seen_ns - SETTLED_NS
+        self._seen_ns = seen_ns
         self._compare = compare
-        self.rows = rows
+
+    @cached_property
+    def _rested_ns(self) -> int:
+        return times.rested_ns(self._seen_ns)
 
     @cached_property
     def _before(self) -> Mapping[str, Entry]:
         return {entry.path: entry for entry in self._entries() if entry.kind == "file"}
-
-    def rests(self, path: str) -> bool:
-        """Whether the whole tree at this real place surely still is what it was then, with all that is in it."""
-        return bool(self.rows) and rests(path, self.rows, self._rested_ns)
 
     def about(self, path: str) -> bool:
         """Whether anything is known of it."""
@@ -122,7 +114,7 @@ class Known:
         return was.size != seen.st_size or (was.size > PIECE and was.mtime_ns != seen.st_mtime_ns)
 
     def unchanged(self, path: str, seen: os.stat_result) -> Entry | None:
-        """The entry, when this file surely still is what it was then."""
+        """The entry, when this file surely still is what it was then, if its times tell."""
         was = self._before.get(path)
         if was is None or not 0 < was.ctime_ns < self._rested_ns:
             return None
@@ -149,6 +141,7 @@ class Scan:
         self._bytes = self._holes = self._count = 0
         self._entries: list[Entry] = []
         self._inodes: dict[tuple[int, int], list[int]] = {}
+        self._devices: dict[int, bool] = {}
 
     def run(self, path: str, known: Known | None = None) -> list[Entry]:
         """`path` must be a real place. Raises OSError."""
@@ -161,20 +154,6 @@ class Scan:
             self._entries, self._inodes = [Entry("", "absent")], {}
         self._tie()
         return self._entries
-
-    def rows(self, path: str, known: Known) -> Sequence[Row]:
-        """The same as `rows_of` its entries. Raises OSError."""
-        if known.rests(path) and self._charge_rows(known.rows):
-            return known.rows
-        return rows_of(self.run(path, known))
-
-    def _charge_rows(self, rows: Sequence[Row]) -> bool:
-        """Whether they surely are within the bounds. Holes count here as bytes do."""
-        count, size = self._count + len(rows), self._bytes + sum(row[_SIZE] for row in rows)
-        if count > self._bounds.files or size > min(self._bounds.bytes, HOLES_MAX):
-            return False
-        self._count, self._bytes = count, size
-        return True
 
     def _one(self, folder: int, name: str, path: str, depth: int) -> None:
         self._counted(path, depth)
@@ -195,6 +174,8 @@ class Scan:
 
     def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> Entry:
         entry = self._known.unchanged(path, seen)
+        if entry is not None and not self._times_tell(folder, seen.st_dev):
+            entry = None
         if entry is None and self._known.differs(path, seen):
             return entry_of(path, "file", seen)._replace(blob=ANOTHER)
         if entry is None:
@@ -202,6 +183,14 @@ class Scan:
         if entry.hard or entry.links != seen.st_nlink:
             return entry._replace(hard="", links=seen.st_nlink)
         return entry
+
+    def _times_tell(self, folder: int, device: int) -> bool:
+        """Whether they do of what lies in this open folder. A file may be mounted there from elsewhere: then nobody knows."""
+        if device not in self._devices:
+            if os.fstat(folder).st_dev != device:
+                return False
+            self._devices[device] = times.tell(folder)
+        return self._devices[device]
 
     def _add(self, entry: Entry) -> None:
         if entry.links > 1:

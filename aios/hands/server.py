@@ -167,7 +167,9 @@ class _Tools:
         self._call = call
         self._wiring = wiring
         self._folder = f"{wiring.state_dir}/{call.folder}"
-        self._manifest: Mapping[str, Any] = {}
+        self._manifest_path = f"{self._folder}/{attempt.MANIFEST}"
+        self._outline: Mapping[str, Any] = {}
+        self._taken: Mapping[str, Any] | None = None
         self._made: ServiceActs | None = None
 
     def _services(self) -> ServiceActs:
@@ -175,19 +177,16 @@ class _Tools:
             self._made = self._wiring.services(self._call)
         return self._made
 
-    def take_snapshot(self, call: SkillCall) -> Mapping[str, Any]:
+    def take_snapshot(self, call: SkillCall, path: str) -> None:
+        """See `launcher.TakeSnapshot`."""
         wiring = self._wiring
-        self._manifest = snapshot.take(
-            call.touches,
-            wiring.blobs,
-            self._services,
-            irreversible=wiring.irreversible(call.skill),
-            bounds=Bounds(**call.env.get("snapshots", {})),
-            known=lambda real: latest.known_of(wiring.files, wiring.state_dir, wiring.blobs, real),
-            now_ns=int(wiring.clock.now() * 1e9),
-            allow=self._allow,
-        )
-        return self._manifest
+        bounds, now_ns = Bounds(**call.env.get("snapshots", {})), int(wiring.clock.now() * 1e9)
+        irreversible = wiring.irreversible(call.skill)
+        self._outline = snapshot.outline(call.touches, self._services, irreversible=irreversible, allow=self._allow)
+        if self._outline:
+            self._taken = latest.save(
+                wiring.files, wiring.state_dir, wiring.blobs, self._outline, path=path, bounds=bounds, now_ns=now_ns
+            )
 
     def _allow(self, path: str, real: str) -> None:
         """The daemon has judged the path as it is written; where a link leads, only who follows it sees. Raises Permanent."""
@@ -203,10 +202,14 @@ class _Tools:
     def _with_what_changed(self, result: SkillResult) -> SkillResult:
         return changes.told(result, self._manifest, self._folder, self._wiring.files, self._wiring.blobs)
 
+    def _manifest(self) -> Mapping[str, Any]:
+        """The whole of it; one that was the same as the latest is read now that somebody asks. Raises OSError or ValueError."""
+        if self._taken is None and self._outline:
+            self._taken = snapshot.read(self._wiring.files, self._manifest_path)
+        return self._taken or {}
+
     def carry_out(self, cancel: acting.Cancel) -> SkillResult:
         """Raises nothing: an act that cannot even be begun is a result."""
-        if self._manifest:
-            latest.note(self._wiring.files, self._wiring.state_dir, f"{self._folder}/{attempt.MANIFEST}", self._manifest)
         hold = self._hold()
         try:
             result = self._carried_out(hold, cancel)
@@ -264,7 +267,7 @@ class _Tools:
     def _safe(self) -> SafeFolder:
         env = self._call.env
         kept = keep.folder_of(self._wiring.state_dir, str(env.get("playbook", "")), str(env.get("subject", "")))
-        return SafeFolder(self._manifest, kept, self._wiring.files, self._wiring.blobs)
+        return SafeFolder(self._outline, kept, self._wiring.files, self._wiring.blobs)
 
 
 def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acting.Cancel) -> None:

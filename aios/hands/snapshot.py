@@ -1,8 +1,9 @@
 """Saves what a call touches, and puts it back with proof.
 
-`take` runs in the launcher before each act; `restore` in a rollback, and for last-good copies. A manifest is plain JSON: roots
-with every entry below them, services with their enablement and state, kernel settings with their values. Restoring is idempotent:
-it may be killed anywhere and run again. It undoes and never heals: a service is started again only if it ran before.
+`outline` and `filled` run in the launcher before each act; `restore` in a rollback, and for last-good copies. A manifest is
+plain JSON: roots with every entry below them, services with their enablement and state, kernel settings with their values.
+Restoring is idempotent: it may be killed anywhere and run again. It undoes and never heals: a service is started again only if
+it ran before.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from aios.disk import read_all
 from aios.errors import Permanent, Temporary
 from aios.events.calls import Touches
+from aios.events.codec import decode_json
 from aios.hands import flags, kernel, tree
-from aios.hands.entry import Entry, entries_of, path_below, shown
+from aios.hands.entry import Entry, entries_of, path_below, rows_of, shown
 from aios.hands.restore import Restore, restore_absence
 from aios.hands.saver import Saver
 from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
-from aios.ports import Blobs, ServiceActs, UnitState
+from aios.ports import Blobs, Files, ServiceActs, UnitState
 
 Manifest = Mapping[str, Any]
 KnownOf = Callable[[str], Known]
 
 VERSION = 2
+MANIFEST_MAX = 64 << 20
 BOUNDS = Bounds()
 """Where nobody has set any."""
 UNIT_TIMEOUT_S = 30.0
@@ -45,70 +49,64 @@ def nothing_known(_real: str) -> Known:
     return NOTHING_KNOWN
 
 
-def take(
-    touches: Touches,
-    blobs: Blobs,
-    services: Callable[[], ServiceActs],
-    *,
-    irreversible: bool = False,
-    bounds: Bounds = BOUNDS,
-    known: KnownOf = nothing_known,
-    now_ns: int = 0,
-    allow: Allow = all_allowed,
+def outline(
+    touches: Touches, services: Callable[[], ServiceActs], *, irreversible: bool = False, allow: Allow = all_allowed
 ) -> dict[str, Any]:
-    """The manifest of what stands now; every blob it names is durable. Raises OSError, Permanent or Temporary.
+    """A manifest but for what its trees hold: where each path truly leads, and how units and settings stand now. Empty when
+    nothing is touched.
 
-    Before an irreversible act only where its files lie is written down: a copy of what it deletes would free nothing. `known` is
-    what an earlier snapshot saw at a real place: its files are not read again where they surely are unchanged. `now_ns` is wall
-    time. `allow` hears where each path truly leads before anything is saved there, and raises where that may not be touched.
+    Of an irreversible act's files only where they lie is written down: a copy of what it deletes would free nothing. `allow`
+    hears where each path truly leads before anything is saved there, and raises where that may not be touched. Raises OSError,
+    Permanent or Temporary.
     """
     if not touches.resources():
         return {}
     states = [services().state(subject) for subject in touches.units]
-    drop_ins = {path: state.subject for state in states for path in _drop_ins(state)}
-    files = touches.files
-    roots = [_place(path, allow) for path in files] if irreversible else _roots(files, blobs, bounds, known, allow)
-    own = [{**root, "unit": drop_ins[root["path"]]} for root in _roots(drop_ins, blobs, bounds, known)] if drop_ins else []
+    roots = [_root(path, allow) | ({"entries": [], "irreversible": True} if irreversible else {}) for path in touches.files]
+    own = [_root(path, all_allowed) | {"unit": state.subject} for state in states for path in _drop_ins(state)]
     return {
         "version": VERSION,
-        "taken_ns": now_ns,
         "roots": roots + own,
         "units": [_unit(state) for state in states],
         "settings": [kernel.saved(name) for name in touches.settings],
     }
 
 
+def _root(path: str, allow: Allow) -> dict[str, Any]:
+    real, missing = tree.real_place(path)
+    allow(path, real)
+    return {"path": path, "real": real, "missing": missing}
+
+
+def filled(
+    outline: Mapping[str, Any], blobs: Blobs, *, bounds: Bounds = BOUNDS, known: KnownOf = nothing_known, now_ns: int = 0
+) -> dict[str, Any]:
+    """The manifest of what stands now; every blob it names is durable. Raises OSError.
+
+    `known` is what an earlier snapshot saw at a real place: its files are not read again where they surely are unchanged.
+    `now_ns` is wall time.
+    """
+    saver = Saver(blobs)
+    try:
+        scan = Scan(saver, bounds)
+        found = [None if "irreversible" in root else scan.run(root["real"], known(root["real"])) for root in outline["roots"]]
+        saver.finish()
+    finally:
+        saver.drop()
+    roots = [
+        root if entries is None else root | {"rows": rows_of(entries)}
+        for root, entries in zip(outline["roots"], found, strict=True)
+    ]
+    return {**outline, "taken_ns": now_ns, "roots": roots}
+
+
 def take_files(
     paths: Iterable[str], blobs: Blobs, *, bounds: Bounds = BOUNDS, known: KnownOf = nothing_known, now_ns: int = 0
 ) -> dict[str, Any]:
     """The same of files alone."""
-    roots = _roots(paths, blobs, bounds, known)
-    return {"version": VERSION, "taken_ns": now_ns, "roots": roots, "units": [], "settings": []}
-
-
-def _roots(
-    paths: Iterable[str], blobs: Blobs, bounds: Bounds, known: KnownOf, allow: Allow = all_allowed
-) -> list[dict[str, Any]]:
-    saver = Saver(blobs)
-    try:
-        scan = Scan(saver, bounds)
-        places = [(path, *tree.real_place(path)) for path in paths]
-        for path, real, _ in places:
-            allow(path, real)
-        found = [scan.rows(real, known(real)) for _, real, _ in places]
-        saver.finish()
-    finally:
-        saver.drop()
-    return [
-        {"path": path, "real": real, "missing": missing, "rows": rows}
-        for (path, real, missing), rows in zip(places, found, strict=True)
-    ]
-
-
-def _place(path: str, allow: Allow) -> dict[str, Any]:
-    real, missing = tree.real_place(path)
-    allow(path, real)
-    return {"path": path, "real": real, "missing": missing, "entries": [], "irreversible": True}
+    roots = [_root(path, all_allowed) for path in paths]
+    alone = {"version": VERSION, "roots": roots, "units": [], "settings": []}
+    return filled(alone, blobs, bounds=bounds, known=known, now_ns=now_ns)
 
 
 def _drop_ins(state: UnitState) -> list[str]:
@@ -120,6 +118,12 @@ def _unit(state: UnitState) -> dict[str, Any]:
     if state.state == "unknown":
         raise Temporary(f"nobody can say how {state.subject} stands")
     return {"subject": state.subject, "state": state.state, "enabled": state.enabled, "masked": state.masked}
+
+
+def read(files: Files, path: str) -> dict[str, Any]:
+    """The manifest at this path. Raises OSError; ValueError when it is damaged."""
+    manifest: dict[str, Any] = decode_json(read_all(files, path, MANIFEST_MAX))
+    return manifest
 
 
 def bulks_of(manifest: Manifest) -> set[str]:
@@ -293,12 +297,14 @@ __all__ = [
     "Manifest",
     "bulks_of",
     "entries_by_path",
+    "filled",
     "labels",
     "labels_now",
+    "outline",
+    "read",
     "restore",
     "restore_root",
     "restore_unit",
     "reversible",
-    "take",
     "take_files",
 ]

@@ -25,7 +25,7 @@ from aios.testing.processes import SimProcess, SimProcesses
 from aios.testing.services import SimActs, SimUnits
 
 Launch = Generator[str, SkillResult | None, SkillResult | None]
-TakeSnapshot = Callable[[SkillCall], Mapping[str, Any]]
+TakeSnapshot = Callable[[SkillCall, str], None]
 
 
 class Found(Protocol):

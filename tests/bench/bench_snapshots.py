@@ -24,9 +24,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from aios.blobs.store import BlobFolder
-from aios.disk import OsFiles, make_dirs, write_small
+from aios.disk import OsFiles, make_dirs
 from aios.events.calls import Touches
-from aios.events.codec import encode_json
 from aios.hands import latest, snapshot
 from aios.hands.attempt import MANIFEST
 from aios.hands.scan import Bounds
@@ -45,6 +44,7 @@ RATIOS = (
     ("restore", "hash"),
     ("unchanged", "cp"),
     ("unchanged", "cp_synced"),
+    ("unchanged", "tar_synced"),
 )
 
 
@@ -58,7 +58,7 @@ class Subject:
     def __init__(self, folder: str, source: str) -> None:
         self.folder, self.source = folder, source
         self.files = OsFiles()
-        self.rounds = 0
+        self.rounds = self.acts = 0
         self.fresh()
 
     def fresh(self) -> None:
@@ -67,25 +67,24 @@ class Subject:
             shutil.rmtree(self.state)
         self.state: str = f"{self.folder}/state{self.rounds}"
         self.rounds += 1
-        make_dirs(self.files, f"{self.state}/runs/r/a.1")
         self.blobs = BlobFolder(self.files, f"{self.state}/blobs", pack=False)
+        self.next_act()
 
     def save(self) -> None:
-        """As the launcher does, manifest and all."""
-        touches, now_ns = Touches(files=(self.source,)), time.time_ns() + RESTED_NS
-        self.manifest = snapshot.take(
-            touches,
-            self.blobs,
-            no_services,
-            bounds=Bounds(bytes=8 << 30),
-            known=lambda real: latest.known_of(self.files, self.state, self.blobs, real),
-            now_ns=now_ns,
-        )
-        write_small(self.files, f"{self.state}/runs/r/a.1/{MANIFEST}", encode_json(self.manifest))
-        latest.note(self.files, self.state, f"{self.state}/runs/r/a.1/{MANIFEST}", self.manifest)
+        """As the launcher does, manifest and all; the folder that it goes to is made before, as the launcher's is."""
+        touches, now_ns, bounds = Touches(files=(self.source,)), time.time_ns() + RESTED_NS, Bounds(bytes=8 << 30)
+        outline = snapshot.outline(touches, no_services)
+        latest.save(self.files, self.state, self.blobs, outline, path=self.manifest, bounds=bounds, now_ns=now_ns)
+
+    def next_act(self) -> None:
+        """The folder of another attempt."""
+        self.acts += 1
+        folder = f"{self.state}/runs/r{self.acts}/a.1"
+        make_dirs(self.files, folder)
+        self.manifest: str = f"{folder}/{MANIFEST}"
 
     def restore(self) -> None:
-        if problems := snapshot.restore(self.manifest, self.blobs, no_services):
+        if problems := snapshot.restore(snapshot.read(self.files, self.manifest), self.blobs, no_services):
             raise RuntimeError("; ".join(problems))
 
     def copy(self, *, sync: bool) -> None:
@@ -160,7 +159,7 @@ def measure(subject: Subject, spoil: Callable[[], None], rounds: int) -> dict[st
 
     def save() -> None:
         note("save", subject.save, subject.fresh)
-        note("unchanged", subject.save)
+        note("unchanged", subject.save, subject.next_act)
 
     subprocess.run(["cp", "-a", subject.source, f"{subject.folder}/backup"], check=True)
     subject.save()

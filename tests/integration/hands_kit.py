@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aios.entropy import SystemEntropy
 from aios.events.calls import SkillCall, SkillResult, Touches
-from aios.hands import proc
+from aios.hands import proc, snapshot, times
 from aios.hands.client import HandsClient
 from aios.hands.processes import OsProcesses
+from aios.ports import Blobs, ServiceActs
 
 DEADLINE_S = 30.0
+
+
+def needs_times_that_tell(folder: str) -> None:
+    """Skips where nothing is believed of a file for its times."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        if not times.tell(fd):
+            pytest.skip(f"times tell nothing on the file system of {folder}")
+    finally:
+        os.close(fd)
+
+
+def taken(touches: Touches, blobs: Blobs, services: Callable[[], ServiceActs], **more: Any) -> dict[str, Any]:
+    """The manifest of what stands now, by somebody who remembers nothing."""
+    return snapshot.filled(snapshot.outline(touches, services), blobs, **more)
+
 
 OUTSIDER = '''
 """Skills of somebody else's package: what they do, no body of ours should."""

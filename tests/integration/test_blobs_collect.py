@@ -17,6 +17,7 @@ from aios.events.codec import encode_json
 from aios.hands import keep, latest, snapshot
 from aios.hands.attempt import MANIFEST
 from aios.ports import ServiceActs
+from tests.integration.hands_kit import needs_times_that_tell, taken
 
 NOW = 2_000_000_000.0
 TODAY = "2033-05-18"
@@ -50,7 +51,7 @@ class House:
         self.source.write_bytes(content)
         folder = f"{self.state}/runs/{name}/step.1"
         make_dirs(self.files, folder)
-        manifest = snapshot.take(Touches(files=(str(self.source),)), self.blobs, no_services)
+        manifest = taken(Touches(files=(str(self.source),)), self.blobs, no_services)
         write_small(self.files, f"{folder}/{MANIFEST}", encode_json(manifest))
         self.age(age_s, f"{self.state}/runs/{name}")
         return manifest
@@ -252,14 +253,39 @@ def _killed(work: Callable[[], None]) -> bool:
 
 def test_what_saw_a_place_last_is_forgotten_with_its_bytes(house: House) -> None:
     """The next snapshot of that place reads everything again, instead of naming bytes that are gone."""
-    manifest = house.run("old", b"bytes", 15 * DAY_S)
-    path = f"{house.state}/runs/old/step.1/{MANIFEST}"
-    latest.note(house.files, str(house.state), path, manifest)
-    house.age(15 * DAY_S)
-    house.twice()
-    again = house.run("again", b"bytes", 0)
+    house.source.write_bytes(b"bytes")
+    outline = snapshot.outline(Touches(files=(str(house.source),)), no_services)
+    for name in ("old", "again"):
+        path = f"{house.state}/runs/{name}/step.1/{MANIFEST}"
+        make_dirs(house.files, os.path.dirname(path))
+        latest.save(house.files, str(house.state), house.blobs, outline, path=path, now_ns=2**62)
+        if name == "old":
+            assert len(os.listdir(house.state / "latest")) == 2
+            house.age(15 * DAY_S)
+            house.twice()
+            assert os.listdir(house.state / "latest") == []
+    house.age(0, f"{house.state}/runs/again")
     house.collect()
-    assert house.can_restore(again)
+    assert house.can_restore(snapshot.read(house.files, path))
+
+
+def test_runs_in_which_nothing_had_changed_share_a_manifest_and_each_holds_its_bytes(house: House) -> None:
+    """The first of them goes, and what it had saved stays, as long as one of them does; all of them are read once."""
+    needs_times_that_tell(str(house.state))
+    house.source.write_bytes(b"bytes")
+    outline = snapshot.outline(Touches(files=(str(house.source),)), no_services)
+    for name in ("first", "second", "third"):
+        path = f"{house.state}/runs/{name}/step.1/{MANIFEST}"
+        make_dirs(house.files, os.path.dirname(path))
+        latest.save(house.files, str(house.state), house.blobs, outline, path=path, now_ns=2**62)
+    assert os.stat(path).st_nlink == 4
+    house.age(15 * DAY_S)
+    for name in ("second", "third"):
+        house.age(DAY_S, f"{house.state}/runs/{name}")
+    house.twice()
+    assert sorted(os.listdir(house.state / "runs")) == ["second", "third"]
+    assert len(bulks(house)) == 1
+    assert house.can_restore(snapshot.read(house.files, path))
 
 
 def test_temporary_files_of_the_dead_go_after_a_day(house: House) -> None:

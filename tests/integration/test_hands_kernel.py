@@ -14,11 +14,12 @@ from aios.disk import OsFiles, make_dirs, write_small
 from aios.errors import Permanent
 from aios.events.calls import Touches
 from aios.events.codec import decode_json, encode_json
-from aios.hands import kernel, snapshot
+from aios.hands import kernel
 from aios.hands.attempt import MANIFEST
 from aios.hands.rollback import rollback
 from aios.hands.safe_files import SafeFolder
 from aios.ports import ServiceActs
+from tests.integration.hands_kit import taken
 
 CLONE_NEWNET = 0x40000000
 SETTING = "net.ipv4.conf.lo.rp_filter"
@@ -33,7 +34,7 @@ def story(folder: str) -> dict[str, Any]:
     """Save, change, take back, in this process's own network."""
     blobs = BlobFolder(OsFiles(), f"{folder}/blobs")
     before = kernel.read(SETTING)
-    manifest = snapshot.take(Touches(settings=(SETTING,)), blobs, no_services)
+    manifest = taken(Touches(settings=(SETTING,)), blobs, no_services)
     attempt = f"{folder}/runs/r/a.1"
     make_dirs(OsFiles(), attempt)
     write_small(OsFiles(), f"{attempt}/{MANIFEST}", encode_json(manifest))
@@ -82,4 +83,4 @@ def test_an_act_may_change_only_what_it_said_that_it_touches(tmp_path: Path) -> 
 def test_a_setting_that_this_kernel_does_not_have_is_no_act(tmp_path: Path) -> None:
     blobs = BlobFolder(OsFiles(), str(tmp_path))
     with pytest.raises(FileNotFoundError):
-        snapshot.take(Touches(settings=("vm.no_such_thing",)), blobs, no_services)
+        taken(Touches(settings=("vm.no_such_thing",)), blobs, no_services)

@@ -21,6 +21,7 @@ from aios.disk import OsFiles
 from aios.events.calls import Touches
 from aios.hands import snapshot
 from aios.ports import ServiceActs
+from tests.integration.hands_kit import taken
 
 ROUNDS = int(os.environ.get("AIOS_RACE_ROUNDS", "10000"))
 RENAME_EXCHANGE = 2
@@ -96,7 +97,7 @@ def test_a_folder_swapped_for_a_link_during_a_restore_leads_nowhere(way: str, mo
                 (root / "sub" / name).write_text(f"mine {names}")
             os.link(root / "sub" / "a", root / "sub" / "tied")
             (root / "sub" / "way").symlink_to("a")
-            manifests.append(snapshot.take(Touches(files=(str(root),)), blobs, no_services))
+            manifests.append(taken(Touches(files=(str(root),)), blobs, no_services))
         before = everything(outside)
         met = 0
         with attacked(str(root / "sub"), str(top / "link"), str(outside)):

@@ -17,6 +17,7 @@ from aios.disk import OsFiles
 from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillCall, Touches
 from aios.events.codec import decode_json
 from aios.hands import keep
+from aios.hands.attempt import MANIFEST
 from aios.hands.rollback import more_time_s
 from tests.integration.hands_kit import Rig, bring_outsider, call, job, play
 
@@ -81,6 +82,38 @@ def test_a_file_that_was_not_there_is_gone_again_with_its_folders(tmp_path: Path
         assert path.read_text() == "one"
         assert (await rig.act(rollback("r", it))).result["proof"][0]["restored"] == "absent"
         assert not (tmp_path / "new").exists()
+
+    play(tmp_path / "state", story)
+
+
+def test_an_act_whose_snapshot_is_another_name_of_one_before_is_told_and_taken_back(tmp_path: Path) -> None:
+    """Two acts change nothing, the third does: all three have one manifest, and it says what was there."""
+    path = tmp_path / "app.conf"
+
+    async def story(rig: Rig) -> None:
+        quiet = [job(f"quiet{n}", "true", files=(str(path),)) for n in range(2)]
+        it = writing("r", path, "one")
+        for each in (*quiet, it):
+            result = await rig.act(each)
+            assert result.ok, result.error
+        assert len({(rig.folder(each) / MANIFEST).stat().st_ino for each in (*quiet, it)}) == 1
+        assert next(proof for proof in result.evidence if proof["kind"] == "changes")["files"] == 1
+        undone = await rig.act(rollback("r", it))
+        assert undone.result["proof"][0]["restored"] == "absent"
+        assert not path.exists()
+
+    play(tmp_path / "state", story)
+
+
+def test_an_act_whose_manifest_is_spoiled_meanwhile_still_tells_its_result(tmp_path: Path) -> None:
+    path = tmp_path / "app.conf"
+    manifest = tmp_path / "state" / "runs" / "r" / "step.1" / MANIFEST
+
+    async def story(rig: Rig) -> None:
+        await rig.act(job("quiet", "true", files=(str(path),)))
+        result = await rig.act(job("r", "sh", "-c", 'echo spoiled > "$0"', str(manifest), files=(str(path),)))
+        assert result.ok
+        assert any("cannot be told" in proof.get("error", "") for proof in result.evidence)
 
     play(tmp_path / "state", story)
 

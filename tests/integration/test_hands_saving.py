@@ -19,13 +19,13 @@ import pytest
 from aios.blobs.copying import copied
 from aios.blobs.store import BlobFolder
 from aios.digest import Digest
-from aios.disk import OsFiles, make_dirs, write_small
+from aios.disk import OsFiles, make_dirs
 from aios.events.calls import Touches
-from aios.events.codec import encode_json
 from aios.hands import keep, latest, saver, scan, snapshot
 from aios.hands.attempt import MANIFEST
 from aios.hands.entry import entries_of
 from aios.ports import ServiceActs
+from tests.integration.hands_kit import needs_times_that_tell
 
 Happenings = list[Callable[[], object]]
 MINUTES_LATER = 10**18 * 4
@@ -47,19 +47,13 @@ class Place:
         self.count = 0
 
     def save(self, now_ns: int = MINUTES_LATER) -> dict[str, Any]:
-        manifest = snapshot.take(
-            Touches(files=(str(self.root),)),
-            self.blobs,
-            no_services,
-            known=lambda real: latest.known_of(OsFiles(), self.state, self.blobs, real),
-            now_ns=now_ns,
-        )
         self.count += 1
         folder = f"{self.state}/runs/r{self.count}/a.1"
         make_dirs(OsFiles(), folder)
-        write_small(OsFiles(), f"{folder}/{MANIFEST}", encode_json(manifest))
-        latest.note(OsFiles(), self.state, f"{folder}/{MANIFEST}", manifest)
-        return manifest
+        self.path = f"{folder}/{MANIFEST}"
+        outline = snapshot.outline(Touches(files=(str(self.root),)), no_services)
+        latest.save(OsFiles(), self.state, self.blobs, outline, path=self.path, now_ns=now_ns)
+        return snapshot.read(OsFiles(), self.path)
 
 
 @pytest.fixture
@@ -68,8 +62,9 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of files whose bytes were read."""
+    needs_times_that_tell(str(tmp_path))
     sizes: list[int] = []
     real = saver.Saver.content
 
@@ -100,7 +95,7 @@ def test_what_rested_since_the_latest_snapshot_is_not_read_again(place: Place, r
 def test_what_had_not_rested_when_it_was_saved_is_read_again(place: Place, read: list[int]) -> None:
     """A change in the same tick of the file system's clock, or through a mapping, leaves the same times behind."""
     (place.root / "a").write_text("aa")
-    place.save(now_ns=(place.root / "a").stat().st_ctime_ns + scan.SETTLED_NS - 1)
+    place.save(now_ns=(place.root / "a").stat().st_ctime_ns + 60 * 10**9 - 1)
     read.clear()
     place.save()
     assert read == [2]

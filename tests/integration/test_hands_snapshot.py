@@ -27,6 +27,7 @@ from aios.hands import snapshot, tree
 from aios.hands.safe_files import SafeFolder
 from aios.hands.scan import Bounds, Hasher, Scan
 from aios.ports import Limits, ServiceActs, UnitState
+from tests.integration.hands_kit import taken
 
 NAMES = st.sampled_from(["a", "b", "ü", "with space", "-dash", b"\xff\xfe".decode("utf-8", "surrogateescape")])
 DATA = st.binary(max_size=40)
@@ -84,7 +85,7 @@ def seen(path: str) -> list[tuple[str, str, int]]:
 
 def saved(path: str, blobs: BlobFolder) -> dict[str, Any]:
     """A manifest as it comes back from the disk."""
-    manifest = snapshot.take(Touches(files=(path,)), blobs, no_services)
+    manifest = taken(Touches(files=(path,)), blobs, no_services)
     return decode_json(encode_json(manifest))  # type: ignore[no-any-return]
 
 
@@ -312,7 +313,7 @@ def test_a_blob_that_is_gone_is_told_and_the_rest_is_put_back(tmp_path: Path) ->
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("one")
     two.write_text("two")
-    manifest = snapshot.take(Touches(files=(str(one), str(two))), blobs, no_services)
+    manifest = taken(Touches(files=(str(one), str(two))), blobs, no_services)
     (name,) = snapshot.bulks_of(manifest)
     pack = tmp_path / "blobs" / name[:2] / f"{name}.bulk"
     pack.write_bytes(b"ONE" + pack.read_bytes()[3:])
@@ -330,7 +331,7 @@ def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds:
     for n in range(5):
         (mine / f"f{n}").write_text("0123456789x")
     with pytest.raises(OSError, match="name fewer or smaller"):
-        snapshot.take(Touches(files=(str(mine),)), BlobFolder(OsFiles(), str(tmp_path / "blobs")), no_services, bounds=bounds)
+        taken(Touches(files=(str(mine),)), BlobFolder(OsFiles(), str(tmp_path / "blobs")), no_services, bounds=bounds)
     assert not list((tmp_path / "blobs").glob("*/*")), "nothing is left of it"
 
 
@@ -385,14 +386,14 @@ class Units:
 def test_a_rollback_undoes_and_never_heals(tmp_path: Path, before: Units, after: Units, acts: list[str]) -> None:
     """Enablement and masks come back; a service is started only if it ran before, and never stopped."""
     blobs = BlobFolder(OsFiles(), str(tmp_path / "blobs"))
-    manifest = snapshot.take(Touches(units=("web.service",)), blobs, lambda: before)
+    manifest = taken(Touches(units=("web.service",)), blobs, lambda: before)
     assert snapshot.restore(manifest, blobs, lambda: after) == []
     assert after.acts == acts
 
 
 def test_a_service_of_which_nobody_can_say_how_it_stands_is_not_acted_upon(tmp_path: Path) -> None:
     with pytest.raises(Temporary, match=r"web\.service"):
-        snapshot.take(Touches(units=("web.service",)), BlobFolder(OsFiles(), str(tmp_path)), lambda: Units("unknown"))
+        taken(Touches(units=("web.service",)), BlobFolder(OsFiles(), str(tmp_path)), lambda: Units("unknown"))
 
 
 class SystemdUnits(Units):
@@ -411,7 +412,7 @@ def test_drop_ins_of_a_unit_are_put_back_and_systemd_reads_them_again(tmp_path: 
     (etc / "web.service.d" / "limit.conf").write_text("[Service]\nMemoryMax=1G\n")
     blobs = BlobFolder(OsFiles(), str(tmp_path / "blobs"))
     units = SystemdUnits()
-    manifest = snapshot.take(Touches(units=("web.service",)), blobs, lambda: units)
+    manifest = taken(Touches(units=("web.service",)), blobs, lambda: units)
     assert snapshot.restore(manifest, blobs, lambda: units) == []
     assert units.acts == [], "nothing has changed"
     (etc / "web.service.d" / "limit.conf").write_text("[Service]\nMemoryMax=1M\n")

@@ -25,10 +25,11 @@ from aios.blobs.store import BlobFolder
 from aios.disk import OsFiles, make_dirs, write_small
 from aios.events.calls import SkillResult, Touches
 from aios.events.codec import encode_json
-from aios.hands import changes, snapshot
+from aios.hands import changes
 from aios.hands.attempt import MANIFEST
 from aios.hands.rollback import rollback
 from aios.ports import ServiceActs
+from tests.integration.hands_kit import taken
 
 TREES = int(os.environ.get("AIOS_TREES", "1000"))
 PARTS = 10
@@ -261,12 +262,12 @@ class Place:
 
     def act(self, what: Callable[[], None], *, recorded: bool = True) -> None:
         """Snapshot, act, and (unless a crash came) the record of how it left things."""
-        manifest = snapshot.take(Touches(files=(os.fsdecode(self.root),)), self.blobs, no_services, now_ns=2**62)
+        manifest = taken(Touches(files=(os.fsdecode(self.root),)), self.blobs, no_services, now_ns=2**62)
         write_small(self.files, f"{self.attempt}/{MANIFEST}", encode_json(manifest))
         self.next_tick()  # `now_ns` says that all had rested long: then no change can come within the tick of the last one
         what()
         if recorded:
-            changes.told(SkillResult(True), manifest, self.attempt, self.files, self.blobs)
+            changes.told(SkillResult(True), lambda: manifest, self.attempt, self.files, self.blobs)
 
     def next_tick(self) -> None:
         """Until the file system's clock, which stands for some milliseconds, has gone on."""

@@ -16,10 +16,8 @@ from typing import Any
 from aios.blobs.bulk import BulkFile
 from aios.clock import Clock
 from aios.daemon import assemble as daemon_assembly
-from aios.disk import write_small
 from aios.errors import AiosError
 from aios.events.calls import SkillCall
-from aios.events.codec import encode_json
 from aios.events.event import Event, Position
 from aios.hands import attempt, launcher, rollback, snapshot
 from aios.hands.client import HandsClient
@@ -254,8 +252,7 @@ def _saves_late(_: Any) -> Any:
         yield launcher.RESERVE
         attempt.reserve(files, folder)
         result = yield launcher.ACT
-        if manifest := take_snapshot(call):
-            write_small(files, f"{folder}/{attempt.MANIFEST}", encode_json(manifest))
+        take_snapshot(call, f"{folder}/{attempt.MANIFEST}")
         return result
 
     return prepared
@@ -364,7 +361,7 @@ BUGS: Mapping[str, Bug] = {
         "An act begins, and what it touches was not saved.",
         "a_snapshot_stands_before_the_act",
         UNSETS,
-        [Patch(snapshot, "take", _saves_nothing)],
+        [Patch(snapshot, "outline", _saves_nothing)],
     ),
     "snapshot_late": Bug(
         "What an act touches is saved when it has acted.",

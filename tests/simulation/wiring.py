@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aios.disk import write_small
 from aios.events.calls import RerunClass, SkillCall, SkillResult
+from aios.events.codec import encode_json
 from aios.hands import attempt, changes, launcher, recovery, rollback, snapshot, undo
 from aios.hands.client import HandsClient
 from aios.ports import Blobs, Files, ServiceActs
@@ -25,15 +27,16 @@ def hands_code(acts: Callable[[], ServiceActs], blobs_of: BlobsOf) -> HandsCode:
 
     manifests: dict[str, Mapping[str, Any]] = {}
 
-    def take_snapshot(files: Files) -> Callable[[SkillCall], Mapping[str, Any]]:
-        def taken(call: SkillCall) -> Mapping[str, Any]:
-            manifests[call.key] = in_every_playing(snapshot.take(call.touches, blobs_of(files), acts))
-            return manifests[call.key]
+    def take_snapshot(files: Files) -> Callable[[SkillCall, str], None]:
+        def taken(call: SkillCall, path: str) -> None:
+            if outline := snapshot.outline(call.touches, acts):
+                manifests[call.key] = in_every_playing(snapshot.filled(outline, blobs_of(files)))
+                write_small(files, path, encode_json(manifests[call.key]))
 
         return taken
 
     def after_act(call: SkillCall, result: SkillResult, files: Files) -> SkillResult:
-        return changes.told(result, manifests.pop(call.key, {}), f"{STATE_DIR}/{call.folder}", files, blobs_of(files))
+        return changes.told(result, lambda: manifests.pop(call.key, {}), f"{STATE_DIR}/{call.folder}", files, blobs_of(files))
 
     def roll_back(call: SkillCall, box: Box) -> SkillResult:
         inverses = SimInverses(call, box)

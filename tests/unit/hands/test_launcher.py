@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from aios.blobs.store import BlobFolder
+from aios.disk import write_small
 from aios.entropy import SeededEntropy
 from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult
-from aios.hands import attempt, launcher, recovery
+from aios.events.codec import encode_json
+from aios.hands import attempt, latest, launcher, recovery, snapshot
 from aios.ports import Files, ProcessId
 from aios.testing.disk import SimDisk
 from aios.testing.faults import Fault
@@ -23,15 +25,28 @@ CALL = SkillCall("run", "step", 1, "count", "act", {}, 1.0, folder="runs/run/ste
 FOLDER = f"{STATE}/{CALL.folder}"
 LAUNCHER = ProcessId(10, 100, "boot")
 RECOVERY = ProcessId(11, 110, "boot")
-MANIFEST = {"version": 1, "roots": [], "units": []}
+OUTLINE = {"version": 2, "roots": [], "units": [], "settings": [{"name": "vm.swappiness", "value": "60"}]}
+MANIFEST = OUTLINE | {"taken_ns": 7}
+
+Save = Callable[[SkillCall, Files, str], None]
+
+
+def new_manifest(_call: SkillCall, files: Files, path: str) -> None:
+    write_small(files, path, encode_json(MANIFEST))
+
+
+def same_manifest(_call: SkillCall, files: Files, path: str) -> None:
+    """Nothing had changed: another name of the latest one, where the disk gives it."""
+    latest.save(files, STATE, BlobFolder(files, f"{STATE}/blobs"), OUTLINE, path=path, now_ns=7)
 
 
 class World:
     """One disk, one act that counts its effects durably, and who is alive."""
 
-    def __init__(self, disk: SimDisk, life: Life) -> None:
+    def __init__(self, disk: SimDisk, life: Life, save: Save = new_manifest) -> None:
         self.disk = disk
         self.life = life
+        self.save = save
         self.effects = 0
         self.acted_with: set[str] = set()
         self.result: SkillResult | None = None
@@ -40,7 +55,7 @@ class World:
     def launch(self, stop_before: str = "") -> None:
         """Run it to its end, to the step where it is killed, or to the disk call where the fault strikes."""
         files = self.disk.seen_by(self.life)
-        steps = launcher.launch(CALL, files, STATE, LAUNCHER, lambda _call: MANIFEST)
+        steps = launcher.launch(CALL, files, STATE, LAUNCHER, lambda call, path: self.save(call, files, path))
         said: SkillResult | None = None
         try:
             while True:
@@ -63,19 +78,21 @@ class World:
         return recovery.recover(files or self.disk, FOLDER, RECOVERY, lambda who: False, lambda leader: None)
 
 
-def worlds(play: object) -> None:
+def worlds(play: object, save: Save = new_manifest) -> None:
     async def main(clock: VirtualClock, _: SeededEntropy) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        play(lambda: _world(loop, clock))  # type: ignore[operator]
+        play(lambda: _world(loop, clock, save))  # type: ignore[operator]
 
     run_virtual(main, 0)
 
 
-def _world(loop: VirtualLoop, clock: VirtualClock) -> World:
+def _world(loop: VirtualLoop, clock: VirtualClock, save: Save) -> World:
     disk = SimDisk(clock)
-    disk.make_folders(f"{STATE}/runs")
-    return World(disk, Life(loop, "launcher"))
+    disk.make_folders(f"{STATE}/runs/before/step.1")
+    if save is same_manifest:
+        same_manifest(CALL, disk, f"{STATE}/runs/before/step.1/{attempt.MANIFEST}")
+    return World(disk, Life(loop, "launcher"), save)
 
 
 def check(world: World, found: recovery.Found) -> None:
@@ -92,6 +109,7 @@ def check(world: World, found: recovery.Found) -> None:
     else:
         assert found.fate == "died"
     if world.effects:
+        assert snapshot.read(world.disk, f"{FOLDER}/{attempt.MANIFEST}") == MANIFEST
         assert {attempt.STARTED, attempt.MANIFEST, attempt.RESERVED} <= world.acted_with
 
 
@@ -108,6 +126,18 @@ def test_a_launcher_that_nothing_disturbs_leaves_its_result() -> None:
     worlds(play)
 
 
+def test_the_manifest_of_what_had_not_changed_is_another_name_of_the_latest() -> None:
+    def play(make: object) -> None:
+        world = make()  # type: ignore[operator]
+        world.launch()
+        paths = [f"{STATE}/runs/{which}/{attempt.MANIFEST}" for which in ("before/step.1", "run/step.1")]
+        assert len({world.disk.lstat(path).inode for path in paths}) == 1
+        world.disk.power_cut(SeededEntropy(2))
+        check(world, world.recover())
+
+    worlds(play, same_manifest)
+
+
 @pytest.mark.parametrize("step", launcher.STEPS)
 def test_killed_before_each_step(step: str) -> None:
     def play(make: object) -> None:
@@ -122,8 +152,9 @@ def test_killed_before_each_step(step: str) -> None:
     worlds(play)
 
 
+@pytest.mark.parametrize("save", [new_manifest, same_manifest])
 @pytest.mark.parametrize("cut", [False, True], ids=["killed", "power cut"])
-def test_killed_at_every_disk_call(cut: bool) -> None:
+def test_killed_at_every_disk_call(cut: bool, save: Save) -> None:
     """For every disk call that changes something, and many ways for what was not synced to be lost."""
 
     def play(make: object) -> None:
@@ -143,11 +174,12 @@ def test_killed_at_every_disk_call(cut: bool) -> None:
                 return
         raise AssertionError("the launcher never came to its end")
 
-    worlds(play)
+    worlds(play, save)
 
 
+@pytest.mark.parametrize("save", [new_manifest, same_manifest])
 @pytest.mark.parametrize("error", [5, 28], ids=["EIO", "ENOSPC"])
-def test_any_disk_call_may_fail_and_the_result_says_whether_it_acted(error: int) -> None:
+def test_any_disk_call_may_fail_and_the_result_says_whether_it_acted(error: int, save: Save) -> None:
     """`begun: False` is only said when nothing was done."""
 
     def play(make: object) -> None:
@@ -166,7 +198,7 @@ def test_any_disk_call_may_fail_and_the_result_says_whether_it_acted(error: int)
             if not fault.hits:
                 return
 
-    worlds(play)
+    worlds(play, save)
 
 
 def test_recovery_killed_at_every_disk_call_can_be_done_again() -> None:
@@ -197,7 +229,7 @@ def _end(steps: launcher.Launch) -> Iterator[str]:
 def test_what_cannot_be_saved_says_why_and_nothing_of_room() -> None:
     """A unit that is not there is no full disk."""
 
-    def missing(_call: SkillCall) -> Mapping[str, Any]:
+    def missing(_call: SkillCall, _path: str) -> None:
         raise Permanent("there is no unit nope.service")
 
     def play(make: object) -> None:
