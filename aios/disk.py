@@ -47,6 +47,9 @@ class OsFiles:
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 
+    def send_on(self, fd: int, offset: int, length: int) -> None:
+        _libc().sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE)
+
     def drop_cache(self, fd: int) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -111,8 +114,7 @@ class OsFiles:
             if error.errno not in _CANNOT_COPY:
                 raise
             return None
-        # Writing out begins now, while we go on: that it cannot be asked for is no reason to fail, `fsync` says how it went.
-        _libc().sync_file_range(target, ctypes.c_int64(offset), ctypes.c_int64(copied), _SYNC_FILE_RANGE_WRITE)
+        self.send_on(target, offset, copied)
         return copied
 
 

@@ -20,7 +20,8 @@ BULK, PACKED = ".bulk", ".bulk.zst"
 LEVEL = 1
 PIECE = 1 << 20
 GATHERED = 64 << 10
-"""Small writes go out together: a call of the disk for each costs as much as all else that is done for a small file."""
+"""Small writes go out together: a call of the disk for each costs as much as all else that is done for a small file. And each
+piece sets out for the disk when it is whole, so that the last sync waits for little, and nobody else's waits for all of it."""
 
 
 class BulkFile:
@@ -34,6 +35,7 @@ class BulkFile:
         self._hash = Digest()
         self._written = 0
         self._on_disk = 0
+        self._sent_on = 0
         self._packer: Any = _packer() if pack else None
         self._small: list[bytes] = []
         self._small_length = 0
@@ -123,6 +125,9 @@ class BulkFile:
     def _put(self, data: Any) -> None:
         write_all(self._files, self._fd, data)
         self._on_disk += len(data)
+        if self._on_disk - self._sent_on >= PIECE:
+            self._files.send_on(self._fd, self._sent_on, self._on_disk - self._sent_on)
+            self._sent_on = self._on_disk
 
 
 def read_raw(files: Files, fd: int, offset: int, length: int) -> Iterator[bytes]:

@@ -114,6 +114,9 @@ class SimDisk:
     def fdatasync(self, fd: int) -> None:
         self._sync("fdatasync", fd)
 
+    def send_on(self, fd: int, offset: int, length: int) -> None:
+        """Nothing is certain of it before it is synced, and nothing can fail."""
+
     def drop_cache(self, fd: int) -> None:
         """Clean pages are read from the disk again; dirty ones stay."""
         opened = self._opened(fd)

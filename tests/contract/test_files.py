@@ -228,6 +228,18 @@ def test_syncing_and_dropping_the_cache_lose_nothing_on_a_disk_that_is_well(plac
     assert files.pread(fd, 10, 0) == b"abcdef"
 
 
+def test_what_is_sent_on_is_what_it_was_and_nothing_can_fail(place: tuple[Files, str]) -> None:
+    """Beyond the end, and where there is nothing to send, too."""
+    files, folder = place
+    fd = files.open(f"{folder}/a", CREATE)
+    files.write(fd, b"abc")
+    for offset, length in ((0, 3), (2, 100), (1 << 20, 1), (0, 0)):
+        files.send_on(fd, offset, length)
+    assert files.pread(fd, 10, 0) == b"abc"
+    folder_fd = files.open(folder, READ)
+    files.send_on(folder_fd, 0, 1)
+
+
 def test_an_emptied_folder_can_go(place: tuple[Files, str]) -> None:
     """And its name is free again."""
     files, folder = place

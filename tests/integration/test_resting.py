@@ -21,7 +21,8 @@ from aios.events.calls import Touches
 from aios.events.codec import decode_json, encode_json
 from aios.hands import latest, snapshot, times
 from aios.hands.attempt import MANIFEST
-from aios.hands.entry import entries_of
+from aios.hands.entry import Entry, entries_of
+from aios.hands.resting import resting, stands
 from aios.ports import ServiceActs
 from tests.integration.hands_kit import needs_times_that_tell, taken
 from tests.integration.test_hands_snapshot import Units
@@ -207,6 +208,23 @@ def test_what_is_not_there_is_believed_until_it_is() -> None:
         assert said(saving.manifest()) == said(saving.fresh())
 
 
+@pytest.mark.parametrize("root", ["the folder", "the file"])
+def test_a_file_that_grew_while_its_times_stood_is_seen(root: str) -> None:
+    """A call that writes for minutes moves the time once, when it begins."""
+    with resting_place() as here:
+        saving = laid_out(here)
+        if root == "the file":
+            saving.touches = Touches(files=(f"{os.fsdecode(here.root)}/a",))
+        saving.save()
+        [saved] = saving.manifest()["roots"]
+        size = Entry._fields.index("size")
+        for wanted in (True, False):
+            tree = resting(saved["rows"], LATER)
+            assert tree is not None
+            assert stands(saved["real"], tree) == wanted
+            saved["rows"] = [[*row[:size], row[size] - 1, *row[size + 1 :]] if row[1] == "file" else row for row in saved["rows"]]
+
+
 def test_what_had_not_rested_is_not_believed() -> None:
     with resting_place() as here:
         saving = laid_out(here)
@@ -244,12 +262,12 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "no tree": lambda seen: seen | {"trees": []},
     "a tree that is none": lambda seen: seen | {"trees": [7]},
     "an unknown kind": lambda seen: seen | {"trees": [seen["trees"][0] | {"kind": "portal"}]},
-    "a name more": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", ["a", "a"]]]}]},
-    "a name that leads out": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", ["../a"]]]}]},
-    "a folder that leads out": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["../..", ["it"]]]}]},
-    "a name of an unknown form": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [{"x": 1}]]]}]},
-    "a name of no parts": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [[]]]]}]},
-    "a name that is no base64": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [["%"]]]]}]},
+    "a name more": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", ["a", "a"], []]]}]},
+    "a name that leads out": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", ["../a"], []]]}]},
+    "a folder that leads out": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["../..", [], ["it"]]]}]},
+    "a name of an unknown form": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [{"x": 1}], []]]}]},
+    "a name of no parts": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [[]], []]]}]},
+    "a name that is no base64": lambda seen: seen | {"trees": [seen["trees"][0] | {"folders": [["", [["%"]], []]]}]},
     "bulks that are none": lambda seen: seen | {"bulks": [7]},
     "a bulk that is not there": lambda seen: seen | {"bulks": ["0" * 64]},
     "a size that is none": lambda seen: seen | {"bytes": "few"},
