@@ -237,6 +237,10 @@ class Hands(Protocol):
         """`callback(key, result)` on the loop, for each attempt that ended."""
         ...
 
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """`callback(how it ended)` on the loop, each time that hands ends by itself; it is started again."""
+        ...
+
     async def answers(self, within_s: float) -> bool:
         """Whether hands lives and answers."""
         ...

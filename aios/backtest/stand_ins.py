@@ -48,6 +48,9 @@ class StandInHands:
     def on_done(self, callback: Callable[[str, SkillResult], None]) -> None:
         self._tell.append(callback)
 
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        pass
+
     async def answers(self, within_s: float) -> bool:
         return within_s >= 0
 

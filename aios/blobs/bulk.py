@@ -17,6 +17,7 @@ from aios.disk import remove_if_there, temporary_beside, write_all
 from aios.ports import Files
 
 BULK, PACKED = ".bulk", ".bulk.zst"
+TEMPORARY = "bulk"
 LEVEL = 1
 PIECE = 1 << 20
 GATHERED = 64 << 10
@@ -30,8 +31,7 @@ class BulkFile:
     def __init__(self, files: Files, folder: str, place: Any, *, pack: bool) -> None:
         self._files = files
         self._place = place
-        self._temporary = temporary_beside(f"{folder}/bulk")
-        self._fd = files.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND)
+        self._temporary, self._fd = _opened(files, folder)
         self._hash = Digest()
         self._written = 0
         self._on_disk = 0
@@ -128,6 +128,16 @@ class BulkFile:
         if self._on_disk - self._sent_on >= PIECE:
             self._files.send_on(self._fd, self._sent_on, self._on_disk - self._sent_on)
             self._sent_on = self._on_disk
+
+
+def _opened(files: Files, folder: str) -> tuple[str, int]:
+    """One that nobody has: a launcher with our pid may have been killed, in another life of the machine or container."""
+    while True:
+        path = temporary_beside(f"{folder}/{TEMPORARY}")
+        try:
+            return path, files.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND)
+        except FileExistsError:
+            continue
 
 
 def read_raw(files: Files, fd: int, offset: int, length: int) -> Iterator[bytes]:

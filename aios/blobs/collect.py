@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from aios.blobs.bulk import BULK, PACKED
+from aios.blobs.bulk import BULK, PACKED, TEMPORARY
 from aios.blobs.store import ASIDE
 from aios.disk import read_all
 from aios.ports import Files, FileStat
@@ -149,7 +149,15 @@ class Collector:
         for folder in self._list(f"{self.state_dir}/blobs"):
             if len(folder) == 2:
                 self._set_aside(f"{self.state_dir}/blobs/{folder}", now, bulks, texts, old)
+            elif folder.startswith(f".{TEMPORARY}."):
+                self._remove_left_over(f"{self.state_dir}/blobs/{folder}", now)
         self._forget_latest(now)
+
+    def _remove_left_over(self, path: str, now: float) -> None:
+        """A bulk that a killed launcher was writing."""
+        seen = self._look(path)
+        if seen is not None and seen.mtime_ns / 1e9 < now - DAY_S:
+            self._unlink(path)
 
     def _look_again(self, now: float, needed: Collection[bytes], done: Collected) -> None:
         """What was set aside an hour ago or more: back, or gone for good."""

@@ -20,6 +20,7 @@ from aios.control.client import NoDaemon
 from aios.disk import OsFiles
 from aios.errors import Refused
 from aios.events.call_words import call_words
+from aios.events.codec import decode_json
 from aios.events.event import Position, parse_time
 from aios.journal.query import Asked
 from aios.playbooks.run_table import ROLLBACK
@@ -221,7 +222,7 @@ def show_run(view: RunView, terminal: Terminal, blobs: Blobs | None = None) -> N
         ("answers", view.answers),
         ("would do", [call_words(act) + (f"   ({act['says']})" if act.get("says") else "") for act in view.would]),
         ("proof", [proof_words(check) for check in view.proof]),
-        ("taken back", [taken_back(line) for line in (view.rolled_back or {}).get("proof") or []]),
+        ("taken back", [taken_back(line) for line in _whole_proof(view, blobs)]),
     ):
         _show_list(title, entries or [], terminal)
     _show_list("ladder", [rung_words(rung) for rung in view.ladder], terminal)
@@ -341,6 +342,20 @@ def _show_list(title: str, entries: list[Any], terminal: Terminal) -> None:
         terminal.title(title)
         for entry in entries:
             terminal.say("  " + (summary(entry) if isinstance(entry, dict) else str(entry)))
+
+
+def _whole_proof(view: RunView, blobs: Blobs | None) -> list[Mapping[str, Any]]:
+    """Of the last rollback. The event has room for its first lines; all of it is a blob."""
+    lines = list((view.rolled_back or {}).get("proof") or [])
+    last: Mapping[str, Any] = next((step for step in reversed(view.steps) if step.get("step") == ROLLBACK), {})
+    more = int((last.get("result") or {}).get("changed") or 0) - len(lines)
+    if more <= 0:
+        return lines
+    whole = next((one.get("blob") for one in last.get("evidence") or () if one.get("kind") == "proof"), None)
+    try:
+        return list(decode_json(blobs.get(str(whole)))) if blobs is not None else [*lines, {"further": f"{more} more"}]
+    except (KeyError, ValueError, OSError):
+        return [*lines, {"further": f"{more} more, which are not there any more (blob {whole})"}]
 
 
 def _show_rollback(view: RunView, blobs: Blobs | None, terminal: Terminal) -> None:

@@ -90,9 +90,14 @@ def assemble(settings: Settings, outside: Outside) -> Daemon:
         outside.offload,
     )
     daemon.verbs = Verbs(house)
+    outside.hands.on_lost(partial(_hands_lost, spine.emit))
     daemon.control = outside.make_control(daemon.verbs)
     troubles.emit = spine.emit
     return daemon
+
+
+def _hands_lost(emit: Emit, status: str) -> None:
+    emit(Draft(type="daemon.hands_lost", subject=SYSTEM, data={"status": status}))
 
 
 @dataclass(slots=True)

@@ -18,7 +18,8 @@ from aios.hands.attempt import AFTER
 from aios.hands.entry import Entry, name_from_json, name_to_json, path_below
 from aios.ports import Files
 
-RECORD_MAX = 64 << 20
+RECORD_MAX = 1 << 30
+"""An act may leave a million names behind (`snapshot.seen_now`)."""
 
 
 class Stood(NamedTuple):
@@ -105,7 +106,7 @@ def _recorded(files: Files, folder: str) -> tuple[Standing | None, Mapping[str, 
     try:
         raw = decode_json(read_all(files, f"{folder}/{AFTER}", RECORD_MAX))
         return from_rows(raw["rows"]), {name_from_json(path): str(text) for path, text in raw.get("texts", ())}
-    except (OSError, ValueError, KeyError, TypeError):  # cut off by a crash, or of the first version, which meant another thing
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # cut off by a crash, or of the first version: another thing
         return None, NO_TEXTS
 
 

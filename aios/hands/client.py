@@ -69,15 +69,14 @@ class HandsClient:
         processes: Processes,
         entropy: Entropy,
         *,
-        on_lost: Callable[[str], None] | None = None,
         argv: Sequence[str] = (),
         cgroup: str = "",
     ) -> None:
         self._argv = (*(argv or (sys.executable, "-P", "-m", "aios.hands_main")), state_dir, cgroup)
         self._processes = processes
         self._entropy = entropy
-        self._on_lost = on_lost
         self._callbacks: list[Done] = []
+        self._lost_callbacks: list[Callable[[str], None]] = []
         self._attempts: dict[str, _Attempt] = {}
         self._asked: dict[str, tuple[SkillCall, asyncio.Future[AttemptFate]]] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
@@ -124,8 +123,8 @@ class HandsClient:
         self._old_links.add(link)  # launchers that it had started still speak through it
         loop = asyncio.get_running_loop()
         self._deaths = 1 if loop.time() - link.born > STEADY_S else self._deaths + 1
-        if self._on_lost is not None:
-            self._on_lost(status)
+        for callback in self._lost_callbacks:
+            callback(status)
         if self._deaths >= HOPELESS:
             self._give_up_recoveries()
         wait_s = delay_s(
@@ -155,6 +154,9 @@ class HandsClient:
 
     def on_done(self, callback: Done) -> None:
         self._callbacks.append(callback)
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        self._lost_callbacks.append(callback)
 
     def start(self, call: SkillCall) -> None:
         if call.key in self._attempts:

@@ -104,7 +104,7 @@ def restore_last_good(paths: Sequence[str], folder: str, files: Files, blobs: Bl
 def _put_back(root: Mapping[str, Any], blobs: Blobs) -> list[str]:
     try:
         snapshot.restore_root(root, blobs, over_locks=False)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return [f"{root['path']}: {error}"]
     return []
 

@@ -1,18 +1,18 @@
 """The latest snapshots: what they saw is not read again while it is surely unchanged. Two memories, both only a help:
 
-`latest/PLACE.json` is another name of the manifest that saved a place last, and what it says is believed file by file, of files
-that had rested (`scan.Known`) and whose bytes are still there.
+`latest/PLACE.json` names the manifest that saved a place last, and what that says is believed file by file, of files that had
+rested (`scan.Known`) and whose bytes are still there.
 
 `latest/OUTLINE.seen` is of everything that one call touches: what must stand of each tree (`resting.py`), and which manifest saw
 them so. Where all of them stand, the manifest of the next attempt is another name of that one, and nothing is read or written.
 
-Nothing needs them, they may be lost, and who believes them has looked.
+Both hold the hash of the manifest. Nothing needs them, they may be lost, and who believes them has looked.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -21,10 +21,12 @@ from aios.disk import make_dirs, read_all, remove_if_there, temporary_beside, wr
 from aios.events.codec import decode_json, encode_json, encode_sorted
 from aios.hands import snapshot
 from aios.hands.entry import Entry, entries_of
+from aios.hands.proc import boot_id
 from aios.hands.resting import resting, stands
 from aios.hands.scan import NOTHING_KNOWN, Bounds, Known
-from aios.hands.snapshot import BOUNDS, Manifest
+from aios.hands.snapshot import BOUNDS, MANIFEST_MAX, Manifest
 from aios.hands.times import rested_ns
+from aios.hands.tree import TooMuch
 from aios.ports import Blobs, Files
 
 FOLDER = "latest"
@@ -35,26 +37,29 @@ _KIND, _SIZE, _AT = map(Entry._fields.index, ("kind", "size", "at"))
 def known_of(files: Files, state_dir: str, blobs: Blobs, real: str) -> Known:
     """What the latest snapshot saw at this real place."""
     try:
-        return known_in(snapshot.read(files, _place(state_dir, real)), blobs, real)
-    except (OSError, ValueError):
-        return NOTHING_KNOWN
+        seen = decode_json(read_all(files, _place(state_dir, real), _SEEN_MAX))
+        data = read_all(files, f"{state_dir}/{seen['manifest']}", MANIFEST_MAX)
+        if sha256(data).hexdigest() == seen["sha256"]:
+            return known_in(decode_json(data), blobs, real)
+    except (OSError, ValueError, LookupError, TypeError):  # as in `_same`
+        pass
+    return NOTHING_KNOWN
 
 
 def known_in(manifest: Mapping[str, Any], blobs: Blobs, real: str) -> Known:
     """What this manifest says of a real place, as far as the bytes are still there."""
     try:
         root = next(one for one in manifest["roots"] if one["real"] == real and "rows" in one)
-        seen_ns = int(manifest["taken_ns"])
         held = {bulk: blobs.holds(bulk) for bulk in {row[_AT][0] for row in root["rows"] if row[_AT]}}
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration):
+    except (ValueError, LookupError, TypeError, StopIteration):
         return NOTHING_KNOWN
-    return Known(partial(_still_held, root, held), seen_ns)
+    return Known(partial(_still_held, root, held), rested_ns(manifest))
 
 
 def _still_held(root: Mapping[str, Any], held: Mapping[str, bool]) -> list[Entry]:
     try:
         return [entry for entry in entries_of(root) if entry.at and held[entry.at[0]] and type(entry.ctime_ns) is int]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, LookupError):
         return []
 
 
@@ -70,6 +75,8 @@ def save(
     known = partial(known_of, files, state_dir, blobs)
     manifest = snapshot.filled(outline, blobs, bounds=bounds, known=known, now_ns=now_ns)
     data = encode_json(manifest)
+    if len(data) > MANIFEST_MAX:  # nobody could read it again
+        raise TooMuch(f"a manifest of more than {MANIFEST_MAX >> 20} MiB (names, attributes)", path)
     write_small(files, path, data)
     try:
         _note(files, state_dir, path, outline, manifest, sha256(data).hexdigest())
@@ -83,7 +90,8 @@ def _same(files: Files, state_dir: str, blobs: Blobs, outline: Manifest, bounds:
     try:
         seen = decode_json(read_all(files, _seen(state_dir, outline), _SEEN_MAX))
         return (
-            seen["names"] <= bounds.files
+            seen["boot_id"] == boot_id()
+            and seen["names"] <= bounds.files
             and seen["bytes"] <= bounds.bytes
             and all(blobs.holds(bulk) for bulk in seen["bulks"])
             and len(seen["trees"]) == len(outline["roots"])
@@ -97,7 +105,7 @@ def _same(files: Files, state_dir: str, blobs: Blobs, outline: Manifest, bounds:
 def _another_name(files: Files, manifest: str, digest: str, path: str) -> bool:
     """For the very bytes that were written then. Raises OSError where they are gone, or have as many names as may be."""
     files.link(manifest, path)
-    if sha256(read_all(files, path, snapshot.MANIFEST_MAX)).hexdigest() == digest:
+    if sha256(read_all(files, path, MANIFEST_MAX)).hexdigest() == digest:
         return True
     files.unlink(path)
     return False
@@ -106,12 +114,12 @@ def _another_name(files: Files, manifest: str, digest: str, path: str) -> bool:
 def _note(files: Files, state_dir: str, path: str, outline: Manifest, manifest: Manifest, digest: str) -> None:
     """The manifest at this path is the latest of its places, and of all of them together. Raises OSError."""
     make_dirs(files, f"{state_dir}/{FOLDER}")
+    which = {"manifest": os.path.relpath(path, state_dir), "sha256": digest}
     for root in manifest["roots"]:
         if "rows" in root:
-            _put(files, _place(state_dir, root["real"]), lambda temporary: files.link(path, temporary))
+            _put(files, _place(state_dir, root["real"]), encode_json(which))
     if (seen := _seen_in(manifest)) is not None:
-        data = encode_json(seen | {"manifest": os.path.relpath(path, state_dir), "sha256": digest})
-        _put(files, _seen(state_dir, outline), lambda temporary: _write(files, temporary, data))
+        _put(files, _seen(state_dir, outline), encode_json(seen | which))
 
 
 def _seen_in(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -119,11 +127,12 @@ def _seen_in(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all("rows" in root for root in manifest["roots"]):
         return None
     rows = [row for root in manifest["roots"] for row in root["rows"]]
-    rested = rested_ns(manifest["taken_ns"])
+    rested = rested_ns(manifest)
     trees = [resting(root["rows"], rested) for root in manifest["roots"]]
     if None in trees or not all(row[_AT] for row in rows if row[_KIND] == "file"):
         return None
     return {
+        "boot_id": manifest["boot_id"],
         "names": len(rows),
         "bytes": sum(row[_SIZE] for row in rows),
         "bulks": sorted({row[_AT][0] for row in rows if row[_AT]}),
@@ -131,23 +140,19 @@ def _seen_in(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _write(files: Files, path: str, data: bytes) -> None:
-    """Not synced: what a power cut leaves half is no memory."""
-    fd = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
-    try:
-        write_all(files, fd, data)
-    finally:
-        files.close(fd)
-
-
-def _put(files: Files, path: str, make: Callable[[str], None]) -> None:
-    """All at once, over what was there."""
+def _put(files: Files, path: str, data: bytes) -> None:
+    """All at once, over what was there. Not synced: what a power cut leaves half is no memory."""
     temporary = temporary_beside(path)
+    fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
     try:
-        make(temporary)
+        try:
+            write_all(files, fd, data)
+        finally:
+            files.close(fd)
         files.rename(temporary, path)
-    finally:
+    except OSError:
         remove_if_there(files, temporary)
+        raise
 
 
 def _place(state_dir: str, real: str) -> str:

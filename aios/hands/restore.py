@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from aios.hands import flags, tree
-from aios.hands.entry import Entry
+from aios.hands.entry import Entry, shown
 from aios.hands.saver import write_content
 from aios.hands.scan import open_to_read
 from aios.ports import Blobs
@@ -40,6 +40,9 @@ def restore_absence(real: str, missing: Sequence[str]) -> None:
             os.fsync(folder)
 
 
+LOST_TOLD = 5
+
+
 class Restore:
     """One root that was there. `only` are the paths below it that may be changed; None: all."""
 
@@ -57,13 +60,15 @@ class Restore:
         """Of folders that are not ours to change, and have to be opened for what is in them."""
         self._leaders: dict[str, tuple[str, int]] = {}
         """First name of a group of hard links -> the one of them that stands by now, and its inode."""
+        self._lost: list[str] = []
+        """What was saved of these is gone or damaged, in sentences; all else is put back."""
         for entry in self._wanted.values():
             stands = self._now.get(entry.path)
             if entry.hard and not self._may_change(entry.path) and stands is not None and entry.same_as(stands):
                 self._leaders.setdefault(entry.hard, (entry.path, stands.inode))
 
     def run(self, folder: int, name: str) -> None:
-        """Raises OSError; KeyError or ValueError when a blob is gone or damaged."""
+        """Raises OSError; ValueError when blobs are gone or damaged, after all else was put back."""
         root = self._wanted[""]
         self._root_folder, self._root_name = folder, name
         if root.kind == "folder":
@@ -71,6 +76,8 @@ class Restore:
         else:
             self._leaves(folder, [root])
         self._lock()
+        if self._lost:
+            raise ValueError("; ".join(self._lost[:LOST_TOLD]) + (" and more" if len(self._lost) > LOST_TOLD else ""))
 
     def _lock(self) -> None:
         """What was immutable or append-only is so again: last of all, for then it can be changed no more."""
@@ -153,7 +160,8 @@ class Restore:
             else:
                 to_write.append(entry)
         for entry in (*to_tie, *self._write(fd, to_write)):
-            changed |= self._tie(fd, self._name(entry), entry)
+            if entry.hard in self._leaders:  # else its bytes are lost
+                changed |= self._tie(fd, self._name(entry), entry)
         if changed or to_write:
             os.fsync(fd)
 
@@ -200,13 +208,28 @@ class Restore:
             written.add(entry.hard)
             name = self._name(entry)
             write = partial(write_content, entry=entry, blobs=self._blobs)
-            temporaries.append((tree.write_beside(fd, name, write, entry, sync=each), name, entry))
-        if temporaries and not each:
-            tree.sync_together(fd)
-        for temporary, name, entry in temporaries:
-            tree.into_place(fd, temporary, name, unlock=True)
-            self._lead(fd, name, entry)
+            try:
+                temporaries.append((tree.write_beside(fd, name, write, entry, sync=each), name, entry))
+            except (KeyError, ValueError) as error:
+                self._lost.append(lost(entry, error))
+            except OSError:
+                self._tidy(fd, temporaries)
+                raise
+        try:
+            if temporaries and not each:
+                tree.sync_together(fd)
+            while temporaries:
+                temporary, name, entry = temporaries.pop(0)
+                tree.into_place(fd, temporary, name, unlock=True)
+                self._lead(fd, name, entry)
+        except OSError:
+            self._tidy(fd, temporaries)
+            raise
         return further
+
+    def _tidy(self, fd: int, temporaries: Iterable[tuple[str, str, Entry]]) -> None:
+        for temporary, _, _ in temporaries:
+            tree.tidy(fd, temporary)
 
     def _lead(self, fd: int, name: str, entry: Entry) -> None:
         if entry.hard:
@@ -227,6 +250,15 @@ class Restore:
         finally:
             os.close(source)
         return True
+
+
+def lost(entry: Entry, error: Exception) -> str:
+    """Why the bytes of this file cannot be had."""
+    if isinstance(error, KeyError):
+        why = f"what was saved is no longer there (blob {error.args[0]}): its time was over, or somebody removed it"
+    else:
+        why = str(error)
+    return f"{shown(entry.path)}: {why}" if entry.path else why
 
 
 def _with_folders(paths: Iterable[str]) -> set[str]:

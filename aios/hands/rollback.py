@@ -66,8 +66,8 @@ def rollback(
     for folder in folders:
         undoing.undo(folder)
         it = saved.get(folder)
-        problems += snapshot.restore(it.manifest, blobs, services, None if force else it.ours()) if it else []
-    lines = _proof(undone, found, force) + _setting_lines(undone) + _unit_lines(undone, services) + undoing.proof()
+        problems += snapshot.restore(it.manifest, blobs, services, it.ours()) if it else []
+    lines = _proof(undone, found) + _setting_lines(undone) + _unit_lines(undone, services) + undoing.proof()
     if undone:
         write_small(files, f"{folders[0]}/{FOUND}", encode_json({**found, "done": True}))
     covered = {*saved, *undoing.folders}
@@ -97,7 +97,9 @@ def _judged(
     missed = [line["path"] for line in lines if not line["ok"]]
     problems += [f"{path} is not as it was before" for path in missed if not any(path in problem for problem in problems)]
     lost = sorted({root["path"] for it in undone for root in it.manifest["roots"] if root.get("irreversible")})
-    evidence = [{"kind": "proof", "blob": blobs.put(encode_json(lines))}] + ([{"kind": "diff", "blob": diff}] if diff else [])
+    evidence = [{"kind": "proof", "blob": blobs.put(encode_json(lines))}]
+    if diff and not problems:  # it was made before, of what was to come of it
+        evidence.append({"kind": "diff", "blob": diff})
     return SkillResult(
         ok=not problems,
         result={"proof": lines[:PROOF_LINES], "changed": len(lines), "attempts": count, "irreversible": lost},
@@ -209,7 +211,7 @@ def _first_wins(maps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _proof(undone: Sequence[Undone], found: Mapping[str, Any], force: bool) -> list[dict[str, Any]]:
+def _proof(undone: Sequence[Undone], found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One line for each path that an act changed: before the first act, as the last one left it, and now."""
     before = _first_wins([_labels(it.before) for it in reversed(undone)])
     seen = _labels(after.from_rows(found.get("rows", ())))
@@ -218,7 +220,7 @@ def _proof(undone: Sequence[Undone], found: Mapping[str, Any], force: bool) -> l
         left = _first_wins([_labels(it.after) for it in undone if it.after is not None])
     restored = _first_wins([snapshot.labels_now(it.manifest) for it in reversed(undone)])
     lines = proof_of(before, left, restored)
-    if force or any(it.after is None for it in undone):
+    if any(it.after is None for it in undone):
         return lines
     ours = {shown(path) for it in undone for path in it.ours() or ()}
     return [line for line in lines if line["path"] in ours]

@@ -65,7 +65,7 @@ class Saver:
             packed = self._packed(data)
             at = self._in_pack[blob] = ["", self._pack.length, len(packed or data), int(packed is not None)]
             self._pack.write(packed or data)
-        return Content(blob, at, len(data), extents_of(fd, seen))
+        return Content(blob, at, len(data), extents_of(fd, seen) if len(data) == seen.st_size else None)
 
     def _packed(self, data: bytes) -> bytes | None:
         """None when that would save less than an eighth."""

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from aios.digest import PIECES_AHEAD, Digest
 from aios.hands import times
-from aios.hands.entry import NO_XATTRS, Entry
+from aios.hands.entry import NO_XATTRS, Entry, path_below
 from aios.hands.flags import flags_of
 from aios.hands.tree import DEPTH_MAX, TooMuch, folder_of, is_ours, open_below, read_xattrs
 
@@ -29,8 +29,8 @@ ANOTHER = "another"
 """The hash of a file that was not read, as it surely is not what is wanted."""
 EXTENTS_MAX = 10_000
 """Of a sparse file; with more, its holes from there on are read as zeros."""
-HOLES_MAX = 64 << 30
-"""Bytes of holes in all: they cost no room, but their zeros are hashed."""
+HOLES_MAX = 16 << 30
+"""Bytes of holes in all: they cost no room, but their zeros are hashed, some 20 s of them."""
 
 Extents = Sequence[tuple[int, int]]
 """(offset, length) of each part that is no hole, in order."""
@@ -84,19 +84,16 @@ class Hasher:
 
 
 class Known:
-    """What was seen before, by path: entries of one root, made when they are asked for, and when that was (ns of wall time).
+    """What was seen before, by path: entries of one root, made when they are asked for, and until when a file must have changed
+    last to have rested then (`times.rested_ns`).
 
     `differs` is for who only wants to know whether a file is what it was: what surely is not need not be read.
     """
 
-    def __init__(self, entries: Callable[[], Iterable[Entry]], seen_ns: int, *, compare: bool = False) -> None:
+    def __init__(self, entries: Callable[[], Iterable[Entry]], rested_ns: int, *, compare: bool = False) -> None:
         self._entries = entries
-        self._seen_ns = seen_ns
+        self._rested_ns = rested_ns
         self._compare = compare
-
-    @cached_property
-    def _rested_ns(self) -> int:
-        return times.rested_ns(self._seen_ns)
 
     @cached_property
     def _before(self) -> Mapping[str, Entry]:
@@ -142,10 +139,11 @@ class Scan:
         self._entries: list[Entry] = []
         self._inodes: dict[tuple[int, int], list[int]] = {}
         self._devices: dict[int, bool] = {}
+        self._place = ""
 
     def run(self, path: str, known: Known | None = None) -> list[Entry]:
         """`path` must be a real place. Raises OSError."""
-        self._entries, self._inodes = [], {}
+        self._entries, self._inodes, self._place = [], {}, path
         self._known = known or self._known
         try:
             with folder_of(path) as (fd, name):
@@ -169,8 +167,10 @@ class Scan:
 
     def _counted(self, path: str, depth: int) -> None:
         self._count += 1
-        if self._count > self._bounds.files or depth > DEPTH_MAX:
-            raise TooMuch(f"more than {self._bounds.files} files or {DEPTH_MAX} levels", path)
+        if self._count > self._bounds.files:
+            raise TooMuch(f"more than {self._bounds.files} files (setting snapshots.files_max)", path_below(self._place, path))
+        if depth > DEPTH_MAX:
+            raise TooMuch(f"more than {DEPTH_MAX} levels of folders", path_below(self._place, path))
 
     def _file(self, folder: int, name: str, path: str, seen: os.stat_result) -> Entry:
         entry = self._known.unchanged(path, seen)
@@ -204,8 +204,11 @@ class Scan:
             seen = os.fstat(fd)
             if not stat.S_ISREG(seen.st_mode):
                 raise OSError(errno.ESTALE, "it was replaced while it was read", path or name)
-            if self._bytes + min(seen.st_size, seen.st_blocks * 512) > self._bounds.bytes:
-                self._refuse_bytes(path or name)
+            held = min(seen.st_size, seen.st_blocks * 512)
+            if self._bytes + held > self._bounds.bytes:
+                self._refuse_bytes(path)
+            if self._holes + seen.st_size - held > HOLES_MAX:
+                self._refuse_holes(path)
             content = self._keep.content(fd, seen)
             return entry_of(path, "file", seen, read_xattrs(fd), content, flags_of(fd))
         finally:
@@ -218,10 +221,14 @@ class Scan:
         if self._bytes > self._bounds.bytes:
             self._refuse_bytes(entry.path)
         if self._holes > HOLES_MAX:
-            raise TooMuch(f"more than {HOLES_MAX >> 30} GiB of holes in sparse files", entry.path)
+            self._refuse_holes(entry.path)
+
+    def _refuse_holes(self, path: str) -> None:
+        raise TooMuch(f"more than {HOLES_MAX >> 30} GiB of holes in sparse files", path_below(self._place, path))
 
     def _refuse_bytes(self, path: str) -> None:
-        raise TooMuch(f"more than {self._bounds.bytes >> 20} MiB in all", path)
+        most = self._bounds.bytes >> 20
+        raise TooMuch(f"more than {most} MiB in all (setting snapshots.one_max_mb)", path_below(self._place, path))
 
     def _folder(self, folder: int, name: str, path: str, depth: int) -> None:
         fd = open_below(folder, name)

@@ -282,6 +282,8 @@ def _recover(call: SkillCall, link: socket.socket, wiring: Wiring, _cancel: acti
     try:
         folder = attempt.folder_of(wiring.state_dir, call)
         found = recovery.recover(wiring.files, folder, proc.myself(), proc.alive, end_session)
+        if found.fate == "died":
+            changes.record_for_the_dead(folder, wiring.files)
     except (OSError, Permanent) as error:
         tell(link, {"say": "fate", "key": call.key, "fate": "", "error": str(error)})
         return

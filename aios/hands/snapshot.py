@@ -21,9 +21,11 @@ from aios.events.calls import Touches
 from aios.events.codec import decode_json
 from aios.hands import flags, kernel, tree
 from aios.hands.entry import Entry, entries_of, path_below, rows_of, shown
+from aios.hands.proc import boot_id
 from aios.hands.restore import Restore, restore_absence
 from aios.hands.saver import Saver
 from aios.hands.scan import NOTHING_KNOWN, Bounds, Hasher, Known, Scan
+from aios.hands.times import rested_ns
 from aios.ports import Blobs, Files, ServiceActs, UnitState
 
 Manifest = Mapping[str, Any]
@@ -97,7 +99,7 @@ def filled(
         root if entries is None else root | {"rows": rows_of(entries)}
         for root, entries in zip(outline["roots"], found, strict=True)
     ]
-    return {**outline, "taken_ns": now_ns, "roots": roots}
+    return {**outline, "taken_ns": now_ns, "boot_id": boot_id(), "roots": roots}
 
 
 def take_files(
@@ -151,7 +153,7 @@ def seen_now(manifest: Manifest) -> list[tuple[Mapping[str, Any], list[Entry]]]:
 
 
 def known_by(manifest: Manifest, root: Mapping[str, Any], *, compare: bool = False) -> Known:
-    return Known(partial(entries_of, root), int(manifest.get("taken_ns", 0)), compare=compare)
+    return Known(partial(entries_of, root), rested_ns(manifest), compare=compare)
 
 
 def labels_now(manifest: Manifest) -> dict[str, str]:
@@ -191,13 +193,13 @@ def restore(
     for root in reversible(manifest):
         try:
             restore_root(root, blobs, known_by(manifest, root, compare=True), _below(root["path"], only))
-        except (OSError, KeyError, ValueError) as error:  # a swapped link, a full disk, a blob that is gone or damaged
-            problems.append(f"{root['path']}: {_said(error)}")
+        except (OSError, ValueError) as error:  # a swapped link, a full disk, blobs that are gone or damaged
+            problems.append(f"{root['path']}: {error}")
     for setting in manifest.get("settings", ()):
         try:
             kernel.put_back(setting)
         except (OSError, Permanent) as error:
-            problems.append(f"{setting['name']}: {_said(error)}")
+            problems.append(f"{setting['name']}: {error}")
     for unit in manifest["units"]:
         try:
             if unit["subject"] in stale:
@@ -217,12 +219,6 @@ def _differs(root: Mapping[str, Any]) -> bool:
     return {entry.path: entry.label() for entry in now} != {entry.path: entry.label() for entry in entries_of(root)}
 
 
-def _said(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"what was saved is no longer there (blob {error.args[0]}): its time was over, or somebody removed it"
-    return str(error)
-
-
 def _below(root: str, paths: Collection[str] | None) -> set[str] | None:
     """Of whole paths, those in this root, relative to it."""
     if paths is None:
@@ -238,7 +234,7 @@ def restore_root(
     *,
     over_locks: bool = True,
 ) -> None:
-    """Raises OSError, and KeyError or ValueError when a blob is gone or damaged. `over_locks` false: what somebody has made
+    """Raises OSError, and ValueError when blobs are gone or damaged. `over_locks` false: what somebody has made
     immutable or append-only since is left, and with it all of this root.
     """
     if only is not None and not only:

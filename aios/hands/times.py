@@ -4,15 +4,19 @@ A time of change (ctime) is the kernel's own, and no program can put it back. Bu
 all, when a file is written through a shared mapping: tmpfs never does, ZFS when it writes back, an overlay as the one below it,
 network and user-space ones as they please. And a page that was dirtied once is written again without a word, until the kernel
 has written it back. So times are believed on the file systems below (seen in the kernel: each calls `file_update_time` where a
-page is made writable, and moves a folder's time with its names), of what has rested for longer than dirty pages live.
+page is made writable, and moves a folder's time with its names), of what has rested for longer than dirty pages live, and while
+the machine runs that saw them: after a power cut bytes that were synced by fdatasync(2) may be there, and their time not.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
+
+from aios.hands.proc import boot_id
 
 _BELIEVED = frozenset((0xEF53, 0x58465342, 0x9123683E, 0xF2F52010))
 """ext2 to ext4, XFS, Btrfs, F2FS: `f_type` of statfs(2)."""
@@ -31,13 +35,16 @@ def tell(fd: int) -> bool:
     return kind in _BELIEVED
 
 
-def rested_ns(seen_ns: int) -> int:
-    """Of what was seen at this wall time: what had changed later than this was not at rest (a minute before, where nobody has
-    changed how long dirty pages live). 0: nothing ever is, as the kernel writes back only when it must.
+def rested_ns(manifest: Mapping[str, Any]) -> int:
+    """Of what it saw: what had changed later than this (wall time) was not at rest, which is a minute before it was taken where
+    nobody has changed how long dirty pages live. 0: nothing of it is believed.
     """
     try:
+        if manifest["boot_id"] != boot_id():
+            return 0
+        seen_ns = int(manifest["taken_ns"])
         expire, interval = (_centiseconds(name) for name in ("dirty_expire_centisecs", "dirty_writeback_centisecs"))
-    except (OSError, ValueError):  # nobody can say: nothing is believed
+    except (OSError, ValueError, KeyError, TypeError):  # nobody can say, or it did not
         return 0
     return seen_ns - (expire + interval + _SLACK) * 10_000_000 if interval else 0
 

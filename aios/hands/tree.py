@@ -20,7 +20,7 @@ from functools import cache, partial
 from typing import Any
 
 from aios.hands import flags
-from aios.hands.entry import NO_XATTRS, Entry
+from aios.hands.entry import NO_XATTRS, Entry, shown
 
 NR_OPENAT2 = 437  # the same number on every architecture (openat2(2))
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
@@ -37,6 +37,9 @@ class TooMuch(OSError):
 
     def __init__(self, what: str, path: str) -> None:
         super().__init__(errno.EFBIG, f"{what}; name fewer or smaller files", path)
+
+    def __str__(self) -> str:
+        return f"{self.strerror} (at {shown(self.filename)})" if self.filename else str(self.strerror)
 
 
 # --- reaching -------------------------------------------------------------------------------------------------------
@@ -147,10 +150,20 @@ def read_xattrs(fd: int) -> Mapping[str, str]:
         raise
     if not names:
         return NO_XATTRS
-    found = {name: os.getxattr(fd, name) for name in names}
+    found = {name: value for name in names if (value := _xattr(fd, name)) is not None}
     if sum(map(len, found.values())) > XATTR_MAX:
         raise TooMuch(f"more than {XATTR_MAX >> 10} KiB of extended attributes", "")
     return {name: base64.b64encode(value).decode() for name, value in found.items()}
+
+
+def _xattr(fd: int, name: str) -> bytes | None:
+    """None: it has gone since the names were told."""
+    try:
+        return os.getxattr(fd, name)
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+        return None
 
 
 def write_xattrs(fd: int, wanted: Mapping[str, str]) -> None:
@@ -184,7 +197,10 @@ def put_file(folder: int, name: str, data: bytes, entry: Entry) -> None:
 
 
 def write_beside(folder: int, name: str, write: Callable[[int], None], entry: Entry, *, sync: bool = True) -> str:
-    """A whole file, dressed, under its temporary name, which is given back. `write` is given the empty file."""
+    """A whole file, dressed, under its temporary name, which is given back; nothing is left of what cannot be written.
+
+    `write` is given the empty file. Raises OSError, and what `write` raises.
+    """
     temporary = temporary_of(name)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -197,6 +213,9 @@ def write_beside(folder: int, name: str, write: Callable[[int], None], entry: En
         dress(fd, entry)
         if sync:
             os.fsync(fd)
+    except Exception:  # whatever it was, it rises; the file in somebody's folder does not stay
+        tidy(folder, temporary)
+        raise
     finally:
         os.close(fd)
     return temporary
@@ -256,13 +275,27 @@ def cleared(folder: int, name: str) -> str:
 
 
 def into_place(folder: int, temporary: str, name: str, *, unlock: bool = False) -> None:
-    """A folder in the way is removed first: rename does not replace one. The caller syncs the folder."""
+    """A folder in the way is removed first: rename does not replace one. The caller syncs the folder. Where it cannot be, nothing
+    is left of it.
+    """
     rename = partial(os.rename, temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     try:
-        flags.unlocked(rename, folder, name) if unlock else rename()
-    except IsADirectoryError:
-        remove(folder, name, unlock=unlock)
-        rename()
+        try:
+            flags.unlocked(rename, folder, name) if unlock else rename()
+        except IsADirectoryError:
+            remove(folder, name, unlock=unlock)
+            rename()
+    except OSError:
+        tidy(folder, temporary)
+        raise
+
+
+def tidy(folder: int, temporary: str) -> None:
+    """A temporary of ours in somebody's folder goes. That it cannot is no reason to fail: what happened before is."""
+    try:
+        remove(folder, temporary, unlock=True)
+    except OSError:
+        return
 
 
 def dress(fd: int, entry: Entry) -> None:
@@ -274,13 +307,13 @@ def dress(fd: int, entry: Entry) -> None:
     os.fchmod(fd, entry.mode)
     write_xattrs(fd, entry.xattrs)
     flags.put(fd, entry.flags & ~flags.LOCKS, entry.path)
-    if entry.mtime_ns:
+    if entry.mtime_ns or entry.ctime_ns:  # else it was never a file's: nobody asks for a time
         os.utime(fd, ns=(entry.atime_ns or entry.mtime_ns, entry.mtime_ns))
 
 
 def set_times(name: str, folder: int, entry: Entry) -> None:
     """Never of what a link points to."""
-    if entry.mtime_ns:
+    if entry.mtime_ns or entry.ctime_ns:
         os.utime(name, ns=(entry.atime_ns or entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 

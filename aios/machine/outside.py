@@ -72,13 +72,8 @@ def real_outside(settings: Settings, files: OsFiles) -> Outside:
     managed = managed_services(settings)
     services = AllServices(ManagedServices(managed, f"{state}/services", processes, clock, waker.watch), _systemd(settings))
     bodies = load_bodies()
-    hands = HandsClient(
-        state,
-        processes,
-        entropy,
-        on_lost=lambda status: log.warning("hands ended, starting it again", status=status),
-        cgroup=settings.limits.cgroup,
-    )
+    hands = HandsClient(state, processes, entropy, cgroup=settings.limits.cgroup)
+    hands.on_lost(lambda status: log.warning("hands ended, starting it again", status=status))
     return Outside(
         clock=clock,
         entropy=entropy,

@@ -419,7 +419,7 @@ class Run(RunState):
     def _climb(self, env: Env) -> Command:
         rungs = self.rungs(env)
         if self.rung >= len(rungs):
-            why = f"{self.why}; {self.differs}" if self.differs else self.why
+            why = "; ".join(filter(None, (self.why, self._left_changed(), self.differs)))
             return Say((self._draft("run.escalated", why=why, asked=[f"{r.what}: {r.value}" for r in rungs]),))
         rung, step = rungs[self.rung], f"{RUNG}{self.rung}"
         if rung.after_s and self.rung_awaited < self.rung:
@@ -430,9 +430,21 @@ class Run(RunState):
             return Say((self._draft("run.rung_done", rung=self.rung, what="notify", run_opened="", healed=False, error=over),))
         kept = f"its files: aios keep diff {self.subject}" if env.playbook.keep is not None else ""
         short = self.id[:RUN_SHOWN]
-        cures = (f"aios runs show {short}", f"when it is mended: aios runs retry {short}", self.differs or kept)
+        cures = (
+            self._left_changed(),
+            f"aios runs show {short}",
+            f"when it is mended: aios runs retry {short}",
+            self.differs or kept,
+        )
         message = f"{rung.value} ({self.playbook} on {self.subject}: {self.why})  {'; '.join(filter(None, cures))}"
         return Say((self._intend(step, "notify", {"message": message, "level": "critical"}, Touches()),))
+
+    def _left_changed(self) -> str:
+        """What a person has to know first, where the last rollback did not do all of it."""
+        known = self.results.get(ROLLBACK)
+        if not known or known.get("ok"):
+            return ""
+        return f"what it did is NOT all taken back: aios runs rollback {self.id[:RUN_SHOWN]}"
 
     def _told_already(self, step: str) -> str | None:
         """How this notify ended, where it is not to be begun (again); None: it is."""

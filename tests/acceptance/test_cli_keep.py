@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
+
 from aios.blobs.store import BlobFolder
 from aios.control.client import follow
 from aios.disk import OsFiles
@@ -193,6 +195,43 @@ def test_a_run_shows_what_its_act_changed_and_what_its_rollback_put_back(tmp_pat
         assert line["before"] == line["restored"] != line["after_act"]
         assert {one.get("kind") for step in whole["steps"] for one in step["evidence"]} >= {"changes", "diff", "proof"}
         assert file.read_text() == "listen 80\n"
+    finally:
+        nobody.close()
+        house.stop()
+
+
+MANY = """\
+playbook: many
+description: Writes many files, which does not help.
+on: {type: bench.write}
+steps:
+  - id: write
+    act: run_job
+    with: {argv: [cp, -r, FOLDER.new/., FOLDER], files: [FOLDER]}
+verify:
+  - tcp_check: {port: PORT}
+"""
+
+
+def test_the_proof_names_every_file_and_the_end_of_hands_is_told(tmp_path: Path) -> None:
+    """The event of a rollback has room for sixty lines; what a person reads is all of them."""
+    folder, new = tmp_path / "many", tmp_path / "many.new"
+    folder.mkdir()
+    new.mkdir()
+    for n in range(1, 101):
+        (new / str(n)).write_text("bad")
+    nobody = socket.socket()
+    nobody.bind(("127.0.0.1", 0))  # ours, and nobody listens
+    house = House(tmp_path, {"many": MANY.replace("FOLDER", str(folder)).replace("PORT", str(nobody.getsockname()[1]))})
+    try:
+        ends = follow(house.socket, "events_follow", {"types": ["run.escalated", "daemon.hands_lost"]})
+        house.aios("emit", "bench.write", "--subject", "host")
+        shown = house.aios("runs", "show", next(ends)["event"]["data"]["run"])
+        assert all(f"{folder}/{n}: as before: absent; the act had left sha256" in shown for n in range(1, 101))
+        assert list(folder.iterdir()) == []
+        (hands,) = (one for one in psutil.Process(house.process.pid).children() if "aios.hands_main" in one.cmdline())
+        hands.kill()
+        assert next(ends)["event"]["data"]["status"] == "signal 9"
     finally:
         nobody.close()
         house.stop()

@@ -102,7 +102,8 @@ class Rig:
         self.told: dict[str, list[SkillResult]] = {}
         self.lost: list[str] = []
         self._news = asyncio.Event()
-        self.hands = HandsClient(str(state_dir), OsProcesses(), SystemEntropy(), on_lost=self._on_lost, cgroup=cgroup)
+        self.hands = HandsClient(str(state_dir), OsProcesses(), SystemEntropy(), cgroup=cgroup)
+        self.hands.on_lost(self._on_lost)
         self.hands.on_done(self._on_done)
         self.hands.open()
 

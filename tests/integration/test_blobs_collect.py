@@ -278,7 +278,7 @@ def test_runs_in_which_nothing_had_changed_share_a_manifest_and_each_holds_its_b
         path = f"{house.state}/runs/{name}/step.1/{MANIFEST}"
         make_dirs(house.files, os.path.dirname(path))
         latest.save(house.files, str(house.state), house.blobs, outline, path=path, now_ns=2**62)
-    assert os.stat(path).st_nlink == 4
+    assert os.stat(path).st_nlink == 3
     house.age(15 * DAY_S)
     for name in ("second", "third"):
         house.age(DAY_S, f"{house.state}/runs/{name}")
@@ -299,3 +299,13 @@ def test_temporary_files_of_the_dead_go_after_a_day(house: House) -> None:
     house.collect()
     assert not left.exists()
     assert busy.exists()
+
+
+def test_bulks_that_killed_launchers_were_writing_go_after_a_day(house: House) -> None:
+    house.run("r", b"x", 0)
+    left, busy = (house.state / "blobs" / f".bulk.7.{n}.tmp" for n in (1, 2))
+    for path, age_s in ((left, 2 * DAY_S), (busy, 60)):
+        path.touch()
+        os.utime(path, (NOW - age_s,) * 2)
+    house.collect()
+    assert (left.exists(), busy.exists()) == (False, True)

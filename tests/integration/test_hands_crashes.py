@@ -268,7 +268,8 @@ def test_hands_that_cannot_live_is_started_again_with_growing_patience(tmp_path:
 
     async def main() -> None:
         lost: list[str] = []
-        client = HandsClient(str(tmp_path), OsProcesses(), SystemEntropy(), on_lost=lost.append, argv=("false",))
+        client = HandsClient(str(tmp_path), OsProcesses(), SystemEntropy(), argv=("false",))
+        client.on_lost(lost.append)
         client.open()
         try:
             async with asyncio.timeout(30):

@@ -137,6 +137,7 @@ def test_an_act_leaves_what_somebody_locked_and_names_the_lock(here: Path, tmp_p
         refused = await rig.act(writing("r", conf, "other"))
         assert not refused.ok
         assert "it is immutable (chattr +i), and an act leaves it so" in refused.error
+        assert os.listdir(here) == ["conf"], "nothing of ours is left there"
         chattr("-i", conf)
         chattr("+a", here)
         refused = await rig.act(writing("q", conf, "other"))

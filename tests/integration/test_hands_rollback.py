@@ -140,6 +140,55 @@ def test_an_attempt_whose_launcher_died_is_taken_back_too(tmp_path: Path) -> Non
     play(tmp_path / "state", story)
 
 
+def test_force_goes_over_what_was_asked_about_and_over_nothing_else(tmp_path: Path) -> None:
+    """A file beside it that somebody made or changed since is theirs."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_text("good")
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo bad > "$0/a"', str(folder), files=(str(folder),))
+        assert (await rig.act(it)).ok
+        (folder / "a").write_text("theirs")
+        (folder / "b").write_text("theirs")
+        (folder / "new").write_text("theirs")
+        asked = await rig.act(rollback("r", it))
+        assert asked.result["conflicts"] == [f"{folder}/a"]
+        forced = rollback("r", it)
+        forced = replace(forced, params={**forced.params, "force": True}, attempt=2, folder="runs/r/rollback.2")
+        result = await rig.act(forced)
+        assert result.ok, result.error
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "good", "b": "theirs", "new": "theirs"}
+        assert "changed" in result.result
+        assert [line["path"] for line in result.result["proof"]] == [f"{folder}/a"]
+
+    play(tmp_path / "state", story)
+
+
+def test_what_others_do_when_a_dead_act_was_found_is_theirs(tmp_path: Path) -> None:
+    """The launcher could not write down how its act left things; who found it dead has."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "a").write_text("good")
+    (folder / "b").write_text("good")
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo bad > "$0/a"; sleep 600', str(folder), files=(str(folder),))
+        rig.hands.start(it)
+        await rig.watch(lambda: (folder / "a").read_text() == "bad\n")
+        os.kill(decode_json((rig.folder(it) / "started").read_bytes())["pid"], signal.SIGKILL)
+        assert (await rig.result(it)).result["died"]
+        (folder / "b").write_text("theirs")
+        (folder / "new").write_text("theirs")
+        result = await rig.act(rollback("r", it))
+        assert result.ok, result.error
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "good", "b": "theirs", "new": "theirs"}
+        assert [line["path"] for line in result.result["proof"]] == [f"{folder}/a"]
+
+    play(tmp_path / "state", story)
+
+
 def test_an_attempt_that_never_acted_has_nothing_to_take_back(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         it = writing("r", tmp_path / "x", "one")

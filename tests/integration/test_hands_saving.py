@@ -19,7 +19,7 @@ import pytest
 from aios.blobs.copying import copied
 from aios.blobs.store import BlobFolder
 from aios.digest import Digest
-from aios.disk import OsFiles, make_dirs
+from aios.disk import OsFiles, make_dirs, temporary_beside
 from aios.events.calls import Touches
 from aios.hands import keep, latest, saver, scan, snapshot
 from aios.hands.attempt import MANIFEST
@@ -282,6 +282,72 @@ def test_a_large_sparse_file_keeps_its_holes_in_the_store_and_when_put_back(plac
     assert file.read_bytes()[200 << 20 :] == data
     stored = sum(path.stat().st_blocks * 512 for path in Path(place.state).glob("blobs/*/*.bulk*"))
     assert stored < 1 << 20
+
+
+def test_a_sparse_file_that_grows_while_it_is_read_is_saved_as_it_was_read(place: Place) -> None:
+    file = place.root / "log"
+    with open(file, "wb") as out:
+        out.write(b"x" * 100)
+        out.truncate(100_000)
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        seen = os.fstat(fd)
+        with open(file, "ab") as out:
+            out.write(b"more")
+        keep = saver.Saver(place.blobs)
+        content = keep.content(fd, seen)
+        keep.finish()
+    finally:
+        os.close(fd)
+    assert (content.size, content.data) == (100_004, None)
+
+
+def test_more_holes_than_can_be_hashed_in_time_are_refused_before_they_are(place: Place) -> None:
+    with open(place.root / "lastlog", "wb") as out:
+        out.truncate(1 << 40)
+    with pytest.raises(OSError, match="of holes in sparse files"):
+        place.save()
+
+
+def test_the_time_at_which_all_times_began_is_put_back(place: Place) -> None:
+    """Reproducible builds give it to their files."""
+    file = place.root / "a"
+    file.write_text("aa")
+    os.utime(file, ns=(0, 0))
+    manifest = place.save()
+    file.write_text("spoiled")
+    assert snapshot.restore(manifest, place.blobs, no_services) == []
+    assert file.stat().st_mtime_ns == 0
+
+
+def test_what_cannot_be_put_back_keeps_nothing_else_from_it(place: Place) -> None:
+    """Two files' bytes are damaged, one in each folder; all others are as before, and no temporary is left."""
+    names = [f"{folder}/{n}" for folder in ("one", "two") for n in range(6)]
+    for name in names:
+        (place.root / name).parent.mkdir(exist_ok=True)
+        (place.root / name).write_text(f"bytes of {name}")
+    manifest = place.save()
+    (bulk,) = snapshot.bulks_of(manifest)
+    path = Path(f"{place.state}/blobs/{bulk[:2]}/{bulk}.bulk")
+    path.write_bytes(path.read_bytes().replace(b"one/3", b"one/X").replace(b"two/1", b"two/X"))
+    for name in names:
+        (place.root / name).write_text("spoiled")
+    (problem,) = snapshot.restore(manifest, place.blobs, no_services)
+    assert "one/3" in problem
+    assert "two/1" in problem
+    spoiled = [name for name in names if (place.root / name).read_text() == "spoiled"]
+    assert spoiled == ["one/3", "two/1"]
+    assert sorted(os.listdir(place.root / "one")) == [str(n) for n in range(6)]
+
+
+def test_a_file_that_a_killed_launcher_left_is_in_nobodys_way(place: Place) -> None:
+    """Pids come again, in a container at each start."""
+    (place.root / "a").write_text("aa")
+    (Path(place.state) / "blobs").mkdir(parents=True)
+    number = int(temporary_beside("/x/y").split(".")[-2])
+    for n in range(number, number + 20):
+        (Path(place.state) / "blobs" / f".bulk.{os.getpid()}.{n}.tmp").write_text("left")
+    place.save()
 
 
 def test_a_file_that_an_act_tied_to_another_of_the_same_bytes_is_one_of_its_own_again(place: Place) -> None:

@@ -19,7 +19,7 @@ import pytest
 from aios.disk import OsFiles, make_dirs
 from aios.events.calls import Touches
 from aios.events.codec import decode_json, encode_json
-from aios.hands import latest, snapshot, times
+from aios.hands import latest, proc, snapshot, times
 from aios.hands.attempt import MANIFEST
 from aios.hands.entry import Entry, entries_of
 from aios.hands.resting import resting, stands
@@ -244,7 +244,55 @@ def test_how_long_dirty_pages_live_is_how_long_a_file_has_to_rest(
     (tmp_path / "dirty_expire_centisecs").write_text(f"{expire}\n")
     (tmp_path / "dirty_writeback_centisecs").write_text(f"{interval}\n")
     monkeypatch.setattr(times, "_PROC_VM", str(tmp_path))
-    assert times.rested_ns(LATER) == (0 if rested_s is None else LATER - rested_s * 10**9)
+    taken = {"taken_ns": LATER, "boot_id": proc.boot_id()}
+    assert times.rested_ns(taken) == (0 if rested_s is None else LATER - rested_s * 10**9)
+
+
+def test_what_was_seen_before_the_machine_was_started_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut bytes that were synced may be there, and their time not."""
+    with resting_place() as here:
+        saving = laid_out(here)
+        saving.save()
+        first = saving.manifest()
+        for module in (latest, times, snapshot):
+            monkeypatch.setattr(module, "boot_id", lambda: "another")
+        assert times.rested_ns(first) == 0
+        assert not saving.save()
+        assert saving.save()
+
+
+def test_what_was_not_there_and_is_now_is_looked_at() -> None:
+    with resting_place() as here:
+        saving = Saving(here)
+        assert [saving.save(), saving.save()] == [False, True]
+        write(os.fsdecode(here.root), "new")
+        assert not saving.save()
+        assert said(saving.manifest()) == said(saving.fresh())
+
+
+def test_an_irreversible_act_is_never_the_one_before() -> None:
+    """Only where its files lie is written down."""
+    with resting_place() as here:
+        outline = snapshot.outline(laid_out(here).touches, no_services, irreversible=True)
+        for n in range(2):
+            folder = f"{here.state}/runs/i{n}/a.1"
+            make_dirs(here.files, folder)
+            assert latest.save(here.files, here.state, here.blobs, outline, path=f"{folder}/{MANIFEST}", now_ns=LATER)
+
+
+def test_a_memory_that_cannot_be_written_costs_the_next_look() -> None:
+    with resting_place() as here:
+        saving = laid_out(here)
+        Path(here.state, "latest").write_text("in the way")
+        assert [saving.save(), saving.save()] == [False, False]
+        assert said(saving.manifest()) == said(saving.fresh())
+
+
+def test_a_manifest_that_nobody_could_read_again_is_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    with resting_place() as here:
+        monkeypatch.setattr(latest, "MANIFEST_MAX", 500)
+        with pytest.raises(OSError, match="a manifest of more than"):
+            laid_out(here).save()
 
 
 def put(path: Path, seen: object) -> None:
@@ -287,15 +335,18 @@ def test_a_damaged_memory_costs_a_look_and_nothing_else(damage: str) -> None:
         assert saving.save(), "and it is whole again"
 
 
-def test_a_damaged_manifest_gets_no_second_name() -> None:
-    """Whatever its times and size say: what an act may be taken back by is read before the act."""
+@pytest.mark.parametrize(("before", "after"), [(b'["a","file",420', b'["a","file",421'), (b'"version"', b"\0\0\0\0\0\0\0\0\0")])
+def test_a_damaged_manifest_gets_no_second_name(before: bytes, after: bytes) -> None:
+    """Whatever its times and size say, and be it JSON still: what an act may be taken back by is read before the act."""
     with resting_place() as here:
         saving = laid_out(here)
+        os.chmod(f"{os.fsdecode(here.root)}/a", 0o644)
         saving.save()
         was = os.stat(saving.path)
+        data = Path(saving.path).read_bytes()
+        assert before in data
         with open(saving.path, "r+b") as file:
-            file.seek(was.st_size // 2)
-            file.write(b"\0")
+            file.write(data.replace(before, after, 1))
         os.utime(saving.path, ns=(was.st_atime_ns, was.st_mtime_ns))
         assert not saving.save()
         assert said(saving.manifest()) == said(saving.fresh())

@@ -110,8 +110,8 @@ def machine_with_hands(loop: VirtualLoop, clock: VirtualClock, seed: int, blobs_
 class SimHands(HandsClient):
     """The product's own client; only the process at the other end of its socket is simulated."""
 
-    def __init__(self, machine: SimMachine, on_lost: Callable[[str], None] | None = None) -> None:
-        super().__init__(STATE_DIR, machine.processes, machine.luck, on_lost=on_lost)
+    def __init__(self, machine: SimMachine) -> None:
+        super().__init__(STATE_DIR, machine.processes, machine.luck)
         self._machine = machine
 
     def open(self) -> None:

@@ -14,7 +14,7 @@ from aios.entropy import SeededEntropy
 from aios.errors import Permanent
 from aios.events.calls import SkillCall, SkillResult
 from aios.events.codec import encode_json
-from aios.hands import attempt, latest, launcher, recovery, snapshot
+from aios.hands import attempt, latest, launcher, proc, recovery, snapshot
 from aios.ports import Files, ProcessId
 from aios.testing.disk import SimDisk
 from aios.testing.faults import Fault
@@ -26,7 +26,7 @@ FOLDER = f"{STATE}/{CALL.folder}"
 LAUNCHER = ProcessId(10, 100, "boot")
 RECOVERY = ProcessId(11, 110, "boot")
 OUTLINE = {"version": 2, "roots": [], "units": [], "settings": [{"name": "vm.swappiness", "value": "60"}]}
-MANIFEST = OUTLINE | {"taken_ns": 7}
+MANIFEST = OUTLINE | {"taken_ns": 7, "boot_id": proc.boot_id()}
 
 Save = Callable[[SkillCall, Files, str], None]
 

@@ -239,6 +239,10 @@ def test_a_rollback_that_fails_is_tried_thrice_and_then_said() -> None:
     told = next(d for k, d in story.events if k == "run.rolled_back")
     assert told["ok"] is False
     assert told["error"] == "disk"
+    warned = f"NOT all taken back: aios runs rollback {story.run.id[:8]}"
+    message = next(d for k, d in story.events if k == "run.step_intended" and d["skill"] == "notify")["params"]["message"]
+    assert warned in message, "who is called has to know"
+    assert warned in next(d for k, d in story.events if k == "run.escalated")["why"]
 
 
 def test_a_rollback_that_asks_is_not_tried_again_until_a_person_forces_it() -> None:
