@@ -16,7 +16,7 @@ from aios.blobs.store import BlobFolder
 from aios.disk import OsFiles
 from aios.events.calls import ROLLBACK_MORE_MAX_S, SkillCall, Touches
 from aios.events.codec import decode_json
-from aios.hands import keep
+from aios.hands import after, keep
 from aios.hands.attempt import MANIFEST
 from aios.hands.rollback import more_time_s
 from tests.integration.hands_kit import Rig, bring_outsider, call, job, play
@@ -164,6 +164,39 @@ def test_force_goes_over_what_was_asked_about_and_over_nothing_else(tmp_path: Pa
         assert [line["path"] for line in result.result["proof"]] == [f"{folder}/a"]
 
     play(tmp_path / "state", story)
+
+
+def test_a_rollback_that_failed_shows_no_difference_that_it_did_not_make(tmp_path: Path) -> None:
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_text(f"good {name}")
+
+    async def story(rig: Rig) -> None:
+        it = job("r", "sh", "-c", 'echo bad > "$0/a"; echo bad > "$0/b"', str(folder), files=(str(folder),))
+        assert (await rig.act(it)).ok
+        (bulk,) = (rig.state_dir / "blobs").glob("*/*.bulk")
+        bulk.write_bytes(bulk.read_bytes().replace(b"good b", b"rotten"))
+        result = await rig.act(rollback("r", it))
+        assert not result.ok
+        assert "/b" in result.error
+        assert ((folder / "a").read_text(), (folder / "b").read_text()) == ("good a", "bad\n")
+        assert [proof["kind"] for proof in result.evidence if proof["kind"] in ("proof", "diff")] == ["proof"]
+
+    play(tmp_path / "state", story)
+
+
+def test_a_record_of_an_act_that_is_too_long_to_read_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With none, all below what the act touched would count as the act's, and what others did since would go."""
+    folder = str(tmp_path / "step.1")
+    os.mkdir(folder)
+    after.record(OsFiles(), folder, {})
+    assert after.undone(OsFiles(), folder, {"roots": []}).after == {}
+    monkeypatch.setattr(after, "RECORD_MAX", 10)
+    with pytest.raises(OSError, match="longer than 10 bytes"):
+        after.undone(OsFiles(), folder, {"roots": []})
 
 
 def test_what_others_do_when_a_dead_act_was_found_is_theirs(tmp_path: Path) -> None:

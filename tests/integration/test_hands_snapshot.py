@@ -324,13 +324,16 @@ def test_a_blob_that_is_gone_is_told_and_the_rest_is_put_back(tmp_path: Path) ->
     assert two.read_text() == "two"
 
 
-@pytest.mark.parametrize("bounds", [Bounds(files=3), Bounds(bytes=30)])
-def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds: Bounds) -> None:
+@pytest.mark.parametrize(
+    ("bounds", "setting"), [(Bounds(files=3), "snapshots.files_max"), (Bounds(bytes=30), "snapshots.one_max_mb")]
+)
+def test_what_is_too_much_to_save_is_refused_with_a_cure(tmp_path: Path, bounds: Bounds, setting: str) -> None:
+    """Which bound it is, the setting that holds it, and where it was reached, from the root of the machine."""
     mine = tmp_path / "mine"
     (mine / "a" / "b" / "c").mkdir(parents=True)
     for n in range(5):
         (mine / f"f{n}").write_text("0123456789x")
-    with pytest.raises(OSError, match="name fewer or smaller"):
+    with pytest.raises(OSError, match=rf"\(setting {setting}\); name fewer or smaller files \(at {mine}/"):
         taken(Touches(files=(str(mine),)), BlobFolder(OsFiles(), str(tmp_path / "blobs")), no_services, bounds=bounds)
     assert not list((tmp_path / "blobs").glob("*/*")), "nothing is left of it"
 
