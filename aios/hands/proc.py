@@ -156,13 +156,14 @@ def signal_all(pids: list[int], number: int) -> None:
 
 
 @cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
+    """For calls that Python has no name for; `ctypes.get_errno` says why one failed."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def prctl(option: int, value: int | bytes) -> None:
     """Raises OSError."""
-    if _libc().prctl(option, value, 0, 0, 0) != 0:
+    if libc().prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

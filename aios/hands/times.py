@@ -13,10 +13,9 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from aios.hands.proc import boot_id
+from aios.hands.proc import boot_id, libc
 
 _BELIEVED = frozenset((0xEF53, 0x58465342, 0x9123683E, 0xF2F52010))
 """ext2 to ext4, XFS, Btrfs, F2FS: `f_type` of statfs(2)."""
@@ -29,7 +28,7 @@ _PROC_VM = "/proc/sys/vm"
 def tell(fd: int) -> bool:
     """Whether they do where this open file lies. Raises OSError."""
     found = ctypes.create_string_buffer(_STATFS_MAX)
-    if _libc().fstatfs(fd, found) != 0:
+    if libc().fstatfs(fd, found) != 0:
         raise OSError(ctypes.get_errno(), "its file system cannot be asked")
     (kind,) = struct.unpack_from("l", found)
     return kind in _BELIEVED
@@ -52,8 +51,3 @@ def rested_ns(manifest: Mapping[str, Any]) -> int:
 def _centiseconds(name: str) -> int:
     with open(f"{_PROC_VM}/{name}", encoding="ascii") as file:
         return int(file.read())
-
-
-@cache
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)

@@ -16,11 +16,11 @@ import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 from aios.hands import flags
 from aios.hands.entry import NO_XATTRS, Entry, shown
+from aios.hands.proc import libc
 
 NR_OPENAT2 = 437  # the same number on every architecture (openat2(2))
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
@@ -45,14 +45,9 @@ class TooMuch(OSError):
 # --- reaching -------------------------------------------------------------------------------------------------------
 
 
-@cache
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _openat2(folder: int, path: str) -> int:
     how = struct.pack("QQQ", _OPEN_FOLDER, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
-    fd: int = _libc().syscall(NR_OPENAT2, folder, os.fsencode(path), how, len(how))
+    fd: int = libc().syscall(NR_OPENAT2, folder, os.fsencode(path), how, len(how))
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
@@ -246,7 +241,7 @@ def _write_parts(fd: int, piece: bytes, offset: int, parts: Sequence[Sequence[in
 
 def sync_together(fd: int) -> None:
     """Everything that was written to this descriptor's file system. Raises OSError."""
-    if _libc().syncfs(fd) != 0:
+    if libc().syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aios.blobs import collect
 from aios.blobs.collect import DAY_S, GRACE_S, Bounds, Collected, Collector
 from aios.blobs.store import BlobFolder
 from aios.disk import OsFiles, make_dirs, write_small
@@ -299,6 +300,11 @@ def test_temporary_files_of_the_dead_go_after_a_day(house: House) -> None:
     house.collect()
     assert not left.exists()
     assert busy.exists()
+
+
+def test_every_manifest_that_is_written_can_be_read_here() -> None:
+    """One that could not would stop the collection for good."""
+    assert collect.MANIFEST_MAX >= snapshot.MANIFEST_MAX
 
 
 def test_bulks_that_killed_launchers_were_writing_go_after_a_day(house: House) -> None:
